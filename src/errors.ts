@@ -1,0 +1,75 @@
+/**
+ * Errors: one class, and one table of codes. A code is a promise: it is never reused for something else.
+ */
+
+/** Each code with what the user can do next, unless the place that throws knows better. */
+export const NEXT = {
+  ALREADY_LINKED: 'This data directory holds a linked device; use another --data, or unlink it first.',
+  CHALLENGE_REQUIRED: 'The server asks for a human: confirm on the phone, then send again.',
+  CONNECTED_ELSEWHERE: 'Another process uses this account. Stop it, then start again.',
+  CONTENT_INVALID: 'Tell the author of the sending program.',
+  DEVICES_UNSETTLED: 'Nothing to do: it is tried again later.',
+  DEVICE_LIMIT: 'Remove a device on the phone, then link again.',
+  DEVICE_UNLINKED: 'Link again; what is stored here is kept.',
+  DEVSERVER_MISSING: 'Install it: npm install --save-dev @signalapp/mock-server',
+  IDENTITY_CHANGED: "The contact's safety number changed. Verify it, then accept the new identity.",
+  LINK_CAPABILITY: 'Update Countersign: this server asks new devices for something that it does not declare.',
+  LINK_EXPIRED: 'Run link again and scan a new QR code in time.',
+  LINK_FAILED: 'Run link again; if it stays so, look at the server log.',
+  NOT_LINKED: 'Link first: countersign link --server FILE --data DIR',
+  PASSPHRASE_NEEDED: 'Give --passphrase-file, COUNTERSIGN_PASSPHRASE or --key-file.',
+  PASSPHRASE_WRONG: 'Try again with the right passphrase or key file.',
+  PAYLOAD_TOO_LARGE: 'Send less at once, or in parts.',
+  PLUGIN_FAILED: "Tell the plugin's author; the message is kept, see countersign dead.",
+  PLUGIN_INVALID: 'Check the name or path of the plugin and its configuration.',
+  PLUGIN_NOT_LOADED: 'Run the bot with --plugin NAME.',
+  PROFILE_INVALID: 'Correct the line that is named in the server profile.',
+  RATE_LIMITED: 'Wait until the time given; rows in the outbox are sent then by themselves.',
+  RECIPIENT_UNKNOWN: 'Use the ACI of the recipient, or a name or number that exactly one contact has.',
+  RECIPIENT_UNREGISTERED: 'Check the contact: the server knows no such account.',
+  REQUEST_REFUSED: 'Look at the server log; if the server is newer than this version, update Countersign.',
+  REQUEST_TIMEOUT: 'Is the server up and reachable? It is tried again.',
+  SERVER_UNREACHABLE: 'Is the server up, and is the address in the profile right?',
+  STORE_CONFLICT: 'Nothing was written; it is safe to try again.',
+  STORE_DAMAGED: 'Restore a backup. Nothing was changed, and no new identity was made.',
+  STORE_LOCKED: 'Another process uses this data directory. Stop it, then start again.',
+  STORE_NEWER: 'Update Countersign: a newer version wrote this data directory.',
+  STORE_WRITE_FAILED: 'Check disk space and start again; nothing was acknowledged.',
+  TLS_UNTRUSTED: "Add the server's CA certificate to the profile (\"ca\").",
+  USAGE: 'See --help.',
+} as const;
+
+export type ErrorCode = keyof typeof NEXT;
+
+export interface BotErrorOptions {
+  cause?: unknown;
+  /** In place of the code's ordinary next step. */
+  next?: string;
+  /** ms since 1970: when a repeat can succeed. */
+  retryAt?: number;
+}
+
+/** What Countersign throws. `message` says what happened, without secrets or message text; `next` what to do. */
+export class BotError extends Error {
+  readonly code: ErrorCode;
+  readonly next: string;
+  readonly retryAt: number | undefined;
+
+  constructor(code: ErrorCode, message: string, options: BotErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'BotError';
+    this.code = code;
+    this.next = options.next ?? NEXT[code];
+    this.retryAt = options.retryAt;
+  }
+}
+
+export function isBotError(error: unknown, code?: ErrorCode): error is BotError {
+  return error instanceof BotError && (code === undefined || error.code === code);
+}
+
+/** A thrown value as a line of text: the code where there is one. */
+export function describe(error: unknown): string {
+  if (error instanceof BotError) return `${error.code}: ${error.message}`;
+  return error instanceof Error ? error.message : String(error);
+}
