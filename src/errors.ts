@@ -5,7 +5,9 @@
 /** Each code with what the user can do next, unless the place that throws knows better. */
 export const NEXT = {
   ALREADY_LINKED: 'This data directory holds a linked device; use another --data, or unlink it first.',
+  ANSWER_INVALID: 'Is this a Signal-compatible server? If it is newer than this version, update Countersign.',
   CHALLENGE_REQUIRED: 'The server asks for a human: confirm on the phone, then send again.',
+  CLIENT_OUTDATED: 'Update Countersign: this server takes no connections from this version.',
   CONNECTED_ELSEWHERE: 'Another process uses this account. Stop it, then start again.',
   CONTENT_INVALID: 'Tell the author of the sending program.',
   DEVICES_UNSETTLED: 'Nothing to do: it is tried again later.',
@@ -13,6 +15,7 @@ export const NEXT = {
   DEVICE_UNLINKED: 'Link again; what is stored here is kept.',
   DEVSERVER_MISSING: 'Install it: npm install --save-dev @signalapp/mock-server',
   IDENTITY_CHANGED: "The contact's safety number changed. Verify it, then accept the new identity.",
+  INTERNAL: 'This is a bug: please report it with what --verbose shows.',
   LINK_CAPABILITY: 'Update Countersign: this server asks new devices for something that it does not declare.',
   LINK_EXPIRED: 'Run link again and scan a new QR code in time.',
   LINK_FAILED: 'Run link again; if it stays so, look at the server log.',
