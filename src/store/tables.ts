@@ -114,6 +114,21 @@ export interface InboxRow {
   readonly plugin: string;
   /** ms */
   readonly receivedAt: number;
+  /** Absent or empty until a plugin has had it. */
+  readonly progress?: readonly Progress[];
+}
+
+/** How far one plugin has come with an inbox row. */
+export interface Progress {
+  readonly plugin: string;
+  /** Its writes are committed. */
+  readonly done: boolean;
+  /** That failed. */
+  readonly attempts: number;
+  /** ms, 0 = now */
+  readonly retryAt: number;
+  /** Of the last attempt. */
+  readonly error: string;
 }
 
 export type OutboxKind = 'text' | 'app' | 'announce' | 'receipt' | 'sync' | 'null' | 'retry' | 'resend' | 'typing';
@@ -217,12 +232,18 @@ interface Codec<T> {
   decode(bytes: Bytes): T;
 }
 
+/** Rows that are read for every message are parsed once as long as the store hands out the same bytes. */
 function json<T>(): Codec<T> {
+  const parsed = new WeakMap<Bytes, { readonly value: T }>();
   return {
     encode: (value) => fromUtf8(JSON.stringify(value)),
     decode: (bytes) => {
+      const known = parsed.get(bytes);
+      if (known !== undefined) return known.value;
       try {
-        return JSON.parse(toUtf8(bytes)) as T;
+        const value = JSON.parse(toUtf8(bytes)) as T;
+        parsed.set(bytes, { value });
+        return value;
       } catch (cause) {
         throw new BotError('STORE_DAMAGED', 'a row of the store is not readable', { cause });
       }
@@ -349,6 +370,13 @@ const inboxCodec: Codec<InboxRow> = proto(rows.Inbox, 'an inbox row', (row) => (
   error: row.error,
   plugin: row.plugin,
   receivedAt: toTime(row.receivedAt),
+  progress: row.progress.map((entry) => ({
+    plugin: entry.plugin ?? '',
+    done: entry.done ?? false,
+    attempts: entry.attempts ?? 0,
+    retryAt: toTime(entry.retryAt ?? 0),
+    error: entry.error ?? '',
+  })),
 }));
 
 /** Opened envelopes in the order they came; the number only grows. Writer: inbox. */
