@@ -131,7 +131,8 @@ export interface Progress {
   readonly error: string;
 }
 
-export type OutboxKind = 'text' | 'app' | 'announce' | 'receipt' | 'sync' | 'null' | 'retry' | 'resend' | 'typing';
+export type OutboxKind =
+  'text' | 'app' | 'announce' | 'receipt' | 'sync' | 'null' | 'retry' | 'resend' | 'typing';
 
 export interface OutboxRow {
   readonly recipient: ServiceId;
@@ -224,7 +225,11 @@ export interface Table<K extends readonly unknown[], T> {
   put(batch: Batch, ...keyThenValue: [...K, T]): void;
   delete(batch: Batch, ...key: K): void;
   /** All rows whose key begins with these parts, in order; the first of the pair is the last key part or parts. */
-  scan(store: Store, prefix?: Partial<K>, options?: ScanOptions): AsyncIterable<readonly [rest: string, value: T]>;
+  scan(
+    store: Store,
+    prefix?: Partial<K>,
+    options?: ScanOptions,
+  ): AsyncIterable<readonly [rest: string, value: T]>;
 }
 
 interface Codec<T> {
@@ -283,7 +288,11 @@ function cell<T>(key: string, codec: Codec<T>): Cell<T> {
   };
 }
 
-function table<K extends readonly (string | number)[], T>(name: string, parts: number, codec: Codec<T>): Table<K, T> {
+function table<K extends readonly (string | number)[], T>(
+  name: string,
+  parts: number,
+  codec: Codec<T>,
+): Table<K, T> {
   const text = (key: readonly unknown[]): string =>
     key.map((part) => (typeof part === 'number' ? padded(part) : String(part))).join('/');
   const keyOf = (...key: Partial<K>): string =>
@@ -305,7 +314,8 @@ function table<K extends readonly (string | number)[], T>(name: string, parts: n
       const start = keyOf(...((prefix ?? []) as Partial<K>));
       const scan: ScanOptions = { ...options };
       if (options?.after !== undefined) scan.after = start + options.after;
-      for await (const [key, bytes] of store.scan(start, scan)) yield [key.slice(start.length), codec.decode(bytes)] as const;
+      for await (const [key, bytes] of store.scan(start, scan))
+        yield [key.slice(start.length), codec.decode(bytes)] as const;
     },
   };
 }
@@ -387,6 +397,9 @@ export const deadRows: Table<[number], InboxRow> = table('dead', 1, inboxCodec);
 
 /** By serverTimestamp and guid or hash: envelopes that were taken; value: when, in ms. Writer: inbox. */
 export const seenMarks: Table<[number, string], number> = table('seen', 2, timeCodec);
+
+/** Delivery receipts that we owe, by sender and the message's timestamp; value: since when, in ms. Writer: inbox; the outbox takes them away. */
+export const owedReceipts: Table<[ServiceId, number], number> = table('receipt', 2, timeCodec);
 
 /** By recipient and timestamp. Writer: outbox; handlers add through their context. */
 export const outboxRows: Table<[ServiceId, number], OutboxRow> = table(

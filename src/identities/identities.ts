@@ -1,0 +1,95 @@
+/**
+ * Identities: which identity key of a contact is trusted, per service id (verification brief, section 9).
+ *
+ * A key is taken on first use (`tofu`). A different one never replaces it by itself: the state becomes `changed`, the
+ * new key is only a candidate, nothing is sent and nothing opened until the operator has accepted it.
+ */
+import type { ServiceId } from '../address.ts';
+import { equal, fromBase64, toBase64, type Bytes } from '../bytes.ts';
+import { BotError } from '../errors.ts';
+import type { Clock } from '../platform.ts';
+import type { Batch, Store } from '../store/store.ts';
+import { identityRows, type Identity } from '../store/tables.ts';
+
+interface Entry {
+  readonly row: Identity;
+  readonly key: Bytes;
+}
+
+export class Identities {
+  readonly #clock: Clock;
+  /** Parsed rows by the bytes they came from; the store hands out the same bytes as long as they are cached. */
+  readonly #parsed = new WeakMap<Bytes, Entry>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** The trusted key, 33 bytes. */
+  async key(batch: Batch, serviceId: ServiceId): Promise<Bytes | undefined> {
+    return (await this.#entry(batch, serviceId))?.key;
+  }
+
+  /** Whether messages may be exchanged under this key: a first key, or the one that is trusted. */
+  async isTrusted(batch: Batch, serviceId: ServiceId, key: Uint8Array): Promise<boolean> {
+    const entry = await this.#entry(batch, serviceId);
+    if (entry === undefined) return true;
+    return entry.row.state !== 'changed' && entry.row.state !== 'revoked' && equal(entry.key, key);
+  }
+
+  /** Takes a first key; a different key than the trusted one becomes the candidate and the state `changed`. */
+  async save(batch: Batch, serviceId: ServiceId, key: Uint8Array): Promise<void> {
+    const entry = await this.#entry(batch, serviceId);
+    if (entry !== undefined && equal(entry.key, key)) return;
+    const now = this.#clock.now();
+    const row: Identity =
+      entry === undefined
+        ? { key: toBase64(key), state: 'tofu', since: now }
+        : {
+            ...entry.row,
+            state: entry.row.state === 'revoked' ? 'revoked' : 'changed',
+            since: now,
+            candidate: toBase64(key),
+          };
+    identityRows.put(batch, serviceId, row);
+  }
+
+  /** @throws BotError `IDENTITY_CHANGED` when nothing may be sent to this contact */
+  async demandTrust(batch: Batch, serviceId: ServiceId): Promise<void> {
+    const entry = await this.#entry(batch, serviceId);
+    if (entry?.row.state === 'changed' || entry?.row.state === 'revoked') throw changed(serviceId);
+  }
+
+  /**
+   * The operator accepts the candidate on first-use terms; a verified mark is lost with the old key.
+   * @returns false when there is no candidate
+   */
+  async accept(batch: Batch, serviceId: ServiceId): Promise<boolean> {
+    const candidate = (await this.#entry(batch, serviceId))?.row.candidate;
+    if (candidate === undefined) return false;
+    identityRows.put(batch, serviceId, { key: candidate, state: 'tofu', since: this.#clock.now() });
+    return true;
+  }
+
+  /** Every contact whose key is known. */
+  async *list(store: Store): AsyncIterable<readonly [serviceId: ServiceId, identity: Identity]> {
+    for await (const [serviceId, row] of identityRows.scan(store))
+      yield [serviceId as ServiceId, row] as const;
+  }
+
+  async #entry(batch: Batch, serviceId: ServiceId): Promise<Entry | undefined> {
+    const bytes = await batch.get(identityRows.key(serviceId));
+    if (bytes === undefined) return undefined;
+    const known = this.#parsed.get(bytes);
+    if (known !== undefined) return known;
+    const row = await identityRows.get(batch, serviceId);
+    if (row === undefined) return undefined;
+    const entry = { row, key: fromBase64(row.key) };
+    this.#parsed.set(bytes, entry);
+    return entry;
+  }
+}
+
+export function changed(serviceId: ServiceId): BotError {
+  return new BotError('IDENTITY_CHANGED', `the identity key of ${serviceId} is not the one that is trusted`);
+}

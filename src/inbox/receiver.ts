@@ -1,0 +1,315 @@
+/**
+ * Receiver: envelope to stored row, the first half of the incoming path.
+ *
+ * A delivery goes received -> stored | handled | duplicate | unreadable | dropped -> acked. The server hears 200 only
+ * once the batch is durable, so a crash costs a second delivery and never a message. While one batch is being synced
+ * the next deliveries are already opened; each ack still waits for its own.
+ * Spec: The Sesame Algorithm, revision 2, sections 3 (receiving) and 4.1 (retry requests); protocol brief, section 6.
+ */
+import { createHash } from 'node:crypto';
+import type { ServiceId } from '../address.ts';
+import { EMPTY } from '../bytes.ts';
+import { encodeDeliveryReceipt } from '../content/encode.ts';
+import { decodeEnvelope, type Envelope } from '../content/envelope.ts';
+import { describe, isBotError } from '../errors.ts';
+import type { Platform } from '../platform.ts';
+import type { Identification, Identified } from '../session/identify.ts';
+import type { Opened, Session } from '../session/session.ts';
+import { newRow } from '../store/outbox-row.ts';
+import type { Batch, Store } from '../store/store.ts';
+import {
+  inboxRows,
+  outboxRows,
+  quarantineRows,
+  seenMarks,
+  type InboxRow,
+  type OutboxRow,
+} from '../store/tables.ts';
+import type { Delivery, Incoming } from '../transport/request.ts';
+import type { Content } from '../content/content.ts';
+import { HourlyLimit } from './hourly-limit.ts';
+import type { Intake } from './intake.ts';
+
+export interface ReceiverParts {
+  readonly store: Store;
+  readonly session: Session;
+  readonly intake: Intake;
+  readonly platform: Platform;
+  /** A timestamp of ours that was never given before, ms. */
+  readonly stamp: () => number;
+  /** A row was staged and its commit begun. These return at once and do not throw. */
+  readonly onInbox: (id: number, row: InboxRow, content: Content | undefined) => void;
+  readonly onOutbox: (row: OutboxRow) => void;
+  /** A prekey was used up. */
+  readonly onPrekey: () => void;
+  /** The server has said that its queue is empty. */
+  readonly onDrained: () => void;
+}
+
+/** How one delivery ended; each is acked. `handled` left no row for a handler. */
+export type Outcome = 'stored' | 'handled' | 'duplicate' | 'unreadable' | 'dropped';
+
+interface Taken {
+  readonly outcome: Outcome;
+  readonly durable: Promise<void>;
+}
+
+/** Deliveries that may wait for their commit at once; the server has as many on the way (6.2). */
+const IN_FLIGHT = 256;
+/** Retry requests to one peer within an hour (6.7). */
+const RETRY_REQUESTS = 5;
+/** Attempts after a conflict; the fault then is ours, and the server is to send the envelope again. */
+const ATTEMPTS = 3;
+
+export class Receiver {
+  readonly #parts: ReceiverParts;
+  readonly #retries = new HourlyLimit(RETRY_REQUESTS);
+  /** Seen marks whose commit is under way: a copy of the envelope must not be acked earlier than the original. */
+  readonly #pending = new Map<string, Promise<void>>();
+  readonly #inFlight = new Set<Promise<void>>();
+  #lastId = 0;
+
+  constructor(parts: ReceiverParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Takes deliveries in server order until they end; an abort lets the one in hand finish.
+   * @throws BotError `STORE_WRITE_FAILED`, `STORE_DAMAGED`: what is not durable was not acked, so it is safe to start again
+   */
+  async run(incoming: AsyncIterable<Incoming>, signal: AbortSignal): Promise<void> {
+    let failure: unknown;
+    const settle = async (delivery: Delivery, taken: Taken): Promise<void> => {
+      try {
+        await taken.durable;
+        delivery.ack();
+      } catch (error) {
+        if (isBotError(error, 'STORE_CONFLICT')) {
+          await this.accept(delivery);
+          return;
+        }
+        delivery.abandon();
+        failure ??= error;
+      }
+    };
+    for await (const item of incoming) {
+      if (item.kind === 'drained') {
+        this.#parts.onDrained();
+      } else {
+        const settled = settle(item.delivery, await this.#take(item.delivery)).catch((error: unknown) => {
+          failure ??= error;
+        });
+        this.#inFlight.add(settled);
+        void settled.then(() => this.#inFlight.delete(settled));
+        while (this.#inFlight.size >= IN_FLIGHT) await Promise.race(this.#inFlight);
+      }
+      if (failure !== undefined || signal.aborted) break;
+    }
+    await Promise.all(this.#inFlight);
+    if (failure !== undefined) throw failure as Error;
+  }
+
+  /** Stores one delivery, then acks it. */
+  async accept(delivery: Delivery): Promise<Outcome> {
+    for (let attempt = 1; ; attempt++) {
+      const taken = await this.#take(delivery);
+      try {
+        await taken.durable;
+        delivery.ack();
+        return taken.outcome;
+      } catch (error) {
+        if (isBotError(error, 'STORE_CONFLICT') && attempt < ATTEMPTS) continue;
+        delivery.abandon();
+        throw error;
+      }
+    }
+  }
+
+  async #take(delivery: Delivery): Promise<Taken> {
+    let envelope: Envelope;
+    try {
+      envelope = decodeEnvelope(delivery.body);
+    } catch (error) {
+      return this.#quarantine(
+        delivery,
+        undefined,
+        undefined,
+        `the envelope is not well-formed: ${describe(error)}`,
+      );
+    }
+    const { session } = this.#parts;
+    const identified = await session.identify(envelope);
+    // Two batches that advance one ratchet would lose a step, so the lane covers open and the beginning of the commit.
+    const lane = identified.kind === 'message' ? identified.source.serviceId : ('' as ServiceId);
+    return session.exclusive(lane, () => this.#store(delivery, envelope, identified));
+  }
+
+  async #store(delivery: Delivery, envelope: Envelope, identified: Identification): Promise<Taken> {
+    const { store, session, platform } = this.#parts;
+    const batch = store.batch();
+    const mark = markOf(envelope);
+    if ((await seenMarks.get(batch, envelope.serverTimestamp, mark)) !== undefined) {
+      return { outcome: 'duplicate', durable: this.#pending.get(mark) ?? Promise.resolve() };
+    }
+    switch (identified.kind) {
+      case 'dropped':
+        platform.log.info({ reason: identified.reason }, 'dropped an envelope');
+        return this.#finish(batch, envelope, mark, 'dropped');
+      case 'unreadable':
+        return this.#quarantine(delivery, envelope, undefined, identified.reason);
+      case 'receipt':
+        return this.#receipt(batch, envelope, identified.source, mark);
+      case 'message': {
+        const opened = await session.open(batch, identified, envelope.timestamp);
+        if (opened.kind === 'opened') return this.#opened(batch, envelope, identified, opened, mark);
+        // What a failed open has staged must not be kept: from here on a batch of its own.
+        if (opened.kind === 'duplicate') return this.#finish(store.batch(), envelope, mark, 'duplicate');
+        return this.#unreadable(delivery, envelope, identified, opened);
+      }
+    }
+  }
+
+  async #opened(
+    batch: Batch,
+    envelope: Envelope,
+    identified: Identified,
+    opened: Extract<Opened, { kind: 'opened' }>,
+    mark: string,
+  ): Promise<Taken> {
+    const { intake, platform, onInbox, onOutbox, onPrekey } = this.#parts;
+    const { content } = opened.parts;
+    const result = await intake.take(batch, identified, envelope, opened.parts);
+    for (const row of result.outbox) outboxRows.put(batch, row.recipient, row.timestamp, row);
+    let id: number | undefined;
+    let row: InboxRow | undefined;
+    if (result.keep) {
+      id = this.#nextId();
+      row = inboxRow(identified.source, envelope, identified, opened.content, platform.clock.now());
+      inboxRows.put(batch, id, row);
+    }
+    const taken = this.#finish(batch, envelope, mark, row === undefined ? 'handled' : 'stored');
+    if (id !== undefined && row !== undefined) onInbox(id, row, content);
+    for (const outboxRow of result.outbox) onOutbox(outboxRow);
+    if (opened.prekey) onPrekey();
+    return taken;
+  }
+
+  /** The server's own delivery receipt is kept as the receipt of a peer would be. */
+  #receipt(batch: Batch, envelope: Envelope, source: InboxSource | undefined, mark: string): Taken {
+    if (source === undefined) return this.#finish(batch, envelope, mark, 'dropped');
+    const id = this.#nextId();
+    const content = encodeDeliveryReceipt([envelope.timestamp]);
+    const row = inboxRow(
+      source,
+      envelope,
+      { sealed: false, to: 'aci' },
+      content,
+      this.#parts.platform.clock.now(),
+    );
+    inboxRows.put(batch, id, row);
+    const taken = this.#finish(batch, envelope, mark, 'stored');
+    this.#parts.onInbox(id, row, { kind: 'receipt', type: 'delivery', timestamps: [envelope.timestamp] });
+    return taken;
+  }
+
+  async #unreadable(
+    delivery: Delivery,
+    envelope: Envelope,
+    { source }: Identified,
+    opened: Extract<Opened, { kind: 'unreadable' }>,
+  ): Promise<Taken> {
+    const { platform, stamp, intake, store } = this.#parts;
+    const rows: OutboxRow[] = [];
+    const mayAsk = opened.retry !== undefined && this.#retries.take(source.serviceId, platform.clock.now());
+    if (opened.retry !== undefined && mayAsk) {
+      const { serviceId: recipient } = source;
+      rows.push(
+        newRow({ recipient, timestamp: stamp(), kind: 'retry', content: EMPTY, plaintext: opened.retry }),
+      );
+    }
+    const batch = store.batch();
+    if (opened.untrusted !== undefined) await intake.noteCandidate(batch, source.serviceId, opened.untrusted);
+    return this.#quarantine(delivery, envelope, source, opened.reason, rows, batch);
+  }
+
+  #quarantine(
+    delivery: Delivery,
+    envelope: Envelope | undefined,
+    source: InboxSource | undefined,
+    reason: string,
+    outbox: readonly OutboxRow[] = [],
+    batch = this.#parts.store.batch(),
+  ): Taken {
+    const { platform, onOutbox } = this.#parts;
+    platform.log.warn(
+      { from: source?.serviceId, device: source?.deviceId, reason },
+      'could not open an envelope',
+    );
+    quarantineRows.put(batch, this.#nextId(), {
+      source: source?.serviceId ?? '',
+      sourceDevice: source?.deviceId ?? 0,
+      timestamp: envelope?.timestamp ?? 0,
+      at: platform.clock.now(),
+      reason,
+      envelope: delivery.body,
+    });
+    for (const row of outbox) outboxRows.put(batch, row.recipient, row.timestamp, row);
+    if (envelope === undefined) return { outcome: 'unreadable', durable: batch.commit() };
+    const taken = this.#finish(batch, envelope, markOf(envelope), 'unreadable');
+    for (const row of outbox) onOutbox(row);
+    return taken;
+  }
+
+  /** Marks the envelope as seen and begins the commit. */
+  #finish(batch: Batch, envelope: Envelope, mark: string, outcome: Outcome): Taken {
+    seenMarks.put(batch, envelope.serverTimestamp, mark, this.#parts.platform.clock.now());
+    const durable = batch.commit();
+    this.#pending.set(mark, durable);
+    const forget = (): void => {
+      if (this.#pending.get(mark) === durable) this.#pending.delete(mark);
+    };
+    durable.then(forget, forget);
+    return { outcome, durable };
+  }
+
+  /** A number that only grows, also over restarts as long as the clock does. */
+  #nextId(): number {
+    this.#lastId = Math.max(this.#lastId + 1, this.#parts.platform.clock.now() * 1000);
+    return this.#lastId;
+  }
+}
+
+interface InboxSource {
+  readonly serviceId: ServiceId;
+  readonly deviceId: number;
+}
+
+function inboxRow(
+  source: InboxSource,
+  envelope: Envelope,
+  how: Pick<Identified, 'sealed' | 'to'>,
+  content: InboxRow['content'],
+  now: number,
+): InboxRow {
+  return {
+    source: source.serviceId,
+    sourceDevice: source.deviceId,
+    timestamp: envelope.timestamp,
+    serverTimestamp: envelope.serverTimestamp,
+    sealed: how.sealed,
+    toPni: how.to === 'pni',
+    content,
+    attempts: 0,
+    retryAt: 0,
+    error: '',
+    plugin: '',
+    receivedAt: now,
+  };
+}
+
+/** The server's guid, else a hash over what makes an envelope the same one (6.2). */
+function markOf(envelope: Envelope): string {
+  if (envelope.guid !== undefined) return envelope.guid;
+  const source = `${envelope.source ?? ''}.${String(envelope.sourceDevice ?? 0)}.${String(envelope.timestamp)}.`;
+  return createHash('sha256').update(source).update(envelope.content).digest('base64url');
+}

@@ -1,0 +1,18 @@
+/**
+ * Lanes: serial queues by name. What runs in one lane never overlaps; lanes run beside each other.
+ */
+export class Lanes {
+  readonly #tails = new Map<string, Promise<unknown>>();
+
+  /** Runs after all that was queued in this lane before. A failure is the caller's alone. */
+  run<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#tails.get(name);
+    const result = before === undefined ? work() : before.then(work, work);
+    const tail = result.catch(() => undefined);
+    this.#tails.set(name, tail);
+    void tail.then(() => {
+      if (this.#tails.get(name) === tail) this.#tails.delete(name);
+    });
+    return result;
+  }
+}

@@ -1,0 +1,265 @@
+/**
+ * libsignal's store interfaces over one batch, so that all that one operation reads and writes is committed together
+ * or not at all (protocol brief, section 6.6). One set per own identity and batch.
+ */
+import {
+  IdentityChange,
+  IdentityKeyStore,
+  KyberPreKeyRecord,
+  KyberPreKeyStore,
+  PreKeyRecord,
+  PreKeyStore,
+  PublicKey,
+  SenderKeyRecord,
+  SenderKeyStore,
+  SessionRecord,
+  SessionStore,
+  SignedPreKeyRecord,
+  SignedPreKeyStore,
+  type IdentityKeyPair,
+  type PrivateKey,
+  type ProtocolAddress,
+  type Uuid,
+} from '@signalapp/libsignal-client';
+import { parseServiceId, type ServiceId } from '../address.ts';
+import { toHex, type Bytes } from '../bytes.ts';
+import { BotError } from '../errors.ts';
+import type { Identities } from '../identities/identities.ts';
+import type { Clock } from '../platform.ts';
+import type { Batch } from '../store/store.ts';
+import {
+  lastResortUses,
+  prekeys,
+  senderKeys,
+  sessions,
+  type PrekeyKind,
+  type PrekeyRow,
+} from '../store/tables.ts';
+import type { OwnIdentity } from './own-identity.ts';
+
+/** What all stores of one operation share. */
+export interface StoreContext {
+  readonly batch: NotingBatch;
+  readonly own: OwnIdentity;
+  readonly identities: Identities;
+  readonly clock: Clock;
+  /** The key that `isTrustedIdentity` last refused. */
+  untrusted?: Bytes;
+}
+
+/**
+ * The batch as libsignal's stores use it. libsignal turns what a store throws into an error of its own; the first
+ * failure to read is noted here, so that a damaged store is not taken for a bad message.
+ */
+export class NotingBatch implements Batch {
+  readonly #batch: Batch;
+  failure: unknown;
+
+  constructor(batch: Batch) {
+    this.#batch = batch;
+  }
+
+  async get(key: string): Promise<Bytes | undefined> {
+    try {
+      return await this.#batch.get(key);
+    } catch (error) {
+      this.failure ??= error;
+      throw error;
+    }
+  }
+
+  put(key: string, value: Bytes): void {
+    this.#batch.put(key, value);
+  }
+
+  delete(key: string): void {
+    this.#batch.delete(key);
+  }
+
+  commit(): Promise<void> {
+    return this.#batch.commit();
+  }
+}
+
+function peer(address: ProtocolAddress): ServiceId {
+  return parseServiceId(address.name());
+}
+
+export class BatchSessionStore extends SessionStore {
+  readonly #context: StoreContext;
+
+  constructor(context: StoreContext) {
+    super();
+    this.#context = context;
+  }
+
+  override async saveSession(address: ProtocolAddress, record: SessionRecord): Promise<void> {
+    const { batch, own } = this.#context;
+    sessions.put(batch, own.kind, peer(address), address.deviceId(), record.serialize());
+    return Promise.resolve();
+  }
+
+  override async getSession(address: ProtocolAddress): Promise<SessionRecord | null> {
+    const { batch, own } = this.#context;
+    const bytes = await sessions.get(batch, own.kind, peer(address), address.deviceId());
+    return bytes === undefined ? null : SessionRecord.deserialize(bytes);
+  }
+
+  override async getExistingSessions(addresses: ProtocolAddress[]): Promise<SessionRecord[]> {
+    const records = await Promise.all(addresses.map((address) => this.getSession(address)));
+    return records.filter((record) => record !== null);
+  }
+}
+
+export class BatchIdentityStore extends IdentityKeyStore {
+  readonly #context: StoreContext;
+
+  constructor(context: StoreContext) {
+    super();
+    this.#context = context;
+  }
+
+  override getIdentityKey(): Promise<PrivateKey> {
+    return Promise.resolve(this.#context.own.keys.privateKey);
+  }
+
+  override getIdentityKeyPair(): Promise<IdentityKeyPair> {
+    return Promise.resolve(this.#context.own.keys);
+  }
+
+  override getLocalRegistrationId(): Promise<number> {
+    return Promise.resolve(this.#context.own.registrationId);
+  }
+
+  override async saveIdentity(address: ProtocolAddress, key: PublicKey): Promise<IdentityChange> {
+    const { batch, identities } = this.#context;
+    const before = await identities.key(batch, peer(address));
+    const bytes = key.serialize();
+    await identities.save(batch, peer(address), bytes);
+    // A key that differs is only noted as a candidate: what libsignal asks next is still answered with the old one.
+    return before === undefined || Buffer.compare(before, bytes) === 0
+      ? IdentityChange.NewOrUnchanged
+      : IdentityChange.ReplacedExisting;
+  }
+
+  override async isTrustedIdentity(address: ProtocolAddress, key: PublicKey): Promise<boolean> {
+    const { batch, identities } = this.#context;
+    const bytes = key.serialize();
+    const trusted = await identities.isTrusted(batch, peer(address), bytes);
+    if (!trusted) this.#context.untrusted = bytes;
+    return trusted;
+  }
+
+  override async getIdentity(address: ProtocolAddress): Promise<PublicKey | null> {
+    const { batch, identities } = this.#context;
+    const bytes = await identities.key(batch, peer(address));
+    return bytes === undefined ? null : PublicKey.deserialize(bytes);
+  }
+}
+
+/** Serves private halves and marks them as used; making and removing them is upkeep's. */
+export class BatchPrekeyStore extends PreKeyStore {
+  readonly #context: StoreContext;
+
+  constructor(context: StoreContext) {
+    super();
+    this.#context = context;
+  }
+
+  override savePreKey(): Promise<void> {
+    return Promise.reject(new BotError('STORE_CONFLICT', 'libsignal does not make prekeys here'));
+  }
+
+  override async getPreKey(id: number): Promise<PreKeyRecord> {
+    return PreKeyRecord.deserialize((await row(this.#context, 'ec', id)).record);
+  }
+
+  /** The private half stays for a while: another message may have been built on the same key (3.3). */
+  override async removePreKey(id: number): Promise<void> {
+    const { batch, own, clock } = this.#context;
+    const key = await row(this.#context, 'ec', id);
+    if (key.usedAt === 0) prekeys.put(batch, own.kind, 'ec', id, { ...key, usedAt: clock.now() });
+  }
+}
+
+export class BatchSignedPrekeyStore extends SignedPreKeyStore {
+  readonly #context: StoreContext;
+
+  constructor(context: StoreContext) {
+    super();
+    this.#context = context;
+  }
+
+  override saveSignedPreKey(): Promise<void> {
+    return Promise.reject(new BotError('STORE_CONFLICT', 'libsignal does not make prekeys here'));
+  }
+
+  override async getSignedPreKey(id: number): Promise<SignedPreKeyRecord> {
+    return SignedPreKeyRecord.deserialize((await row(this.#context, 'signed', id)).record);
+  }
+}
+
+export class BatchKyberPrekeyStore extends KyberPreKeyStore {
+  readonly #context: StoreContext;
+
+  constructor(context: StoreContext) {
+    super();
+    this.#context = context;
+  }
+
+  override saveKyberPreKey(): Promise<void> {
+    return Promise.reject(new BotError('STORE_CONFLICT', 'libsignal does not make prekeys here'));
+  }
+
+  override async getKyberPreKey(id: number): Promise<KyberPreKeyRecord> {
+    return KyberPreKeyRecord.deserialize((await row(this.#context, 'kyber', id)).record);
+  }
+
+  /** A one-time key goes; the last resort stays, and the same use of it is not taken a second time. */
+  override async markKyberPreKeyUsed(id: number, signedId: number, baseKey: PublicKey): Promise<void> {
+    const { batch, own, clock } = this.#context;
+    if (!(await row(this.#context, 'kyber', id)).lastResort) {
+      prekeys.delete(batch, own.kind, 'kyber', id);
+      return;
+    }
+    const use = `${String(id)}.${String(signedId)}.${toHex(baseKey.serialize())}`;
+    if ((await lastResortUses.get(batch, own.kind, use)) !== undefined) {
+      throw new BotError('CONTENT_INVALID', 'a prekey message was sent a second time');
+    }
+    lastResortUses.put(batch, own.kind, use, clock.now());
+  }
+}
+
+export class BatchSenderKeyStore extends SenderKeyStore {
+  readonly #batch: Batch;
+
+  constructor(batch: Batch) {
+    super();
+    this.#batch = batch;
+  }
+
+  override async saveSenderKey(
+    sender: ProtocolAddress,
+    distributionId: Uuid,
+    record: SenderKeyRecord,
+  ): Promise<void> {
+    senderKeys.put(this.#batch, peer(sender), sender.deviceId(), distributionId, record.serialize());
+    return Promise.resolve();
+  }
+
+  override async getSenderKey(
+    sender: ProtocolAddress,
+    distributionId: Uuid,
+  ): Promise<SenderKeyRecord | null> {
+    const bytes = await senderKeys.get(this.#batch, peer(sender), sender.deviceId(), distributionId);
+    return bytes === undefined ? null : SenderKeyRecord.deserialize(bytes);
+  }
+}
+
+/** The error's text is what the quarantine shows as the likely reason. */
+async function row(context: StoreContext, kind: PrekeyKind, id: number): Promise<PrekeyRow> {
+  const value = await prekeys.get(context.batch, context.own.kind, kind, id);
+  if (value === undefined)
+    throw new BotError('CONTENT_INVALID', `there is no ${kind} prekey ${String(id)} (any more)`);
+  return value;
+}

@@ -1,0 +1,47 @@
+/**
+ * Our own side of every session: key pair, registration id and local address, for the ACI and for the PNI.
+ */
+import { IdentityKeyPair, PrivateKey, ProtocolAddress, PublicKey } from '@signalapp/libsignal-client';
+import type { DeviceId, IdentityKind, ServiceId } from '../address.ts';
+import { fromBase64 } from '../bytes.ts';
+import type { Account, StoredKeyPair } from '../store/tables.ts';
+
+export interface OwnIdentity {
+  readonly kind: IdentityKind;
+  readonly serviceId: ServiceId;
+  readonly deviceId: DeviceId;
+  readonly keys: IdentityKeyPair;
+  readonly registrationId: number;
+  readonly address: ProtocolAddress;
+}
+
+export function ownIdentity(account: Account, kind: IdentityKind): OwnIdentity | undefined {
+  const { deviceId } = account;
+  if (kind === 'aci') {
+    return make(kind, account.aci, deviceId, account.identity, account.registrationId);
+  }
+  const { pni, pniIdentity, pniRegistrationId } = account;
+  if (pni === null || pniIdentity === null || pniRegistrationId === null) return undefined;
+  return make(kind, pni, deviceId, pniIdentity, pniRegistrationId);
+}
+
+function make(
+  kind: IdentityKind,
+  serviceId: ServiceId,
+  deviceId: DeviceId,
+  pair: StoredKeyPair,
+  registrationId: number,
+): OwnIdentity {
+  const keys = new IdentityKeyPair(
+    PublicKey.deserialize(fromBase64(pair.publicKey)),
+    PrivateKey.deserialize(fromBase64(pair.privateKey)),
+  );
+  return {
+    kind,
+    serviceId,
+    deviceId,
+    keys,
+    registrationId,
+    address: ProtocolAddress.new(serviceId, deviceId),
+  };
+}

@@ -1,0 +1,50 @@
+/**
+ * Peer tags: which app tags the devices of a peer handle, and whether we have told them ours (issue: app messages go
+ * only to devices that have the plugin). Rows change in the peer's lane only.
+ */
+import { createHash } from 'node:crypto';
+import type { Address, DeviceId, ServiceId } from '../address.ts';
+import { ANNOUNCE, encodeAnnouncement, type Tag } from '../content/app-message.ts';
+import { encodeApp } from '../content/encode.ts';
+import type { Batch } from '../store/store.ts';
+import { peers, type OutboxRow, type Peer } from '../store/tables.ts';
+import { newRow } from '../store/outbox-row.ts';
+
+/** Our own tags as they are announced. */
+export class OwnTags {
+  readonly #tags: readonly Tag[];
+  readonly #hash: string;
+
+  constructor(tags: readonly Tag[]) {
+    this.#tags = [...tags].sort();
+    this.#hash = createHash('sha256').update(this.#tags.join('\n')).digest('base64url').slice(0, 16);
+  }
+
+  handles(tag: Tag): boolean {
+    return this.#tags.includes(tag);
+  }
+
+  /** The row that tells a peer our tags; undefined when it has been told. Stages the note that it has. */
+  async announce(batch: Batch, to: ServiceId, stamp: () => number): Promise<OutboxRow | undefined> {
+    const peer: Peer = (await peers.get(batch, 'aci', to)) ?? { devices: [] };
+    if (peer.announced === this.#hash) return undefined;
+    peers.put(batch, 'aci', to, { ...peer, announced: this.#hash });
+    const content = encodeApp(ANNOUNCE, encodeAnnouncement(this.#tags));
+    return newRow({ recipient: to, timestamp: stamp(), kind: 'announce', content });
+  }
+}
+
+/** A device has said which tags it handles. */
+export async function noteTags(batch: Batch, from: Address, tags: readonly Tag[]): Promise<void> {
+  const peer = await peers.get(batch, 'aci', from.serviceId);
+  if (peer === undefined) return;
+  const devices = peer.devices.map((device) => (device.id === from.deviceId ? { ...device, tags } : device));
+  peers.put(batch, 'aci', from.serviceId, { ...peer, devices });
+}
+
+/** Whether a device is to get the message itself, and not a filler. A device that has announced nothing may have the plugin. */
+export function isMeant(peer: Peer, deviceId: DeviceId, tag: string, only: readonly DeviceId[]): boolean {
+  if (only.length > 0) return only.includes(deviceId);
+  const tags = peer.devices.find((device) => device.id === deviceId)?.tags;
+  return tag === '' || tags === undefined || tags.includes(tag);
+}

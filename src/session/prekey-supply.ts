@@ -1,0 +1,168 @@
+/**
+ * Prekey supply: one-time keys made, uploaded and counted, in an order that loses none.
+ *
+ *   stored, not confirmed --upload--> confirmed; the ones before them are replaced
+ *
+ * The server replaces its whole list by an upload, so the private halves of the earlier ones are only marked: messages
+ * built on them may be under way. Keys of an upload that failed are offered again, save those that have been used since
+ * (the server had taken them after all). Spec: protocol brief, sections 3.1 and 3.4.
+ */
+import type { IdentityKind } from '../address.ts';
+import { isBotError } from '../errors.ts';
+import type { Clock, Random } from '../platform.ts';
+import type { Batch, Store } from '../store/store.ts';
+import { prekeys, prekeyStates, type PrekeyRow, type StoredKeyPair } from '../store/tables.ts';
+import {
+  advanceId,
+  firstPrekeyState,
+  generateEcPrekeys,
+  generateKyberPrekeys,
+  ONE_TIME_BATCH,
+  publicEcPrekey,
+  publicSignedPrekey,
+  putPrekeys,
+  type NewPrekey,
+  type PublicPrekey,
+  type SignedPublicPrekey,
+} from './prekey-generation.ts';
+
+/** Rows that one commit touches: small, since sessions mark keys as used meanwhile. */
+const CHUNK = 25;
+const MAX_CONFLICTS = 5;
+
+export interface OneTimeUpload {
+  readonly ec?: PublicPrekey[];
+  readonly kyber?: SignedPublicPrekey[];
+}
+
+export interface SupplyParts<Outcome> {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Sends the public halves to the server. */
+  upload(identity: IdentityKind, keys: OneTimeUpload): Promise<Outcome>;
+  isStored(outcome: Outcome): boolean;
+}
+
+/**
+ * Gives the server 100 fresh one-time keys of one kind.
+ * @returns the upload's outcome; whatever it is, nothing is lost and it is safe to call again
+ * @throws what the upload throws; BotError `STORE_WRITE_FAILED`
+ */
+export async function supplyOneTimeKeys<Outcome>(
+  parts: SupplyParts<Outcome>,
+  identity: IdentityKind,
+  kind: 'ec' | 'kyber',
+  pair: StoredKeyPair,
+): Promise<Outcome> {
+  const { store, clock } = parts;
+  const fresh = await unconfirmedKeys(store, identity, kind);
+  if (fresh.size < ONE_TIME_BATCH) {
+    const more = await makeKeys(parts, identity, kind, pair, ONE_TIME_BATCH - fresh.size);
+    for (const { id, row } of more) fresh.set(id, row.record);
+  }
+  const records = [...fresh.values()];
+  const outcome = await parts.upload(
+    identity,
+    kind === 'ec'
+      ? { ec: records.map(publicEcPrekey) }
+      : { kyber: records.map((record) => publicSignedPrekey('kyber', record)) },
+  );
+  if (parts.isStored(outcome))
+    await confirmOneTimeKeys(store, identity, kind, new Set(fresh.keys()), clock.now());
+  return outcome;
+}
+
+/** Unused one-time keys that no answer of the server has confirmed: id to record. */
+export async function unconfirmedKeys(
+  store: Store,
+  identity: IdentityKind,
+  kind: 'ec' | 'kyber',
+): Promise<Map<number, PrekeyRow['record']>> {
+  const found = new Map<number, PrekeyRow['record']>();
+  for await (const [id, row] of prekeys.scan(store, [identity, kind])) {
+    if (row.confirmedAt !== 0 || row.usedAt !== 0 || row.replacedAt !== 0 || row.lastResort) continue;
+    if (found.size < ONE_TIME_BATCH) found.set(Number(id), row.record);
+  }
+  return found;
+}
+
+/**
+ * Counts `fresh` as the server's, and the other unused ones as replaced. A crash on the way is made good by the next
+ * call.
+ */
+export async function confirmOneTimeKeys(
+  store: Store,
+  identity: IdentityKind,
+  kind: 'ec' | 'kyber',
+  fresh: ReadonlySet<number>,
+  now: number,
+): Promise<void> {
+  const changes: { id: number; change: Partial<PrekeyRow> }[] = [];
+  for await (const [key, row] of prekeys.scan(store, [identity, kind])) {
+    const id = Number(key);
+    if (row.lastResort) continue;
+    if (fresh.has(id)) changes.push({ id, change: { confirmedAt: now } });
+    else if (row.usedAt === 0 && row.replacedAt === 0) changes.push({ id, change: { replacedAt: now } });
+  }
+  for (let start = 0; start < changes.length; start += CHUNK) {
+    const chunk = changes.slice(start, start + CHUNK);
+    await writeAgainOnConflict(store, async (batch) => {
+      for (const { id, change } of chunk) {
+        // A session may have marked or removed it since the scan.
+        const row = await prekeys.get(batch, identity, kind, id);
+        if (row) prekeys.put(batch, identity, kind, id, { ...row, ...change });
+      }
+    });
+  }
+}
+
+/**
+ * Commits a change, and makes it anew where another commit came between.
+ * @throws BotError `STORE_CONFLICT` five times in a row; `STORE_WRITE_FAILED`
+ */
+export async function writeAgainOnConflict<T>(
+  store: Store,
+  change: (batch: Batch) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    const batch = store.batch();
+    const result = await change(batch);
+    try {
+      await batch.commit();
+      return result;
+    } catch (error) {
+      if (!isBotError(error, 'STORE_CONFLICT') || attempt >= MAX_CONFLICTS) throw error;
+    }
+  }
+}
+
+async function makeKeys<Outcome>(
+  parts: SupplyParts<Outcome>,
+  identity: IdentityKind,
+  kind: 'ec' | 'kyber',
+  pair: StoredKeyPair,
+  count: number,
+): Promise<NewPrekey[]> {
+  const now = parts.clock.now();
+  // The ids are taken first, so that no second call can make keys of the same name.
+  const firstId = await writeAgainOnConflict(parts.store, async (batch) => {
+    const state = (await prekeyStates.get(batch, identity)) ?? firstPrekeyState(parts.random);
+    const first = kind === 'ec' ? state.nextEcId : state.nextKyberId;
+    const next = advanceId(first, count);
+    prekeyStates.put(batch, identity, {
+      ...state,
+      ...(kind === 'ec' ? { nextEcId: next } : { nextKyberId: next }),
+    });
+    return first;
+  });
+  const keys =
+    kind === 'ec'
+      ? await generateEcPrekeys(firstId, count, now)
+      : await generateKyberPrekeys(firstId, count, pair, now);
+  await writeAgainOnConflict(parts.store, async (batch) => {
+    putPrekeys(batch, identity, keys);
+    return Promise.resolve();
+  });
+  return keys;
+}

@@ -1,0 +1,398 @@
+/**
+ * Session: opens and seals messages on a batch (protocol brief, sections 5.2, 5.6 and 6.6).
+ *
+ * All work with one peer's sessions runs in that peer's lane (`exclusive`), crypto and commit included, the network
+ * never. A failed `open` leaves nothing on its batch that may be committed: the caller starts a new one.
+ */
+import {
+  CiphertextMessageType,
+  DecryptionErrorMessage,
+  ErrorCode,
+  KEMPublicKey,
+  LibSignalErrorBase,
+  PlaintextContent,
+  PreKeyBundle,
+  PreKeySignalMessage,
+  processPreKeyBundle,
+  processSenderKeyDistributionMessage,
+  ProtocolAddress,
+  PublicKey,
+  groupDecrypt,
+  sealedSenderEncrypt,
+  SenderCertificate,
+  SenderKeyDistributionMessage,
+  SessionRecord,
+  signalDecrypt,
+  signalDecryptPreKey,
+  signalEncrypt,
+  SignalMessage,
+  UnidentifiedSenderMessageContent,
+  type CiphertextMessage,
+} from '@signalapp/libsignal-client';
+import type { Address, IdentityKind, ServiceId } from '../address.ts';
+import type { Bytes } from '../bytes.ts';
+import { decodeParts, type Parts } from '../content/content.ts';
+import type { Envelope } from '../content/envelope.ts';
+import { pad, unpad } from '../content/padding.ts';
+import { BotError, describe, isBotError } from '../errors.ts';
+import { changed, type Identities } from '../identities/identities.ts';
+import type { Platform } from '../platform.ts';
+import type { Batch } from '../store/store.ts';
+import { peers, sessions, type Account, type Peer } from '../store/tables.ts';
+import { CertificateCheck, identify, INNER, type Identification, type Identified } from './identify.ts';
+import { Lanes } from './lanes.ts';
+import {
+  BatchIdentityStore,
+  BatchKyberPrekeyStore,
+  BatchPrekeyStore,
+  BatchSenderKeyStore,
+  BatchSessionStore,
+  BatchSignedPrekeyStore,
+  NotingBatch,
+  type StoreContext,
+} from './libsignal-stores.ts';
+import { ownIdentity, type OwnIdentity } from './own-identity.ts';
+
+export interface SessionParts {
+  readonly account: Account;
+  readonly identities: Identities;
+  readonly platform: Platform;
+  /** 33 bytes each; none: sealed sender is off. */
+  readonly trustRoots: readonly Bytes[];
+}
+
+export type Opened =
+  | { readonly kind: 'opened'; readonly content: Bytes; readonly parts: Parts; readonly prekey: boolean }
+  /** libsignal has taken this message before. */
+  | { readonly kind: 'duplicate' }
+  | {
+      readonly kind: 'unreadable';
+      readonly reason: string;
+      /** A serialized PlaintextContent to answer with, where the sender is to be asked to send again. */
+      readonly retry: Bytes | undefined;
+      /** 33 bytes: the key that is not trusted, where that was the reason. */
+      readonly untrusted: Bytes | undefined;
+    };
+
+/** One device's entry of a bundle; the service's `BundleDevice` fits. */
+export interface DeviceBundle {
+  readonly deviceId: number;
+  readonly registrationId: number;
+  readonly signedPrekey: { readonly id: number; readonly publicKey: Bytes; readonly signature: Bytes };
+  readonly prekey: { readonly id: number; readonly publicKey: Bytes } | undefined;
+  readonly kyberPrekey: { readonly id: number; readonly publicKey: Bytes; readonly signature: Bytes };
+}
+
+/** How to seal under sealed sender. */
+export interface Seal {
+  readonly certificate: SenderCertificate;
+  /** One of `HINT`. */
+  readonly hint: number;
+}
+
+/** An entry of a send: envelope type as the wire numbers it. */
+export interface SealedMessage {
+  readonly type: 1 | 3 | 6 | 8;
+  readonly content: Bytes;
+}
+
+export class Session {
+  readonly #parts: SessionParts;
+  readonly #aci: OwnIdentity;
+  readonly #pni: OwnIdentity | undefined;
+  readonly #certificates: CertificateCheck;
+  readonly #lanes = new Lanes();
+
+  constructor(parts: SessionParts) {
+    const aci = ownIdentity(parts.account, 'aci');
+    if (aci === undefined) throw new BotError('STORE_DAMAGED', 'the account row has no ACI identity');
+    this.#parts = parts;
+    this.#aci = aci;
+    this.#pni = ownIdentity(parts.account, 'pni');
+    this.#certificates = new CertificateCheck(parts.trustRoots);
+  }
+
+  /** Runs alone among all that touches this peer's sessions. */
+  exclusive<T>(peer: ServiceId, work: () => Promise<T>): Promise<T> {
+    return this.#lanes.run(peer, work);
+  }
+
+  /** Who an envelope is from, and whether it may be opened; reads nothing from the store. */
+  identify(envelope: Envelope): Promise<Identification> {
+    const keys = new BatchIdentityStore(this.#context(NOTHING, this.#aci));
+    return identify({ aci: this.#aci, pni: this.#pni, keys, certificates: this.#certificates }, envelope);
+  }
+
+  /**
+   * Decrypts, and stages every change of ratchet, prekeys and sender keys. To be called in the sender's lane.
+   * @param timestamp ms, the envelope's
+   * @throws BotError `STORE_DAMAGED` when a row cannot be read
+   */
+  async open(batch: Batch, message: Identified, timestamp: number): Promise<Opened> {
+    const own = message.to === 'pni' ? this.#pni : this.#aci;
+    if (own === undefined) return unreadable('there is no PNI identity');
+    const context = this.#context(batch, own);
+    try {
+      const content = unpad(await this.#decrypt(context, message));
+      const parts = decodeParts(content);
+      if ((message.type === INNER.PLAINTEXT) !== (parts.content.kind === 'retry')) {
+        return unreadable('a content that must not be sent in this form');
+      }
+      if (parts.distribution !== undefined)
+        await this.#takeSenderKey(batch, message.source, parts.distribution);
+      return { kind: 'opened', content, parts, prekey: message.type === INNER.PREKEY };
+    } catch (error) {
+      if (context.batch.failure !== undefined) throw context.batch.failure;
+      if (isBotError(error, 'STORE_DAMAGED')) throw error;
+      return this.#failed(error, message, timestamp, context);
+    }
+  }
+
+  /**
+   * Encrypts for one device. To be called in the recipient's lane; the batch is committed before the bytes leave.
+   * @returns undefined when there is no session to encrypt in
+   * @throws BotError `IDENTITY_CHANGED`
+   */
+  async seal(
+    batch: Batch,
+    to: Address,
+    content: Bytes,
+    seal: Seal | undefined,
+  ): Promise<SealedMessage | undefined> {
+    const context = this.#context(batch, this.#aci);
+    const remote = ProtocolAddress.new(to.serviceId, to.deviceId);
+    let message: CiphertextMessage;
+    try {
+      const [stores, now] = [this.#stores(context), new Date(this.#parts.platform.clock.now())];
+      message = await signalEncrypt(
+        pad(content),
+        remote,
+        this.#aci.address,
+        stores.sessions,
+        stores.identity,
+        now,
+      );
+    } catch (error) {
+      if (context.batch.failure !== undefined) throw context.batch.failure;
+      if (isLibsignal(error, ErrorCode.UntrustedIdentity)) throw changed(to.serviceId);
+      if (isLibsignal(error, ErrorCode.Generic)) return undefined;
+      throw error;
+    }
+    if (seal !== undefined) return this.#cover(context, remote, message, seal);
+    const type = message.type() === (CiphertextMessageType.PreKey as number) ? 3 : 1;
+    return { type, content: message.serialize() };
+  }
+
+  /** A retry request is not encrypted; under sealed sender it is covered. */
+  async sealPlaintext(
+    batch: Batch,
+    to: Address,
+    plaintext: Bytes,
+    seal: Seal | undefined,
+  ): Promise<SealedMessage> {
+    if (seal === undefined) return { type: 8, content: plaintext };
+    const message = PlaintextContent.deserialize(plaintext).asCiphertextMessage();
+    const remote = ProtocolAddress.new(to.serviceId, to.deviceId);
+    return this.#cover(this.#context(batch, this.#aci), remote, message, seal);
+  }
+
+  /**
+   * Begins a session from a bundle, in place of the one that there may be (that one is archived).
+   * @param identityKey 33 bytes
+   * @throws BotError `IDENTITY_CHANGED` when the key is not the trusted one: the batch then holds the candidate, and may
+   *   be committed; `CONTENT_INVALID` when a signature or a key is wrong
+   */
+  async begin(batch: Batch, to: ServiceId, identityKey: Bytes, device: DeviceBundle): Promise<void> {
+    const context = this.#context(batch, this.#aci);
+    const { sessions: sessionStore, identity } = this.#stores(context);
+    const remote = ProtocolAddress.new(to, device.deviceId);
+    try {
+      const now = new Date(this.#parts.platform.clock.now());
+      await processPreKeyBundle(
+        toBundle(identityKey, device),
+        remote,
+        this.#aci.address,
+        sessionStore,
+        identity,
+        now,
+      );
+    } catch (error) {
+      if (context.batch.failure !== undefined) throw context.batch.failure;
+      if (!isLibsignal(error, ErrorCode.UntrustedIdentity)) {
+        throw new BotError('CONTENT_INVALID', `the server gave keys of ${to} that do not hold`, {
+          cause: error,
+        });
+      }
+      await this.#parts.identities.save(batch, to, identityKey);
+      throw changed(to);
+    }
+    await this.#noteDevice(batch, 'aci', { serviceId: to, deviceId: device.deviceId }, device.registrationId);
+  }
+
+  /** Archives the session with a device, so that the next message needs a new one; it can still open late messages. */
+  async archive(batch: Batch, address: Address, ratchetKey?: PublicKey): Promise<boolean> {
+    const bytes = await sessions.get(batch, 'aci', address.serviceId, address.deviceId);
+    if (bytes === undefined) return false;
+    const record = SessionRecord.deserialize(bytes);
+    if (ratchetKey !== undefined && !record.currentRatchetKeyMatches(ratchetKey)) return false;
+    record.archiveCurrentState();
+    sessions.put(batch, 'aci', address.serviceId, address.deviceId, record.serialize());
+    return true;
+  }
+
+  /** Forgets devices that the account no longer has. */
+  async drop(batch: Batch, serviceId: ServiceId, deviceIds: readonly number[]): Promise<void> {
+    const peer = await peers.get(batch, 'aci', serviceId);
+    for (const deviceId of deviceIds) sessions.delete(batch, 'aci', serviceId, deviceId);
+    if (peer === undefined) return;
+    const devices = peer.devices.filter((device) => !deviceIds.includes(device.id));
+    peers.put(batch, 'aci', serviceId, { ...peer, devices });
+  }
+
+  async #decrypt(context: StoreContext, message: Identified): Promise<Bytes> {
+    const { source, ciphertext } = message;
+    const remote = ProtocolAddress.new(source.serviceId, source.deviceId);
+    const { sessions: sessionStore, identity } = this.#stores(context);
+    switch (message.type) {
+      case INNER.WHISPER:
+        return signalDecrypt(
+          SignalMessage.deserialize(ciphertext),
+          remote,
+          context.own.address,
+          sessionStore,
+          identity,
+        );
+      case INNER.PREKEY: {
+        const prekeyMessage = PreKeySignalMessage.deserialize(ciphertext);
+        const plaintext = await signalDecryptPreKey(
+          prekeyMessage,
+          remote,
+          context.own.address,
+          sessionStore,
+          identity,
+          new BatchPrekeyStore(context),
+          new BatchSignedPrekeyStore(context),
+          new BatchKyberPrekeyStore(context),
+        );
+        await this.#noteDevice(context.batch, context.own.kind, source, prekeyMessage.registrationId());
+        return plaintext;
+      }
+      case INNER.SENDER_KEY:
+        return groupDecrypt(remote, new BatchSenderKeyStore(context.batch), ciphertext);
+      case INNER.PLAINTEXT:
+        return PlaintextContent.deserialize(ciphertext).body();
+      default:
+        throw new BotError('CONTENT_INVALID', `a message of inner type ${String(message.type)}`);
+    }
+  }
+
+  async #failed(
+    error: unknown,
+    message: Identified,
+    timestamp: number,
+    context: StoreContext,
+  ): Promise<Opened> {
+    if (isLibsignal(error, ErrorCode.DuplicatedMessage)) return { kind: 'duplicate' };
+    if (isLibsignal(error, ErrorCode.UntrustedIdentity)) {
+      return unreadable('the identity key of the sender has changed', undefined, context.untrusted);
+    }
+    const reason = likelyReason(error);
+    if (!message.resendable) return Promise.resolve(unreadable(reason));
+    try {
+      const request = DecryptionErrorMessage.forOriginal(
+        message.ciphertext,
+        message.type,
+        timestamp,
+        message.source.deviceId,
+      );
+      return unreadable(reason, PlaintextContent.from(request).serialize());
+    } catch {
+      return unreadable(reason); // it is not even a message of its type, so its sender cannot know which one it was
+    }
+  }
+
+  async #takeSenderKey(batch: Batch, source: Address, distribution: Bytes): Promise<void> {
+    const message = SenderKeyDistributionMessage.deserialize(distribution);
+    const sender = ProtocolAddress.new(source.serviceId, source.deviceId);
+    await processSenderKeyDistributionMessage(sender, message, new BatchSenderKeyStore(batch));
+  }
+
+  async #cover(
+    context: StoreContext,
+    remote: ProtocolAddress,
+    message: CiphertextMessage,
+    seal: Seal,
+  ): Promise<SealedMessage> {
+    const content = UnidentifiedSenderMessageContent.new(message, seal.certificate, seal.hint, null);
+    return { type: 6, content: await sealedSenderEncrypt(content, remote, new BatchIdentityStore(context)) };
+  }
+
+  /** Keeps the device list in step with the sessions; another registration id is another device, whose tags are unknown. */
+  async #noteDevice(
+    batch: Batch,
+    kind: IdentityKind,
+    address: Address,
+    registrationId: number,
+  ): Promise<void> {
+    const peer: Peer = (await peers.get(batch, kind, address.serviceId)) ?? { devices: [] };
+    const known = peer.devices.find((device) => device.id === address.deviceId);
+    if (known?.registrationId === registrationId) return;
+    const others = peer.devices.filter((device) => device.id !== address.deviceId);
+    const devices = [...others, { id: address.deviceId, registrationId }].sort((a, b) => a.id - b.id);
+    peers.put(batch, kind, address.serviceId, { ...peer, devices });
+  }
+
+  #context(batch: Batch, own: OwnIdentity): StoreContext {
+    const { identities, platform } = this.#parts;
+    return { batch: new NotingBatch(batch), own, identities, clock: platform.clock };
+  }
+
+  #stores(context: StoreContext): { sessions: BatchSessionStore; identity: BatchIdentityStore } {
+    return { sessions: new BatchSessionStore(context), identity: new BatchIdentityStore(context) };
+  }
+}
+
+/** For what never touches the store. */
+const NOTHING: Batch = {
+  get: () => Promise.resolve(undefined),
+  put: () => undefined,
+  delete: () => undefined,
+  commit: () => Promise.resolve(),
+};
+
+function unreadable(reason: string, retry?: Bytes, untrusted?: Bytes): Opened {
+  return { kind: 'unreadable', reason, retry, untrusted };
+}
+
+function isLibsignal(error: unknown, code: ErrorCode): boolean {
+  return error instanceof LibSignalErrorBase && error.code === code;
+}
+
+/** libsignal's sentence, and what usually lies behind it. */
+function likelyReason(error: unknown): string {
+  const text = describe(error);
+  if (/no \w+ prekey/.test(text)) return `${text}: it was built on a key that was used or replaced before`;
+  if (/session with .* not found/.test(text))
+    return 'there is no session with the sender: one side has lost its data';
+  if (/decryption failed|MAC/i.test(text)) {
+    return `${text}: the session is out of step, or the sender uses a libsignal from before 2025`;
+  }
+  return text;
+}
+
+function toBundle(identityKey: Bytes, device: DeviceBundle): PreKeyBundle {
+  const { signedPrekey, prekey, kyberPrekey } = device;
+  return PreKeyBundle.new(
+    device.registrationId,
+    device.deviceId,
+    prekey?.id ?? null,
+    prekey === undefined ? null : PublicKey.deserialize(prekey.publicKey),
+    signedPrekey.id,
+    PublicKey.deserialize(signedPrekey.publicKey),
+    signedPrekey.signature,
+    PublicKey.deserialize(identityKey),
+    kyberPrekey.id,
+    KEMPublicKey.deserialize(kyberPrekey.publicKey),
+    kyberPrekey.signature,
+  );
+}

@@ -1,0 +1,51 @@
+/**
+ * Outbox rows: what each kind of message asks of the outbox. Whoever leaves a row makes it here.
+ */
+import type { DeviceId, ServiceId } from '../address.ts';
+import { EMPTY, type Bytes } from '../bytes.ts';
+import type { OutboxKind, OutboxRow } from './tables.ts';
+
+export interface NewRow {
+  readonly recipient: ServiceId;
+  /** ms; never given twice. */
+  readonly timestamp: number;
+  readonly kind: OutboxKind;
+  /** Content, not padded; empty for a retry request. */
+  readonly content: Bytes;
+  /** Only these get it, the others a filler. */
+  readonly devices?: readonly DeviceId[];
+  readonly tag?: string;
+  /** Kind `retry`: a serialized PlaintextContent. */
+  readonly plaintext?: Bytes;
+}
+
+/** What people wait for wakes phones and is kept for resends; only texts are shown on our own other devices. */
+const TRAITS: Readonly<Record<OutboxKind, { urgent: boolean; log: boolean; transcript: boolean }>> = {
+  text: { urgent: true, log: true, transcript: true },
+  app: { urgent: true, log: true, transcript: false },
+  announce: { urgent: false, log: true, transcript: false },
+  receipt: { urgent: false, log: false, transcript: false },
+  sync: { urgent: false, log: true, transcript: false },
+  null: { urgent: false, log: false, transcript: false },
+  retry: { urgent: false, log: false, transcript: false },
+  resend: { urgent: true, log: true, transcript: false },
+  typing: { urgent: false, log: false, transcript: false },
+};
+
+export function newRow(row: NewRow): OutboxRow {
+  return {
+    devices: [],
+    tag: '',
+    plaintext: EMPTY,
+    ...row,
+    ...TRAITS[row.kind],
+    attempts: 0,
+    retryAt: 0,
+    state: 'queued',
+    error: '',
+    delivered: [],
+    sealed: false,
+    sentAt: 0,
+    archive: false,
+  };
+}
