@@ -1,0 +1,52 @@
+/**
+ * QR: a link as a picture, for a terminal, a PNG file or an SVG file.
+ */
+import { writeFile } from 'node:fs/promises';
+import qrcode from 'qrcode';
+import terminal from 'qrcode-terminal';
+import { copy, type Bytes } from '../bytes.ts';
+import { BotError, describe } from '../errors.ts';
+
+const MARGIN_MODULES = 4;
+const PNG_PIXELS = 512;
+
+/** Half-block characters, so that the code fits an ordinary terminal; ends with a line break. */
+export function qrTerminal(url: string): string {
+  let text = '';
+  terminal.generate(url, { small: true }, (picture) => {
+    text = picture;
+  });
+  return text.endsWith('\n') ? text : `${text}\n`;
+}
+
+/** A PNG of 512 pixels a side. */
+export async function qrPng(url: string): Promise<Bytes> {
+  return copy(await qrcode.toBuffer(url, { type: 'png', margin: MARGIN_MODULES, width: PNG_PIXELS }));
+}
+
+export async function qrSvg(url: string): Promise<string> {
+  return qrcode.toString(url, { type: 'svg', margin: MARGIN_MODULES });
+}
+
+/**
+ * Writes the code to a file, readable by its owner only: who reads it in time can answer in the phone's place.
+ * @param file ends in `.png` or `.svg`
+ * @throws BotError `USAGE` for any other ending, or when the file cannot be written
+ */
+export async function writeQrFile(url: string, file: string): Promise<void> {
+  const lower = file.toLowerCase();
+  if (!lower.endsWith('.png') && !lower.endsWith('.svg')) {
+    throw new BotError('USAGE', 'a QR code is written as .png or .svg', {
+      next: 'Give --qr FILE.png or --qr FILE.svg.',
+    });
+  }
+  const data = lower.endsWith('.png') ? await qrPng(url) : await qrSvg(url);
+  try {
+    await writeFile(file, data, { mode: 0o600 });
+  } catch (cause) {
+    throw new BotError('USAGE', `the QR code cannot be written: ${describe(cause)}`, {
+      cause,
+      next: 'Give a file that can be written.',
+    });
+  }
+}
