@@ -16,6 +16,7 @@ export const NEXT = {
   DEVSERVER_MISSING: 'Install it: npm install --save-dev @signalapp/mock-server',
   IDENTITY_CHANGED: "The contact's safety number changed. Verify it, then accept the new identity.",
   INTERNAL: 'This is a bug: please report it with what --verbose shows.',
+  INTERRUPTED: 'Run the command again; what was written is kept.',
   LINK_CAPABILITY: 'Update Countersign: this server asks new devices for something that it does not declare.',
   LINK_EXPIRED: 'Run link again and scan a new QR code in time.',
   LINK_FAILED: 'Run link again; if it stays so, look at the server log.',
@@ -33,12 +34,13 @@ export const NEXT = {
   REQUEST_REFUSED: 'Look at the server log; if the server is newer than this version, update Countersign.',
   REQUEST_TIMEOUT: 'Is the server up and reachable? It is tried again.',
   SERVER_UNREACHABLE: 'Is the server up, and is the address in the profile right?',
+  STORE_CLOSED: 'This is a fault of the program: something used the store after it was closed. Report it.',
   STORE_CONFLICT: 'Nothing was written; it is safe to try again.',
   STORE_DAMAGED: 'Restore a backup. Nothing was changed, and no new identity was made.',
   STORE_LOCKED: 'Another process uses this data directory. Stop it, then start again.',
   STORE_NEWER: 'Update Countersign: a newer version wrote this data directory.',
   STORE_WRITE_FAILED: 'Check disk space and start again; nothing was acknowledged.',
-  TLS_UNTRUSTED: "Add the server's CA certificate to the profile (\"ca\").",
+  TLS_UNTRUSTED: 'Add the server\'s CA certificate to the profile ("ca").',
   USAGE: 'See --help.',
 } as const;
 

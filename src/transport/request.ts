@@ -48,7 +48,8 @@ export interface Delivery {
 }
 
 /** What an authenticated chat socket hands over, in order. */
-export type Incoming = { readonly kind: 'delivery'; readonly delivery: Delivery } | { readonly kind: 'drained' };
+export type Incoming =
+  { readonly kind: 'delivery'; readonly delivery: Delivery } | { readonly kind: 'drained' };
 
 export type ConnectionState = 'connecting' | 'online' | 'waiting' | 'stopped';
 
