@@ -28,7 +28,7 @@ const TRAITS: Readonly<Record<OutboxKind, { urgent: boolean; log: boolean; trans
   sync: { urgent: false, log: true, transcript: false },
   null: { urgent: false, log: false, transcript: false },
   retry: { urgent: false, log: false, transcript: false },
-  resend: { urgent: true, log: true, transcript: false },
+  resend: { urgent: true, log: false, transcript: false },
   typing: { urgent: false, log: false, transcript: false },
 };
 
@@ -43,9 +43,5 @@ export function newRow(row: NewRow): OutboxRow {
     retryAt: 0,
     state: 'queued',
     error: '',
-    delivered: [],
-    sealed: false,
-    sentAt: 0,
-    archive: false,
   };
 }

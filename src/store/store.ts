@@ -14,7 +14,7 @@ import type { Bytes } from '../bytes.ts';
 export interface Batch {
   /**
    * The value as this batch sees it: its own writes first. The bytes are shared; do not change them.
-   * @throws BotError `STORE_DAMAGED`
+   * @throws BotError `STORE_DAMAGED`; `STORE_CLOSED`
    */
   get(key: string): Promise<Bytes | undefined>;
   put(key: string, value: Bytes): void;
@@ -22,10 +22,14 @@ export interface Batch {
   /**
    * Resolves when all writes are durable; a batch without writes resolves at once. A batch is spent by its commit.
    * Conflicts are noticed before anything becomes visible.
-   * @throws BotError `STORE_CONFLICT` nothing was written; `STORE_WRITE_FAILED` the store is closed for writing
+   * @throws BotError `STORE_CONFLICT` nothing was written; `STORE_WRITE_FAILED` the store is closed for writing;
+   *   `STORE_CLOSED` the commit began after `close()`
    */
   commit(): Promise<void>;
 }
+
+/** A batch in the hands of who reads and writes rows, while somebody else commits. */
+export type Staging = Omit<Batch, 'commit'>;
 
 export interface ScanOptions {
   /** Starts behind this key. */
@@ -38,7 +42,7 @@ export interface Store {
   batch(): Batch;
   /**
    * The rows whose key begins with `prefix`, in key order, as of the call: later commits do not show.
-   * @throws BotError `STORE_DAMAGED`
+   * @throws BotError `STORE_DAMAGED`; `STORE_CLOSED`
    */
   scan(prefix: string, options?: ScanOptions): AsyncIterable<readonly [key: string, value: Bytes]>;
   /** Waits for the commits under way and frees the lock. Commits begun later are refused. */

@@ -8,7 +8,7 @@ import type { Aci, DeviceId, IdentityKind, Pni, ServiceId } from '../address.ts'
 import { decodeProto, fromUtf8, own, toTime, toUtf8, type Bytes, type Decodable } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import { rows } from '../proto/messages.js';
-import type { Batch, ScanOptions, Store } from './store.ts';
+import type { ScanOptions, Staging, Store } from './store.ts';
 
 /** A key pair in base64: 33-byte public, 32-byte private. */
 export interface StoredKeyPair {
@@ -151,21 +151,14 @@ export interface OutboxRow {
   readonly attempts: number;
   /** ms, 0 = now */
   readonly retryAt: number;
-  /** `sent`: only the transcript is left. */
-  readonly state: 'queued' | 'sent' | 'failed';
+  /** `failed`: will not be sent; kept for a while to be looked at. */
+  readonly state: 'queued' | 'failed';
   /** Code of the last failure. */
   readonly error: string;
   /** Kept in the sent log, to answer retry requests. */
   readonly log: boolean;
   /** Kind `retry`: a serialized PlaintextContent, sent as it is. */
   readonly plaintext: Bytes;
-  /** Devices of the accepted send. */
-  readonly delivered: readonly DeviceId[];
-  readonly sealed: boolean;
-  /** ms */
-  readonly sentAt: number;
-  /** Archive the session of `devices` first, so that a fresh one is made. */
-  readonly archive: boolean;
 }
 
 export interface SentRow {
@@ -212,18 +205,18 @@ export function padded(value: number): string {
 
 /** A single row. */
 export interface Cell<T> {
-  get(batch: Batch): Promise<T | undefined>;
-  put(batch: Batch, value: T): void;
-  delete(batch: Batch): void;
+  get(batch: Staging): Promise<T | undefined>;
+  put(batch: Staging, value: T): void;
+  delete(batch: Staging): void;
 }
 
 /** Rows that `K` names. */
 export interface Table<K extends readonly unknown[], T> {
   /** Of the row that `key` names, or the beginning of several. */
   key(...key: Partial<K>): string;
-  get(batch: Batch, ...key: K): Promise<T | undefined>;
-  put(batch: Batch, ...keyThenValue: [...K, T]): void;
-  delete(batch: Batch, ...key: K): void;
+  get(batch: Staging, ...key: K): Promise<T | undefined>;
+  put(batch: Staging, ...keyThenValue: [...K, T]): void;
+  delete(batch: Staging, ...key: K): void;
   /** All rows whose key begins with these parts, in order; the first of the pair is the last key part or parts. */
   scan(
     store: Store,
@@ -420,10 +413,6 @@ export const outboxRows: Table<[ServiceId, number], OutboxRow> = table(
     error: row.error,
     log: row.log,
     plaintext: own(row.plaintext),
-    delivered: row.delivered,
-    sealed: row.sealed,
-    sentAt: toTime(row.sentAt),
-    archive: row.archive,
   })),
 );
 

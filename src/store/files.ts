@@ -1,0 +1,77 @@
+/**
+ * Files: writes that survive a power cut, and modes that keep others out whatever the process's umask is.
+ */
+import { chmod, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+
+/** Makes a folder, and those above it, and shuts it to others. */
+export async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+  await chmod(folder, FOLDER_MODE);
+}
+
+/** Puts `text` in place of `file` in one step: afterwards there is the old file or the new one, whole. */
+export async function replaceFile(file: string, text: string): Promise<void> {
+  const draft = `${file}.new`;
+  await rm(draft, { force: true });
+  const handle = await open(draft, 'wx', FILE_MODE);
+  try {
+    await handle.chmod(FILE_MODE);
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(draft, file);
+  await syncFolder(dirname(file));
+}
+
+/** Renames a folder within its parent, durably. */
+export async function moveFolder(from: string, to: string): Promise<void> {
+  await rename(from, to);
+  await syncFolder(dirname(to));
+}
+
+/** Makes the entries of a folder durable. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** True for "no such file or folder". */
+export function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}
+
+/** Keeps the files of one folder readable by the owner alone, as new ones come. */
+export class FolderGuard {
+  readonly #folder: string;
+  #known = new Set<string>();
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Sets the mode of the files that came since the last call. */
+  async protect(): Promise<void> {
+    const names = await readdir(this.#folder);
+    const fresh = names.filter((name) => !this.#known.has(name));
+    await Promise.all(fresh.map((name) => this.#protectFile(name)));
+    this.#known = new Set(names);
+  }
+
+  async #protectFile(name: string): Promise<void> {
+    try {
+      await chmod(join(this.#folder, name), FILE_MODE);
+    } catch (error) {
+      if (!isMissing(error)) throw error; // LevelDB removes files when it likes
+    }
+  }
+}
