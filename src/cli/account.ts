@@ -1,0 +1,91 @@
+/**
+ * An account as commands reach it: through the control socket of the running bot that holds its store, or, where none
+ * runs, by opening the store for the length of one call.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Bot } from '../bot.ts';
+import { BotError, isBotError } from '../errors.ts';
+import type { Platform } from '../platform.ts';
+import type { Profile } from '../service/profile.ts';
+import { openLevel, storeInfo } from '../store/level.ts';
+import type { Store } from '../store/store.ts';
+import { answer, needsServer, type Call } from './calls.ts';
+import { askRunning } from './control-client.ts';
+import {
+  dataFolder,
+  serverProfile,
+  type AccountOptions,
+  type DataOptions,
+  type OutputOptions,
+} from './options.ts';
+import type { Shell } from './shell.ts';
+import { secretFor } from './unlocking.ts';
+
+/** A bot that is starting holds the lock a moment before it serves its socket. */
+const LOCK_TRIES = 10;
+const LOCK_WAIT_MS = 300;
+
+/**
+ * The answer to one call, from wherever the account is.
+ * @throws BotError `STORE_LOCKED` when another process holds the store and does not answer, and what the call throws
+ */
+export async function callAccount(shell: Shell, options: AccountOptions, call: Call): Promise<object> {
+  const { io } = shell;
+  const folder = dataFolder(io, options);
+  for (let tries = 1; ; tries++) {
+    const answered = await askRunning(folder, call, io.signal);
+    if (answered !== undefined) return answered;
+    try {
+      return await answerHere(shell, options, call);
+    } catch (error) {
+      if (!isBotError(error, 'STORE_LOCKED') || tries === LOCK_TRIES) throw error;
+      await sleep(LOCK_WAIT_MS, undefined, { signal: io.signal });
+    }
+  }
+}
+
+/**
+ * The store in the data directory.
+ * @throws BotError `NOT_LINKED` when there is none, and what opening throws
+ */
+export async function openStore(shell: Shell, options: DataOptions & OutputOptions): Promise<Store> {
+  const folder = dataFolder(shell.io, options);
+  const info = await storeInfo(folder);
+  if (!info.exists) throw new BotError('NOT_LINKED', 'there is no store in this data directory');
+  const secret = await secretFor(shell.io, folder, options);
+  return openLevel(folder, { secret, create: false, platform: shell.platform(options) });
+}
+
+async function answerHere(shell: Shell, options: AccountOptions, call: Call): Promise<object> {
+  const platform = shell.platform(options);
+  const profile = needsServer(call) ? await serverProfile(shell.io, options) : undefined;
+  const store = await openStore(shell, options);
+  try {
+    if (profile === undefined)
+      return await answer({ store, platform, bot: undefined }, call, shell.io.signal);
+    return await answerOnline({ store, profile, platform }, call, shell.io.signal);
+  } finally {
+    await store.close();
+  }
+}
+
+/** Stays online as long as the call takes. Messages that come meanwhile are kept for the next `run`. */
+async function answerOnline(
+  parts: { store: Store; profile: Profile; platform: Platform },
+  call: Call,
+  signal: AbortSignal,
+): Promise<object> {
+  const { store, profile, platform } = parts;
+  const bot = new Bot({ store, service: profile, platform, dispatch: false });
+  const done = new AbortController();
+  const life = bot.run(AbortSignal.any([signal, done.signal]));
+  const ended = life.then((): never => {
+    throw new BotError('INTERRUPTED', 'stopped before it was done');
+  });
+  try {
+    return await Promise.race([answer({ store, platform, bot }, call, signal), ended]);
+  } finally {
+    done.abort();
+    await Promise.allSettled([life, ended]);
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * Calls: what commands ask of an account, as values, so that the process that holds the store answers them, whether
+ * that is the command itself or a running bot behind its control socket.
+ */
+import { z } from 'zod';
+import type { ServiceId } from '../address.ts';
+import { fromBase64 } from '../bytes.ts';
+import { BotError } from '../errors.ts';
+import {
+  dropDead,
+  dropQuarantined,
+  linkedAccount,
+  listContacts,
+  listDead,
+  listOutbox,
+  listQuarantine,
+  me,
+  resolveRecipient,
+  retryDead,
+  status,
+} from '../inspect.ts';
+import type { Platform } from '../platform.ts';
+import type { Store } from '../store/store.ts';
+import type { Outgoing, Sent } from '../bot.ts';
+import type { ConnectionState, Requester } from '../transport/request.ts';
+import { listOwnDevices, unlinkOwnDevice } from './own-devices.ts';
+
+const id = z.string();
+
+/** A call as it goes through the control socket. */
+export const callSchema = z.discriminatedUnion('call', [
+  z.object({ call: z.literal('me') }),
+  z.object({ call: z.literal('status') }),
+  z.object({ call: z.literal('contacts') }),
+  z.object({ call: z.literal('devices') }),
+  z.object({ call: z.literal('unlink') }),
+  z.object({ call: z.literal('outbox') }),
+  z.object({ call: z.literal('quarantine') }),
+  z.object({ call: z.literal('quarantine drop'), id }),
+  z.object({ call: z.literal('dead') }),
+  z.object({ call: z.literal('dead drop'), id }),
+  z.object({ call: z.literal('dead retry'), id }),
+  z.object({
+    call: z.literal('send'),
+    recipient: z.string(),
+    message: z.discriminatedUnion('kind', [
+      z.object({ kind: z.literal('text'), text: z.string() }),
+      /** The payload in base64. */
+      z.object({ kind: z.literal('app'), tag: z.string(), payload: z.base64() }),
+    ]),
+    deviceId: z.int().min(1).max(127).optional(),
+    waitMs: z.number().min(0),
+  }),
+]);
+
+export type Call = z.infer<typeof callSchema>;
+type SendCall = Extract<Call, { call: 'send' }>;
+
+/** What a call that needs the server uses of a bot that runs. */
+export interface RunningBot {
+  readonly connection: ConnectionState;
+  readonly plugins: readonly string[];
+  /** The authenticated connection. */
+  readonly requester: Requester;
+  send(
+    recipient: ServiceId,
+    message: Outgoing,
+    options?: { deviceId?: number },
+  ): Promise<{ timestamp: number }>;
+  sent(recipient: ServiceId, timestamp: number, signal: AbortSignal): Promise<Sent>;
+  /** Rows were changed from outside: look at them now. */
+  ring(): void;
+}
+
+export interface CallParts {
+  readonly store: Store;
+  readonly platform: Platform;
+  /** Absent when the call is answered from the rows alone. */
+  readonly bot: RunningBot | undefined;
+}
+
+export interface SendResult {
+  readonly timestamp: number;
+  readonly recipient: ServiceId;
+  readonly state: 'sent' | 'queued';
+  /** Empty while it is queued. */
+  readonly devices: readonly number[];
+}
+
+/** Whether the call cannot be answered from the rows alone. */
+export function needsServer(call: Call): boolean {
+  return call.call === 'send' || call.call === 'devices' || call.call === 'unlink';
+}
+
+/**
+ * Answers one call with the JSON value of its command.
+ * @throws BotError by the command: `NOT_LINKED`, `RECIPIENT_UNKNOWN`, `PAYLOAD_TOO_LARGE`, `USAGE`, ...
+ */
+export async function answer(parts: CallParts, call: Call, signal: AbortSignal): Promise<object> {
+  const { store, bot } = parts;
+  switch (call.call) {
+    case 'me':
+      return me(store);
+    case 'status':
+      return status(store, { connection: bot?.connection ?? 'stopped', plugins: bot?.plugins ?? [] });
+    case 'contacts':
+      return listContacts(store);
+    case 'outbox':
+      return listOutbox(store);
+    case 'quarantine':
+      return listQuarantine(store);
+    case 'dead':
+      return listDead(store);
+    case 'quarantine drop':
+      return dropQuarantined(store, call.id);
+    case 'dead drop':
+      return dropDead(store, call.id);
+    case 'dead retry': {
+      const result = await retryDead(store, call.id);
+      bot?.ring();
+      return result;
+    }
+    case 'devices':
+      return listOwnDevices(await linkedAccount(store), online(bot).requester);
+    case 'unlink':
+      return unlinkOwnDevice(parts, online(bot).requester);
+    case 'send':
+      return send(parts, call, signal);
+  }
+}
+
+function online(bot: RunningBot | undefined): RunningBot {
+  if (bot === undefined) throw new BotError('INTERNAL', 'this call needs the server');
+  return bot;
+}
+
+async function send(
+  { store, bot, platform }: CallParts,
+  call: SendCall,
+  signal: AbortSignal,
+): Promise<SendResult> {
+  const running = online(bot);
+  await linkedAccount(store);
+  const recipient = await resolveRecipient(store, call.recipient);
+  const message: Outgoing =
+    call.message.kind === 'text'
+      ? call.message
+      : { kind: 'app', tag: call.message.tag, payload: fromBase64(call.message.payload) };
+  const options = call.deviceId === undefined ? {} : { deviceId: call.deviceId };
+  const { timestamp } = await running.send(recipient, message, options);
+
+  const waiting = new AbortController();
+  const either = AbortSignal.any([signal, waiting.signal]);
+  try {
+    const sent = await Promise.race([
+      running.sent(recipient, timestamp, either),
+      platform.clock.sleep(call.waitMs, either).then(() => undefined),
+    ]);
+    if (sent === undefined) return { timestamp, recipient, state: 'queued', devices: [] };
+    if (sent.state === 'failed') throw sent.error;
+    return { timestamp, recipient, state: 'sent', devices: sent.devices };
+  } finally {
+    waiting.abort();
+  }
+}

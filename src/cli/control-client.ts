@@ -1,0 +1,82 @@
+/**
+ * Control socket, the side of a command: asks the running bot that holds the store.
+ */
+import { readFile } from 'node:fs/promises';
+import { createConnection, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { z } from 'zod';
+import { BotError, NEXT, type ErrorCode } from '../errors.ts';
+import type { Call } from './calls.ts';
+import { pointerPath, socketPath } from './control-server.ts';
+
+const replySchema = z.union([
+  z.object({ result: z.record(z.string(), z.unknown()) }),
+  z.object({
+    error: z.object({
+      code: z.string(),
+      message: z.string(),
+      next: z.string(),
+      retryAt: z.number().optional(),
+    }),
+  }),
+]);
+
+/**
+ * @returns undefined when no bot serves this data directory
+ * @throws BotError what the running bot answered; `INTERRUPTED` when it ended before it did
+ */
+export async function askRunning(
+  folder: string,
+  call: Call,
+  signal: AbortSignal,
+): Promise<object | undefined> {
+  const socket = await connect(folder);
+  if (socket === undefined) return undefined;
+  const onAbort = (): void => void socket.destroy();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    socket.write(`${JSON.stringify(call)}\n`);
+    return readReply(await firstLine(socket));
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    socket.destroy();
+    signal.throwIfAborted();
+  }
+}
+
+async function connect(folder: string): Promise<Socket | undefined> {
+  const pointed = await readFile(pointerPath(folder), 'utf8').catch(() => undefined);
+  return new Promise((resolve) => {
+    const socket = createConnection(pointed ?? socketPath(folder));
+    socket.once('connect', () => {
+      resolve(socket);
+    });
+    socket.on('error', () => {
+      resolve(undefined);
+    });
+  });
+}
+
+function firstLine(socket: Socket): Promise<string> {
+  return new Promise((resolve, reject) => {
+    createInterface({ input: socket }).once('line', resolve);
+    socket.once('close', () => {
+      reject(new BotError('INTERRUPTED', 'the running bot ended before it answered'));
+    });
+  });
+}
+
+function readReply(line: string): object {
+  const reply = replySchema.parse(JSON.parse(line));
+  if ('result' in reply) return reply.result;
+  const { code, message, next, retryAt } = reply.error;
+  throw new BotError(
+    isCode(code) ? code : 'INTERNAL',
+    message,
+    retryAt === undefined ? { next } : { next, retryAt },
+  );
+}
+
+function isCode(code: string): code is ErrorCode {
+  return Object.hasOwn(NEXT, code);
+}

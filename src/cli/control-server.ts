@@ -1,0 +1,138 @@
+/**
+ * Control socket, the side of a running bot: other commands of the same user reach the open store through it.
+ * Lines of JSON: one call in, `{"result"}` or `{"error"}` out. The socket is in the data directory (0600); where that
+ * path is too long for one, in a 0700 folder under the temp directory that `control.path` names.
+ */
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BotError } from '../errors.ts';
+import { toFailure } from './io.ts';
+import { callSchema, type Call } from './calls.ts';
+
+/** The smallest limit among the systems we run on is 104 with the closing zero. */
+const MAX_SOCKET_PATH_BYTES = 100;
+/** A payload at the largest server's limit, in base64. */
+const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
+const MAX_CONNECTIONS = 64;
+/** What calls under way get to end in when the bot stops. */
+const GRACE_MS = 1_000;
+
+export function socketPath(folder: string): string {
+  return join(folder, 'control.sock');
+}
+
+/** Names the socket when it is not in the data directory. */
+export function pointerPath(folder: string): string {
+  return join(folder, 'control.path');
+}
+
+export class ControlServer {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #replies = new Set<Promise<unknown>>();
+  readonly #stopping = new AbortController();
+  readonly #leftovers: readonly string[];
+
+  private constructor(server: Server, leftovers: readonly string[]) {
+    this.#server = server;
+    this.#leftovers = leftovers;
+  }
+
+  /** Only for who holds the lock of the store in `folder`: sockets that a crash left behind are replaced. */
+  static async open(
+    folder: string,
+    handle: (call: Call, signal: AbortSignal) => Promise<object>,
+  ): Promise<ControlServer> {
+    let path = socketPath(folder);
+    const pointer = pointerPath(folder);
+    await rm(path, { force: true });
+    await rm(pointer, { force: true });
+    const leftovers = [path];
+    if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
+      path = join(await mkdtemp(join(tmpdir(), 'countersign-')), 'control.sock');
+      await writeFile(pointer, path, { mode: 0o600 });
+      leftovers.push(pointer, dirname(path));
+    }
+    const server = createServer();
+    const control = new ControlServer(server, leftovers);
+    server.maxConnections = MAX_CONNECTIONS;
+    server.on('connection', (socket) => {
+      control.#serve(socket, handle);
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject).listen(path, resolve);
+    });
+    await chmod(path, 0o600);
+    return control;
+  }
+
+  /** Ends calls under way; resolves when the socket is gone. */
+  async close(): Promise<void> {
+    this.#stopping.abort(new BotError('INTERRUPTED', 'the running bot is stopping'));
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => {
+        resolve();
+      });
+    });
+    await Promise.race([Promise.allSettled(this.#replies), sleep(GRACE_MS, undefined, { ref: false })]);
+    for (const socket of this.#sockets) socket.destroySoon();
+    await closed;
+    for (const path of this.#leftovers) await rm(path, { force: true, recursive: true });
+  }
+
+  #own(work: Promise<unknown>): void {
+    this.#replies.add(work);
+    work.finally(() => this.#replies.delete(work)).catch(() => undefined);
+  }
+
+  #serve(socket: Socket, handle: (call: Call, signal: AbortSignal) => Promise<object>): void {
+    const gone = new AbortController();
+    const signal = AbortSignal.any([gone.signal, this.#stopping.signal]);
+    this.#sockets.add(socket);
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      gone.abort(new BotError('INTERRUPTED', 'the command that asked has gone'));
+    });
+    let pending = 0;
+    socket.on('data', (chunk) => {
+      pending = chunk.includes(10) ? 0 : pending + chunk.length;
+      if (pending > MAX_LINE_CHARACTERS) socket.destroy();
+    });
+    createInterface({ input: socket }).on('line', (line) => {
+      this.#own(
+        reply(line, handle, signal).then((text) => {
+          if (socket.writable) socket.write(`${text}\n`);
+        }),
+      );
+    });
+  }
+}
+
+/** Never rejects. */
+async function reply(
+  line: string,
+  handle: (call: Call, signal: AbortSignal) => Promise<object>,
+  signal: AbortSignal,
+): Promise<string> {
+  try {
+    return JSON.stringify({ result: await handle(readCall(line), signal) });
+  } catch (error) {
+    return JSON.stringify(toFailure(error));
+  }
+}
+
+function readCall(line: string): Call {
+  try {
+    return callSchema.parse(JSON.parse(line));
+  } catch (cause) {
+    throw new BotError('USAGE', 'the running bot does not know this call', {
+      cause,
+      next: 'Use the same version of Countersign for both.',
+    });
+  }
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+/**
+ * The `countersign` command: the process around `main`. The first Ctrl-C stops cleanly, a second one at once.
+ */
+import { BotError } from '../errors.ts';
+import { main } from './main.ts';
+
+const FORCED = 130;
+
+const stopping = new AbortController();
+const onSignal = (): void => {
+  if (stopping.signal.aborted) process.exit(FORCED);
+  stopping.abort(new BotError('INTERRUPTED', 'stopped by a signal'));
+};
+process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+// Who reads the output has gone: nothing that is left to print matters.
+process.stdout.on('error', () => process.exit(FORCED));
+
+const code = await main(process.argv.slice(2), {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  cwd: process.cwd(),
+  signal: stopping.signal,
+});
+process.exitCode = code;
+await Promise.all(
+  [process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write('', resolve))),
+);
+process.exit(code);

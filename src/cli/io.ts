@@ -1,0 +1,94 @@
+/**
+ * What a command may touch of the world, so that the command line is tested without a process: results go to
+ * stdout, logs and prompts to stderr.
+ */
+import { BotError, isBotError } from '../errors.ts';
+
+/** A stream as far as a command reads it. */
+export type Input = NodeJS.ReadableStream & { isTTY?: boolean; setRawMode?: (mode: boolean) => unknown };
+
+export interface Sink {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+}
+
+export interface Io {
+  readonly stdin: Input;
+  readonly stdout: Sink;
+  readonly stderr: Sink;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Aborted by Ctrl-C or a signal that ends the process. */
+  readonly signal: AbortSignal;
+}
+
+/** Prints what a command has found: one JSON value per line with `--json`, else lines for people. */
+export class Printer {
+  readonly #io: Io;
+  readonly json: boolean;
+
+  constructor(io: Io, json: boolean) {
+    this.#io = io;
+    this.json = json;
+  }
+
+  /** A result, or one event of a stream. `text` is made only where it is shown; undefined shows nothing. */
+  print(value: object, text: () => string | undefined): void {
+    const line = this.json ? JSON.stringify(value) : text();
+    if (line !== undefined) this.#io.stdout.write(`${line}\n`);
+  }
+
+  /** For people only, beside the results: progress, hints. */
+  note(text: string): void {
+    this.#io.stderr.write(`${text}\n`);
+  }
+}
+
+/** The `{"error"}` value of any failure. */
+export interface Failure {
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    readonly next: string;
+    /** ms since 1970 */
+    readonly retryAt?: number;
+  };
+}
+
+export function toFailure(error: unknown): Failure {
+  const known = isBotError(error)
+    ? error
+    : new BotError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
+  const { code, message, next, retryAt } = known;
+  return { error: retryAt === undefined ? { code, message, next } : { code, message, next, retryAt } };
+}
+
+/** A failure in two lines for people. */
+export function failureText({ error }: Failure): string {
+  const until = error.retryAt === undefined ? '' : ` (not before ${new Date(error.retryAt).toISOString()})`;
+  return `${error.code}: ${error.message}\n${error.next}${until}`;
+}
+
+/** Rows as aligned columns under a heading; `empty` where there is none. */
+export function columns(
+  heading: readonly string[],
+  rows: readonly (readonly string[])[],
+  empty: string,
+): string {
+  if (rows.length === 0) return empty;
+  const all = [heading, ...rows];
+  const widths = heading.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
+  return all
+    .map((row) =>
+      row
+        .map((text, column) => text.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** A time for people; a dash for none. */
+export function timeText(ms: number | undefined): string {
+  return ms === undefined || ms === 0 ? '-' : new Date(ms).toISOString();
+}

@@ -1,0 +1,62 @@
+/**
+ * The command line without a process: arguments and a world in, an exit code out.
+ * 0 done, 1 failed (a coded error was printed), 2 the call itself was wrong.
+ */
+import { Command, CommanderError } from 'commander';
+import { BotError, isBotError } from '../errors.ts';
+import { addDemo } from './demo.ts';
+import { addDevserver } from './devserver.ts';
+import { failureText, toFailure, type Io } from './io.ts';
+import { addLink } from './link.ts';
+import { addLookCommands } from './look.ts';
+import { addRun } from './run.ts';
+import { addSend } from './send.ts';
+import { Shell } from './shell.ts';
+import { addStore } from './store.ts';
+import { addStuckCommands } from './stuck.ts';
+import { addUnlink } from './unlink.ts';
+import { VERSION } from './version.ts';
+
+/** @param argv without the program's name */
+export async function main(argv: readonly string[], io: Io): Promise<0 | 1 | 2> {
+  const shell = new Shell(io);
+  try {
+    await programFor(shell).parseAsync([...argv], { from: 'user' });
+    return shell.exitCode;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0; // --help, --version
+    const error = thrown instanceof CommanderError ? usageError(thrown) : thrown;
+    const failure = toFailure(error);
+    if (argv.includes('--json')) io.stdout.write(`${JSON.stringify(failure)}\n`);
+    else io.stderr.write(`${failureText(failure)}\n`);
+    return isBotError(error, 'USAGE') ? 2 : 1;
+  }
+}
+
+function programFor(shell: Shell): Command {
+  const { io } = shell;
+  const program = new Command('countersign')
+    .description('Linked-device bots for Signal-compatible servers that people host themselves')
+    .version(VERSION)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+      outputError: () => undefined, // printed by main, as every failure is
+    })
+    .addHelpText('after', '\nTry it without a server of your own:\n  $ countersign demo');
+  addDemo(program, shell);
+  addDevserver(program, shell);
+  addLink(program, shell);
+  addRun(program, shell);
+  addSend(program, shell);
+  addLookCommands(program, shell);
+  addStuckCommands(program, shell);
+  addUnlink(program, shell);
+  addStore(program, shell);
+  return program;
+}
+
+function usageError(error: CommanderError): BotError {
+  return new BotError('USAGE', error.message.replace(/^error: /, '') || 'a command is missing');
+}

@@ -1,0 +1,73 @@
+/**
+ * Passphrase prompt: asks on stderr, reads from a terminal without showing what is typed.
+ */
+import { BotError } from '../errors.ts';
+import type { Io } from './io.ts';
+
+const ENTER = new Set(['\r', '\n', '\u0004']);
+const BACKSPACE = new Set(['\u007f', '\b']);
+const INTERRUPT = '\u0003';
+
+export function canPrompt(io: Io): boolean {
+  return io.stdin.isTTY === true && io.stderr.isTTY === true && io.stdin.setRawMode !== undefined;
+}
+
+/**
+ * One line, not echoed.
+ * @throws BotError `PASSPHRASE_NEEDED` on Ctrl-C, or when the terminal closes first; the signal's reason on abort
+ */
+export async function promptSecret(io: Io, question: string): Promise<string> {
+  io.stderr.write(question);
+  io.stdin.setRawMode?.(true);
+  try {
+    return await readHidden(io);
+  } finally {
+    io.stdin.setRawMode?.(false);
+    io.stdin.pause();
+    io.stderr.write('\n');
+  }
+}
+
+function readHidden(io: Io): Promise<string> {
+  const { stdin, signal } = io;
+  return new Promise((resolve, reject) => {
+    let typed: string[] = [];
+    const end = (finish: () => void): void => {
+      stdin.off('data', onData).off('end', onEnd);
+      signal.removeEventListener('abort', onAbort);
+      finish();
+    };
+    const refuse = (): void => {
+      end(() => {
+        reject(new BotError('PASSPHRASE_NEEDED', 'no passphrase was given'));
+      });
+    };
+    const onData = (chunk: Buffer | string): void => {
+      for (const character of chunk.toString()) {
+        if (ENTER.has(character)) {
+          end(() => {
+            resolve(typed.join(''));
+          });
+          return;
+        }
+        if (character === INTERRUPT) {
+          refuse();
+          return;
+        }
+        if (BACKSPACE.has(character)) typed = typed.slice(0, -1);
+        else typed.push(character);
+      }
+    };
+    const onEnd = (): void => {
+      refuse();
+    };
+    const onAbort = (): void => {
+      end(() => {
+        reject(signal.reason as Error);
+      });
+    };
+    stdin.on('data', onData).on('end', onEnd);
+    signal.addEventListener('abort', onAbort, { once: true });
+    stdin.resume();
+  });
+}

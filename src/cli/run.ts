@@ -1,0 +1,124 @@
+/**
+ * `run`: the bot itself, until a signal ends it. While it runs, other commands reach the store through its control socket.
+ */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { Bot, type BotEvent } from '../bot.ts';
+import { BotError, isBotError } from '../errors.ts';
+import type { Platform } from '../platform.ts';
+import type { Store } from '../store/store.ts';
+import { openStore } from './account.ts';
+import { answer } from './calls.ts';
+import { ControlServer } from './control-server.ts';
+import { failureText, toFailure, type Printer } from './io.ts';
+import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
+import { loadPlugin, readPluginConfig } from './plugins.ts';
+import type { Shell } from './shell.ts';
+
+interface RunOptions extends AccountOptions {
+  readonly plugin: readonly string[];
+  readonly config?: string;
+}
+
+export function addRun(program: Command, shell: Shell): void {
+  const command = withAccount(
+    program
+      .command('run')
+      .description('receive, dispatch to plugins, send, and look after keys, until stopped')
+      .option(
+        '--plugin <name-or-path>',
+        'a plugin: a name, a path or a package; give it again for more',
+        collect,
+        [],
+      )
+      .option('--config <file>', 'JSON: {"plugins": {NAME: {...}}}'),
+  );
+  withExamples(
+    command,
+    'run --server server.json --data ./data --plugin echo',
+    'run --server server.json --data ./data --plugin ./my-plugin.ts --config bot.json',
+  ).action(async (options: RunOptions) => {
+    const printer = shell.printer(options);
+    try {
+      await run(shell, options, printer);
+      printer.print({ event: 'stopped', reason: 'signal' }, () => 'stopped');
+    } catch (error) {
+      if (isBotError(error, 'USAGE')) throw error;
+      const failure = toFailure(error);
+      const event = { event: 'stopped', reason: failure.error.code, ...failure };
+      printer.print(event, () => undefined);
+      if (!printer.json) printer.note(failureText(failure));
+      shell.exitCode = 1;
+    }
+  });
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
+/** Resolves when a signal has stopped the bot. */
+async function run(shell: Shell, options: RunOptions, printer: Printer): Promise<void> {
+  const { io } = shell;
+  const platform = shell.platform(options);
+  const folder = dataFolder(io, options);
+  const service = await serverProfile(io, options);
+  const config = options.config === undefined ? {} : await readPluginConfig(resolve(io.cwd, options.config));
+  const plugins = await Promise.all(options.plugin.map((name) => loadPlugin(name, io.cwd)));
+  const strangers = Object.keys(config).filter((name) => !plugins.some((plugin) => plugin.name === name));
+  if (strangers.length > 0) {
+    throw new BotError(
+      'PLUGIN_INVALID',
+      `the configuration names plugins that are not loaded: ${strangers.join(', ')}`,
+    );
+  }
+  const store = await openStore(shell, options);
+  try {
+    const bot = new Bot({
+      store,
+      service,
+      platform,
+      onEvent: (event) => {
+        show(printer, event);
+      },
+    });
+    for (const plugin of plugins) bot.use(plugin, config[plugin.name]);
+    await serve({ bot, store, platform, folder }, io.signal);
+  } finally {
+    await store.close();
+  }
+}
+
+async function serve(
+  parts: { bot: Bot; store: Store; platform: Platform; folder: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { bot, store, platform, folder } = parts;
+  const control = await ControlServer.open(folder, (call, gone) =>
+    answer({ store, platform, bot }, call, gone),
+  );
+  try {
+    await bot.run(signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    await control.close();
+  }
+}
+
+function show(printer: Printer, event: BotEvent): void {
+  switch (event.kind) {
+    case 'connection':
+      printer.print({ event: 'connection', state: event.state }, () => event.state);
+      break;
+    case 'ready':
+      printer.print(
+        { event: 'ready', aci: event.aci, deviceId: event.deviceId },
+        () => `ready: device ${String(event.deviceId)} of ${event.aci}. Ctrl-C stops it.`,
+      );
+      break;
+    case 'warning':
+      printer.note(`warning: ${event.message}`);
+      break;
+  }
+}
