@@ -1,0 +1,113 @@
+/**
+ * Attempt: one call of one handler. It goes open -> ended once: what is staged on it is committed with the row's
+ * progress, or dropped. A handler that goes on after its end finds everything refused.
+ */
+import type { Bytes } from '../bytes.ts';
+import { BotError } from '../errors.ts';
+import type { Batch, Staging } from '../store/store.ts';
+import { outboxRows } from '../store/tables.ts';
+
+/** What a task is told about the call besides the message. */
+export interface Call {
+  /** Writes of this call; committed when it returns. */
+  readonly staging: Staging;
+  /** 1 to 5. */
+  readonly attempt: number;
+  /** Aborted when the call's time is over or the bot stops. */
+  readonly signal: AbortSignal;
+}
+
+const OUTBOX = outboxRows.key();
+
+export class Attempt implements Call, Staging {
+  readonly attempt: number;
+  /** ms since 1970 */
+  readonly deadline: number;
+  readonly #batch: Batch;
+  #controller: AbortController | undefined;
+  #reason: BotError | undefined;
+  #reject: ((reason: BotError) => void) | undefined;
+  #open = true;
+  #hasRead = false;
+  #hasOutbox = false;
+
+  constructor(batch: Batch, attempt: number, deadline: number) {
+    this.#batch = batch;
+    this.attempt = attempt;
+    this.deadline = deadline;
+  }
+
+  get staging(): Staging {
+    return this;
+  }
+
+  /** Made when first asked for: most handlers never do. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Whether it read anything, so that its commit can conflict. */
+  get hasRead(): boolean {
+    return this.#hasRead;
+  }
+
+  /** Whether it staged a message. */
+  get hasOutbox(): boolean {
+    return this.#hasOutbox;
+  }
+
+  async get(key: string): Promise<Bytes | undefined> {
+    this.#check();
+    this.#hasRead = true;
+    const value = await this.#batch.get(key);
+    this.#check();
+    return value;
+  }
+
+  put(key: string, value: Bytes): void {
+    this.#check();
+    this.#hasOutbox ||= key.startsWith(OUTBOX);
+    this.#batch.put(key, value);
+  }
+
+  delete(key: string): void {
+    this.#check();
+    this.#batch.delete(key);
+  }
+
+  /** Calls the handler; settles as it does, or rejects when the attempt is abandoned before. */
+  run(work: (call: Call) => unknown): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      Promise.resolve(work(this)).then(() => {
+        resolve();
+      }, reject);
+    });
+  }
+
+  /** Ends it well: the batch with all that was staged, for the dispatcher to add the row's progress and commit. */
+  close(): Batch {
+    this.#open = false;
+    return this.#batch;
+  }
+
+  /** Ends it: what was staged is dropped, the handler's signal is aborted. */
+  abandon(reason: BotError): void {
+    this.#open = false;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+    this.#reject?.(reason);
+  }
+
+  #check(): void {
+    if (this.#open) return;
+    throw (
+      this.#reason ??
+      new BotError('PLUGIN_FAILED', 'the handler has returned; nothing can be staged any more')
+    );
+  }
+}

@@ -1,0 +1,581 @@
+/**
+ * Dispatcher: stored row to handler, the second half of the incoming path.
+ *
+ * A row is read, routed, and becomes one job for each plugin that takes it. Jobs wait in lanes (lane.ts); lanes run side
+ * by side up to a bound. A job that ends well commits what its handler staged together with the row's progress, and the
+ * last one removes the row; the lane goes on when the commit is accepted, without waiting for the disk, since the next
+ * one is ordered behind it. A job that fails writes nothing but its count, and its lane waits for the next attempt.
+ *
+ * Rows come by `offer` right behind the receiver's commit; whatever does not fit into memory stays in the store and is
+ * read from there (`behind`: the whole inbox is, hungry: a lane is).
+ */
+import { BotError, describe, isBotError } from '../errors.ts';
+import { decodeContent, type Content } from '../content/content.ts';
+import type { Platform } from '../platform.ts';
+import type { Batch, Store } from '../store/store.ts';
+import { inboxRows, padded, type InboxRow } from '../store/tables.ts';
+import { Alarm } from './alarm.ts';
+import { Attempt } from './attempt.ts';
+import { Lane, type Entry, type Job, type Message, type Task } from './lane.ts';
+import {
+  close,
+  hasFailed,
+  isOpen,
+  MAX_ATTEMPTS,
+  progressOf,
+  unreadable,
+  withDone,
+  withFailure,
+} from './progress.ts';
+
+export interface DispatcherParts {
+  readonly store: Store;
+  readonly platform: Platform;
+  /** Says who takes a message. At once, without throwing, and the same for the same message. */
+  readonly router: { route(message: Message): readonly Task[] };
+  /** Called when a commit has added outbox rows. Returns at once and does not throw. */
+  readonly onRow: () => void;
+  /** Handlers that run side by side; default 16. */
+  readonly maxRunning?: number;
+  /** Rows in memory; default 256. */
+  readonly maxRows?: number;
+}
+
+/** Since the start of the process. */
+export interface DispatcherCounters {
+  /** Calls of handlers that ended well. */
+  handled: number;
+  /** Calls that threw or ran out of time. */
+  failed: number;
+  /** Rows moved to `dead`. */
+  dead: number;
+  /** Messages that nobody took, by kind of content. `app`: unknown tags; `null`: fillers, and marks of a newer version. */
+  readonly unhandled: Partial<Record<Content['kind'], number>>;
+}
+
+const MAX_RUNNING = 16;
+const MAX_ROWS = 256;
+/** Lanes that wait for another attempt; beyond that no more is read until some are done. */
+const MAX_WAITING = 4_096;
+/** Rows of other lanes that are passed over in one reading for a hungry lane. */
+const MAX_EXAMINED = 1_024;
+const DEADLINE_MS = 60_000;
+/** What running handlers get when the bot stops, before they are cut off (and called again at the next start). */
+const GRACE_MS = 5_000;
+
+export class Dispatcher {
+  readonly counters: DispatcherCounters = { handled: 0, failed: 0, dead: 0, unhandled: {} };
+  readonly #parts: DispatcherParts;
+  readonly #maxRunning: number;
+  readonly #maxRows: number;
+  readonly #alarm: Alarm;
+
+  readonly #entries = new Map<number, Entry>();
+  readonly #lanes = new Map<string, Lane>();
+  readonly #ready: Lane[] = [];
+  readonly #hungry = new Set<Lane>();
+  readonly #waiting = new Set<Lane>();
+  readonly #running = new Set<Attempt>();
+  /** Calls and commits under way. */
+  readonly #tasks = new Set<Promise<void>>();
+
+  /** All rows up to here have been taken, or are remembered by their lanes as spilled. */
+  #considered = 0;
+  /** The inbox is to be read on from here. */
+  #position = 0;
+  #behind = true;
+  /** Offers that were not taken, because the inbox was to be read anyway. */
+  #missed = 0;
+  #reading = false;
+  /** Rows written while the store is being read: what the scan shows of them is old. */
+  readonly #changed = new Set<number>();
+
+  #stop: AbortController | undefined;
+  #cutOff = false;
+  #failure: { readonly error: unknown } | undefined;
+  #bell: (() => void) | undefined;
+  #idlers: (() => void)[] = [];
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts;
+    this.#maxRunning = parts.maxRunning ?? MAX_RUNNING;
+    this.#maxRows = parts.maxRows ?? MAX_ROWS;
+    this.#alarm = new Alarm(parts.platform.clock, () => {
+      this.#onAlarm();
+    });
+  }
+
+  /**
+   * Hands over a row whose commit has been called, in the order of the numbers. What does not fit is read later.
+   * @param content of the row, where it has been read already
+   */
+  offer(id: number, row: InboxRow, content?: Content): void {
+    if (this.#behind) {
+      this.#missed++;
+      return;
+    }
+    if (id <= this.#considered || this.#isFull()) {
+      this.#fallBehind(id - 1);
+      return;
+    }
+    this.#considered = this.#position = id;
+    this.#take(id, row, content);
+    this.#pump();
+  }
+
+  /** Rows were put into the inbox by another way than `offer`: reads it from the beginning. */
+  ring(): void {
+    this.#fallBehind(0);
+  }
+
+  /** Resolves when all rows are handled, dead, or waiting for another attempt, and that is durable. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#idlers.push(resolve);
+      this.#checkIdle();
+    });
+  }
+
+  /**
+   * Handles rows until the abort; handlers that run then get 5 s to end.
+   * @throws BotError `STORE_WRITE_FAILED`, `STORE_DAMAGED`
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const onAbort = (): void => {
+      stop.abort();
+      this.#bell?.();
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#reset();
+    this.#stop = stop;
+    if (signal.aborted) stop.abort();
+    try {
+      await this.#read(stop.signal);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      stop.abort();
+      this.#behind = true; // what is offered from now on waits for the next start
+      await this.#drain();
+    }
+    this.#throwFailure();
+  }
+
+  // ---- reading ----
+
+  async #read(stop: AbortSignal): Promise<void> {
+    while (!stop.aborted) {
+      const lane = this.#entries.size < this.#maxRows ? first(this.#hungry) : undefined;
+      if (lane !== undefined) await this.#whileReading(() => this.#readLane(lane));
+      else if (this.#behind && !this.#isFull()) await this.#whileReading(() => this.#readInbox(stop));
+      else {
+        this.#checkIdle();
+        await new Promise<void>((resolve) => {
+          this.#bell = resolve;
+        });
+        this.#bell = undefined;
+      }
+    }
+  }
+
+  async #whileReading(work: () => Promise<void>): Promise<void> {
+    this.#reading = true;
+    this.#changed.clear();
+    try {
+      await work();
+    } finally {
+      this.#reading = false;
+    }
+    this.#pump();
+  }
+
+  async #readInbox(stop: AbortSignal): Promise<void> {
+    const missed = this.#missed;
+    const limit = this.#maxRows;
+    let count = 0;
+    for await (const [rest, row] of inboxRows.scan(this.#parts.store, [], {
+      after: padded(this.#position),
+      limit,
+    })) {
+      if (stop.aborted || this.#isFull()) return;
+      const id = Number(rest);
+      count++;
+      const fresh = await this.#fresh(id, row);
+      this.#position = id;
+      this.#considered = Math.max(this.#considered, id);
+      if (fresh !== undefined && !this.#entries.has(id)) this.#take(id, fresh);
+      this.#pump();
+    }
+    if (count < limit && this.#missed === missed) {
+      this.#behind = false;
+      this.#position = this.#considered;
+    }
+  }
+
+  /** Rows of one lane that were spilled, as many as it holds. */
+  async #readLane(lane: Lane): Promise<void> {
+    this.#hungry.delete(lane);
+    const from = lane.spilled ?? 0;
+    lane.spilled = Infinity; // what comes meanwhile is spilled too, behind these
+    const after = padded(from - 1);
+    let examined = 0;
+    for await (const [rest, row] of inboxRows.scan(this.#parts.store, [], { after, limit: MAX_EXAMINED })) {
+      const id = Number(rest);
+      if (id > this.#considered) break;
+      const full = this.#entries.size >= this.#maxRows && !this.#entries.has(id);
+      if (!lane.hasRoom || full) {
+        lane.spill(id);
+        break;
+      }
+      if (++examined === MAX_EXAMINED) lane.spill(id + 1);
+      await this.#takeBack(lane, id, row);
+      this.#pump();
+    }
+    if (lane.spilled === Infinity) lane.spilled = undefined;
+    this.#settle(lane);
+  }
+
+  /** Takes a row into memory again for a lane that had spilled it; the row's other lanes still remember it themselves. */
+  async #takeBack(lane: Lane, id: number, row: InboxRow): Promise<void> {
+    const fresh = this.#entries.has(id) ? row : await this.#fresh(id, row);
+    if (fresh === undefined) return;
+    const entry = this.#entries.get(id) ?? this.#entryOf(id, fresh, undefined);
+    const job = entry?.jobs.find((other) => other.lane === lane && other.state === 'spilled');
+    if (entry === undefined || job === undefined) return;
+    this.#entries.set(id, entry);
+    if (lane.hasRoom) this.#queue(job);
+    else lane.spill(id);
+    this.#dropIfInactive(entry);
+  }
+
+  /** The row as it is now, where it was written since the scan began. */
+  async #fresh(id: number, row: InboxRow): Promise<InboxRow | undefined> {
+    let fresh: InboxRow | undefined = row;
+    while (this.#changed.delete(id)) fresh = await inboxRows.get(this.#parts.store.batch(), id);
+    return fresh;
+  }
+
+  // ---- taking ----
+
+  #take(id: number, row: InboxRow, content?: Content): void {
+    const entry = this.#entryOf(id, row, content);
+    if (entry === undefined) return;
+    this.#entries.set(id, entry);
+    for (const job of entry.jobs) {
+      if (job.lane.takes) this.#queue(job);
+      else this.#spill(job);
+    }
+    this.#dropIfInactive(entry);
+  }
+
+  /** @returns undefined when nothing is to be done for the row; it is removed then */
+  #entryOf(id: number, row: InboxRow, known: Content | undefined): Entry | undefined {
+    let content = known;
+    try {
+      content ??= decodeContent(row.content);
+    } catch (error) {
+      this.#remove(id, unreadable(row, describe(error)));
+      return undefined;
+    }
+    const tasks = this.#parts.router.route({ id, row, content }).filter(({ plugin }) => isOpen(row, plugin));
+    if (tasks.length === 0) {
+      const { unhandled } = this.counters;
+      if (row.progress === undefined || row.progress.length === 0) {
+        unhandled[content.kind] = (unhandled[content.kind] ?? 0) + 1;
+      }
+      this.#remove(id, row);
+      return undefined;
+    }
+    const entry: Entry = { id, row, jobs: [], open: tasks.length, active: 0, turn: Promise.resolve() };
+    for (const task of tasks) {
+      entry.jobs.push({ entry, task, lane: this.#lane(`${task.plugin} ${task.lane}`), state: 'spilled' });
+    }
+    return entry;
+  }
+
+  #remove(id: number, row: InboxRow): void {
+    const entry: Entry = { id, row, jobs: [], open: 0, active: 0, turn: Promise.resolve() };
+    this.#entries.set(id, entry);
+    this.#awaitDisk(entry, this.#commitRow(entry, this.#parts.store.batch()));
+  }
+
+  #lane(key: string): Lane {
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) this.#lanes.set(key, (lane = new Lane(key)));
+    return lane;
+  }
+
+  #queue(job: Job): void {
+    job.state = 'queued';
+    job.entry.active++;
+    job.lane.queue.push(job);
+    this.#settle(job.lane);
+  }
+
+  #spill(job: Job): void {
+    job.state = 'spilled';
+    job.lane.spill(job.entry.id);
+  }
+
+  /** Puts a lane where it belongs after a change. */
+  #settle(lane: Lane): void {
+    if (lane.canRun) {
+      lane.ready = true;
+      this.#ready.push(lane);
+    } else if (lane.isHungry) {
+      this.#hungry.add(lane);
+      this.#bell?.();
+    } else if (lane.isIdle) this.#lanes.delete(lane.key);
+  }
+
+  // ---- running ----
+
+  #pump(): void {
+    while (this.#running.size < this.#maxRunning && this.#stop?.signal.aborted === false) {
+      const lane = this.#ready.shift();
+      if (lane === undefined) return;
+      lane.ready = false;
+      const job = lane.queue.shift();
+      if (job !== undefined) this.#start(lane, job);
+    }
+  }
+
+  #start(lane: Lane, job: Job): void {
+    const { clock } = this.#parts.platform;
+    const now = clock.now();
+    const { attempts, retryAt } = progressOf(job.entry.row, job.task.plugin);
+    if (retryAt > now) {
+      this.#wait(lane, job, retryAt);
+      return;
+    }
+    const deadlineMs = job.task.deadlineMs ?? DEADLINE_MS;
+    const attempt = new Attempt(this.#parts.store.batch(), attempts + 1, now + deadlineMs);
+    lane.running = true;
+    this.#running.add(attempt);
+    this.#alarm.set(attempt.deadline);
+    this.#track(this.#call(lane, job, attempt));
+  }
+
+  async #call(lane: Lane, job: Job, attempt: Attempt): Promise<void> {
+    const failure = await attempt
+      .run((call) => job.task.run(call))
+      .then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+    this.#running.delete(attempt);
+    if (this.#cutOff) return;
+    await (failure === undefined ? this.#succeed(job, attempt) : this.#fail(job, attempt, failure.error));
+    lane.running = false;
+    this.#settle(lane);
+    this.#pump();
+  }
+
+  async #succeed(job: Job, attempt: Attempt): Promise<void> {
+    const { entry, task } = job;
+    const release = await takeTurn(entry);
+    try {
+      const before = entry.row;
+      entry.row = entry.jobs.length > 1 || before.progress?.length ? withDone(before, task.plugin) : before;
+      entry.open--;
+      const durable = this.#commitRow(entry, attempt.close());
+      if (attempt.hasRead && (await conflicts(durable))) {
+        entry.row = before;
+        entry.open++;
+        job.lane.queue.unshift(job); // nothing was written: the handler sees the new values
+        return;
+      }
+      this.#awaitDisk(entry, durable);
+      if (attempt.hasOutbox) this.#parts.onRow();
+      this.counters.handled++;
+      this.#leave(job);
+    } finally {
+      release?.();
+    }
+  }
+
+  async #fail(job: Job, attempt: Attempt, error: unknown): Promise<void> {
+    const { entry, task, lane } = job;
+    const { platform, store } = this.#parts;
+    attempt.abandon(new BotError('PLUGIN_FAILED', 'the handler has failed; nothing can be staged any more'));
+    const release = await takeTurn(entry);
+    try {
+      entry.row = withFailure(entry.row, task.plugin, describe(error), platform.clock.now(), platform.random);
+      const { attempts, retryAt } = progressOf(entry.row, task.plugin);
+      const again = attempts < MAX_ATTEMPTS;
+      if (!again) entry.open--;
+      this.#awaitDisk(entry, this.#commitRow(entry, store.batch()));
+      this.counters.failed++;
+      const code = isBotError(error) ? error.code : error instanceof Error ? error.name : typeof error;
+      platform.log.warn(
+        { plugin: task.plugin, row: entry.id, attempts, error: code },
+        again ? 'a handler failed' : 'a handler failed for the last time',
+      );
+      if (again) this.#wait(lane, job, retryAt);
+      else this.#leave(job);
+    } finally {
+      release?.();
+    }
+  }
+
+  /** The lane's rows leave memory until its time has come. */
+  #wait(lane: Lane, job: Job, until: number): void {
+    lane.until = until;
+    this.#waiting.add(lane);
+    this.#hungry.delete(lane);
+    for (const other of [job, ...lane.queue.splice(0)]) {
+      this.#spill(other);
+      this.#release(other.entry);
+    }
+    this.#alarm.set(until);
+  }
+
+  #leave(job: Job): void {
+    job.state = 'ended';
+    this.#release(job.entry);
+  }
+
+  #onAlarm(): void {
+    const now = this.#parts.platform.clock.now();
+    for (const attempt of this.#running) {
+      if (attempt.deadline <= now)
+        attempt.abandon(new BotError('PLUGIN_FAILED', 'the handler did not end in time'));
+      else this.#alarm.set(attempt.deadline);
+    }
+    for (const lane of this.#waiting) {
+      if (lane.until <= now) {
+        lane.until = 0;
+        this.#waiting.delete(lane);
+        this.#settle(lane);
+      } else this.#alarm.set(lane.until);
+    }
+    this.#bell?.();
+  }
+
+  // ---- committing ----
+
+  /** Adds the row's progress to a batch and commits it. */
+  #commitRow(entry: Entry, batch: Batch): Promise<void> {
+    if (entry.open > 0) inboxRows.put(batch, entry.id, entry.row);
+    else close(batch, entry.id, entry.row);
+    if (this.#reading) this.#changed.add(entry.id);
+    return batch.commit();
+  }
+
+  /** The commit has been accepted: the row stays in memory until it is durable. */
+  #awaitDisk(entry: Entry, durable: Promise<void>): void {
+    if (entry.open === 0 && hasFailed(entry.row)) this.counters.dead++;
+    entry.active++;
+    this.#track(
+      durable.then(() => {
+        this.#release(entry);
+      }),
+    );
+  }
+
+  #release(entry: Entry): void {
+    entry.active--;
+    this.#dropIfInactive(entry);
+  }
+
+  #dropIfInactive(entry: Entry): void {
+    if (entry.active > 0) return;
+    this.#entries.delete(entry.id);
+    for (const { lane } of entry.jobs) if (lane.isIdle) this.#lanes.delete(lane.key);
+    if (this.#behind || this.#hungry.size > 0) this.#bell?.();
+    this.#checkIdle();
+  }
+
+  // ---- ending ----
+
+  #track(task: Promise<void>): void {
+    const tracked = task
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+        this.#stop?.abort();
+        this.#bell?.();
+      })
+      .then(() => {
+        this.#tasks.delete(tracked);
+        this.#checkIdle();
+      });
+    this.#tasks.add(tracked);
+  }
+
+  async #drain(): Promise<void> {
+    const { clock } = this.#parts.platform;
+    this.#alarm.stop();
+    const done = new AbortController();
+    const grace = clock.sleep(GRACE_MS, done.signal).then(
+      () => {
+        this.#cutOff = true;
+        const reason = new BotError('PLUGIN_FAILED', 'the bot is stopping');
+        for (const attempt of this.#running) attempt.abandon(reason);
+      },
+      () => undefined, // all have ended
+    );
+    while (this.#tasks.size > 0) await Promise.all(this.#tasks);
+    done.abort();
+    await grace;
+  }
+
+  #reset(): void {
+    for (const map of [this.#entries, this.#lanes, this.#hungry, this.#waiting]) map.clear();
+    this.#ready.length = 0;
+    this.#considered = this.#position = 0;
+    this.#behind = true;
+    this.#cutOff = false;
+    this.#failure = undefined;
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  #fallBehind(position: number): void {
+    this.#behind = true;
+    this.#missed++;
+    this.#position = Math.min(this.#position, position);
+    this.#bell?.();
+  }
+
+  #isFull(): boolean {
+    return this.#entries.size >= this.#maxRows || this.#waiting.size >= MAX_WAITING;
+  }
+
+  #checkIdle(): void {
+    if (this.#idlers.length === 0 || this.#behind || this.#reading) return;
+    if (this.#entries.size > 0 || this.#hungry.size > 0 || this.#tasks.size > 0) return;
+    for (const resolve of this.#idlers.splice(0)) resolve();
+  }
+}
+
+/** The turn of one plugin to write the row's progress; the others wait until it has called its commit. */
+async function takeTurn(entry: Entry): Promise<(() => void) | undefined> {
+  if (entry.jobs.length < 2) return undefined;
+  const before = entry.turn;
+  let release: (() => void) | undefined;
+  entry.turn = new Promise((resolve) => {
+    release = resolve;
+  });
+  await before;
+  return release;
+}
+
+/** Whether a commit was refused for a conflict, which shows at once; a later failure is left to who awaits the disk. */
+async function conflicts(durable: Promise<void>): Promise<boolean> {
+  const turn = new Promise<void>((resolve) => {
+    setImmediate(resolve);
+  });
+  try {
+    await Promise.race([durable, turn]);
+    return false;
+  } catch (error) {
+    if (isBotError(error, 'STORE_CONFLICT')) return true;
+    throw error;
+  }
+}
+
+function first<T>(set: ReadonlySet<T>): T | undefined {
+  return set.values().next().value;
+}
