@@ -1,0 +1,50 @@
+/**
+ * Countersign: the public surface.
+ */
+export type { Aci, Address, DeviceId, Pni, ServiceId } from './address.ts';
+export type { Bytes } from './bytes.ts';
+export { parseTag, type Tag } from './content/app-message.ts';
+export type {
+  AppContent,
+  Content,
+  OtherContent,
+  ReceiptContent,
+  Sync,
+  TextContent,
+  TypingContent,
+} from './content/content.ts';
+export type {
+  Context,
+  Incoming,
+  Outgoing,
+  Parser,
+  Permission,
+  SendOptions,
+  State,
+  Transaction,
+} from './context.ts';
+export { BotError, isBotError, type ErrorCode } from './errors.ts';
+export {
+  definePlugin,
+  type ConfigSchema,
+  type Handlers,
+  type Host,
+  type Plugin,
+  type PluginInfo,
+  type PluginSource,
+} from './plugin.ts';
+export { loadPlugin } from './plugin/load.ts';
+export {
+  appType,
+  kind,
+  text,
+  type AppFields,
+  type AppType,
+  type Codec,
+  type CommandFields,
+  type Filter,
+  type Handler,
+  type HandlerOptions,
+  type MatchFields,
+  type TextFields,
+} from './router.ts';

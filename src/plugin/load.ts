@@ -1,0 +1,67 @@
+/**
+ * Loading: a plugin by the name of a built-in one, by path, or by package name; JavaScript or TypeScript.
+ */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { isAbsolute, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { BotError, describe } from '../errors.ts';
+import { checkPlugin, type Plugin } from '../plugin.ts';
+
+const TYPESCRIPT = /\.[mc]?tsx?$/;
+/** Whether this very file runs as TypeScript: what loads it can load a plugin as well. */
+const RUNS_TYPESCRIPT = TYPESCRIPT.test(import.meta.url);
+
+/**
+ * @param nameOrPath a bare word for a built-in plugin (`echo`), else a package name; a path begins with `.` or `/`, or is a
+ *   `file:` URL. The module's default export, or its export `plugin`, is a plugin or a function that makes one.
+ * @param baseDir what paths and packages are found from
+ * @throws BotError `PLUGIN_INVALID` with what was tried
+ */
+export async function loadPlugin(nameOrPath: string, baseDir: string): Promise<Plugin> {
+  const module = await load(nameOrPath, locate(nameOrPath, baseDir));
+  const exported = module['default'] ?? module['plugin'];
+  try {
+    return checkPlugin(typeof exported === 'function' ? await (exported as () => unknown)() : exported);
+  } catch (cause) {
+    throw new BotError('PLUGIN_INVALID', `${nameOrPath} is no plugin: ${describe(cause)}`, { cause });
+  }
+}
+
+/** @returns a `file:` URL */
+function locate(nameOrPath: string, baseDir: string): string {
+  if (nameOrPath.startsWith('file:')) return nameOrPath;
+  if (nameOrPath.startsWith('.') || isAbsolute(nameOrPath)) {
+    const file = resolve(baseDir, nameOrPath);
+    if (existsSync(file)) return pathToFileURL(file).href;
+    throw new BotError('PLUGIN_INVALID', `there is no plugin at ${file}`);
+  }
+  const builtIn = new URL(
+    `../../plugins/${nameOrPath}/index.${RUNS_TYPESCRIPT ? 'ts' : 'js'}`,
+    import.meta.url,
+  );
+  if (/^[a-z0-9-]+$/.test(nameOrPath) && existsSync(fileURLToPath(builtIn))) return builtIn.href;
+  try {
+    return pathToFileURL(createRequire(resolve(baseDir, 'plugin.js')).resolve(nameOrPath)).href;
+  } catch (cause) {
+    const reason =
+      (cause as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND' ? 'was not found' : describe(cause);
+    throw new BotError(
+      'PLUGIN_INVALID',
+      `${nameOrPath} is no built-in plugin, and as a package from ${baseDir} it ${reason}; a path begins with ./ or /`,
+      { cause },
+    );
+  }
+}
+
+async function load(name: string, url: string): Promise<Readonly<Record<string, unknown>>> {
+  try {
+    if (RUNS_TYPESCRIPT || !TYPESCRIPT.test(url)) return (await import(url)) as Record<string, unknown>;
+    const { tsImport } = await import('tsx/esm/api');
+    return (await tsImport(url, import.meta.url)) as Record<string, unknown>;
+  } catch (cause) {
+    throw new BotError('PLUGIN_INVALID', `the plugin ${name} could not be loaded: ${describe(cause)}`, {
+      cause,
+    });
+  }
+}
