@@ -12,20 +12,25 @@ import { newRow } from '../store/outbox-row.ts';
 
 /** Our own tags as they are announced. */
 export class OwnTags {
-  readonly #tags: readonly Tag[];
+  readonly #tags: readonly Tag[] | undefined;
   readonly #hash: string;
 
-  constructor(tags: readonly Tag[]) {
-    this.#tags = [...tags].sort();
-    this.#hash = createHash('sha256').update(this.#tags.join('\n')).digest('base64url').slice(0, 16);
+  /** @param tags undefined: not known in this process, so all are taken and none is announced */
+  constructor(tags: readonly Tag[] | undefined) {
+    this.#tags = tags === undefined ? undefined : [...tags].sort();
+    this.#hash = createHash('sha256')
+      .update((this.#tags ?? []).join('\n'))
+      .digest('base64url')
+      .slice(0, 16);
   }
 
   handles(tag: Tag): boolean {
-    return this.#tags.includes(tag);
+    return this.#tags?.includes(tag) ?? true;
   }
 
   /** The row that tells a peer our tags; undefined when it has been told. Stages the note that it has. */
   async announce(batch: Batch, to: ServiceId, stamp: () => number): Promise<OutboxRow | undefined> {
+    if (this.#tags === undefined) return undefined;
     const peer: Peer = (await peers.get(batch, 'aci', to)) ?? { devices: [] };
     if (peer.announced === this.#hash) return undefined;
     peers.put(batch, 'aci', to, { ...peer, announced: this.#hash });

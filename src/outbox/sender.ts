@@ -1,0 +1,294 @@
+/**
+ * Sender: the outbox's rows to the network, the oldest of each recipient first, recipients beside each other.
+ *
+ *   queued -> sent (the row goes; sent log and transcript are left in its place)
+ *          -> later (retryAt is kept in the row) -> queued
+ *          -> failed (kept to be looked at)
+ *
+ * The store is the truth; in memory there are only the timestamps of the rows, by recipient.
+ */
+import type { ServiceId } from '../address.ts';
+import { encodeTranscript } from '../content/encode.ts';
+import { BotError, describe, isBotError } from '../errors.ts';
+import type { Platform } from '../platform.ts';
+import { newRow } from '../store/outbox-row.ts';
+import type { Store } from '../store/store.ts';
+import { outboxRows, peers, sentLog, type OutboxRow } from '../store/tables.ts';
+import type { Result, Sesame } from './sesame.ts';
+
+export interface SenderParts {
+  readonly store: Store;
+  readonly sesame: Sesame;
+  readonly platform: Platform;
+  readonly ownAci: ServiceId;
+  /** Says how a row ended; returns at once and does not throw. */
+  readonly onSettled: (row: OutboxRow, end: Ending) => void;
+}
+
+export type Ending =
+  | { readonly state: 'sent'; readonly devices: readonly number[] }
+  | { readonly state: 'failed'; readonly error: BotError };
+
+interface Queue {
+  /** Of the rows that wait, ascending. */
+  readonly timestamps: number[];
+  working: boolean;
+  /** Ends a wait before its time. */
+  wake: AbortController | undefined;
+}
+
+/** Recipients that are served at once. */
+const CONCURRENCY = 32;
+const BACKOFF_MS = 1000;
+const MAX_BACKOFF_MS = 15 * 60_000;
+/** Without a word from the server; it is tried at once when the connection is back. */
+const MAX_OFFLINE_MS = 60_000;
+
+export class Sender {
+  readonly #parts: SenderParts;
+  readonly #queues = new Map<ServiceId, Queue>();
+  readonly #waiting: ServiceId[] = [];
+  readonly #working = new Set<Promise<void>>();
+  #looking: Promise<void> | undefined;
+  #stop: { readonly signal: AbortSignal; readonly fail: (reason: unknown) => void } | undefined;
+
+  constructor(parts: SenderParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Sends until aborted; then what is under way is finished or given up, and stays in the store.
+   * @throws BotError `STORE_WRITE_FAILED`, `STORE_DAMAGED`
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { promise, reject } = withRejection();
+    const own = new AbortController();
+    const both = AbortSignal.any([signal, own.signal]);
+    this.#stop = { signal: both, fail: reject };
+    try {
+      await this.#look();
+      await Promise.race([promise, aborted(both)]);
+    } finally {
+      own.abort();
+      this.#stop = undefined;
+      await Promise.all(this.#working);
+    }
+  }
+
+  /** A row's commit has begun. */
+  offer(row: OutboxRow): void {
+    if (this.#stop !== undefined && row.state === 'queued') this.#enqueue(row.recipient, row.timestamp);
+  }
+
+  /** Rows were left by another way than `offer`: looks for them. Rings that come together are one look. */
+  ring(): void {
+    if (this.#stop === undefined || this.#looking !== undefined) return;
+    this.#looking = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
+      this.#looking = undefined;
+      try {
+        await this.#look();
+      } catch (error) {
+        this.#stop?.fail(error);
+      }
+    });
+  }
+
+  /** The connection is back, or trust has changed: those that wait for want of an answer try at once. */
+  retryNow(): void {
+    for (const queue of this.#queues.values()) queue.wake?.abort();
+  }
+
+  async #look(): Promise<void> {
+    for await (const [, row] of outboxRows.scan(this.#parts.store)) {
+      if (this.#stop === undefined || this.#stop.signal.aborted) return;
+      if (row.state === 'queued') this.#enqueue(row.recipient, row.timestamp);
+    }
+  }
+
+  #enqueue(recipient: ServiceId, timestamp: number): void {
+    let queue = this.#queues.get(recipient);
+    if (queue === undefined) {
+      queue = { timestamps: [], working: false, wake: undefined };
+      this.#queues.set(recipient, queue);
+    }
+    const { timestamps } = queue;
+    if (timestamps.includes(timestamp)) return;
+    timestamps.push(timestamp);
+    if ((timestamps.at(-2) ?? 0) > timestamp) timestamps.sort((a, b) => a - b);
+    if (queue.working) return;
+    queue.working = true;
+    this.#waiting.push(recipient);
+    this.#startNext();
+  }
+
+  #startNext(): void {
+    while (this.#working.size < CONCURRENCY) {
+      const recipient = this.#waiting.shift();
+      if (recipient === undefined) return;
+      const work: Promise<void> = this.#serve(recipient)
+        .catch((error: unknown) => this.#stop?.fail(error))
+        .finally(() => {
+          this.#working.delete(work);
+          this.#startNext();
+        });
+      this.#working.add(work);
+    }
+  }
+
+  /** Sends the recipient's rows until none is left or one must wait. */
+  async #serve(recipient: ServiceId): Promise<void> {
+    const queue = this.#queues.get(recipient);
+    const { store, platform } = this.#parts;
+    for (;;) {
+      const timestamp = queue?.timestamps[0];
+      if (
+        queue === undefined ||
+        timestamp === undefined ||
+        this.#stop === undefined ||
+        this.#stop.signal.aborted
+      )
+        break;
+      const row = await outboxRows.get(store.batch(), recipient, timestamp);
+      if (row?.state !== 'queued') {
+        queue.timestamps.shift();
+        continue;
+      }
+      const delayMs = row.retryAt - platform.clock.now();
+      const waitMs = delayMs > 0 ? delayMs : await this.#attempt(row, this.#stop.signal);
+      if (waitMs === 0) {
+        queue.timestamps.shift();
+        continue;
+      }
+      this.#wait(recipient, queue, waitMs);
+      return;
+    }
+    if (queue !== undefined) queue.working = false;
+    if (queue?.timestamps.length === 0) this.#queues.delete(recipient);
+  }
+
+  /** Leaves the row alone for a while without holding a place among those that are served. */
+  #wait(recipient: ServiceId, queue: Queue, ms: number): void {
+    const { signal } = this.#stop ?? { signal: AbortSignal.abort() };
+    const wake = new AbortController();
+    queue.wake = wake;
+    const again = (): void => {
+      queue.wake = undefined;
+      if (signal.aborted) return;
+      this.#waiting.push(recipient);
+      this.#startNext();
+    };
+    this.#parts.platform.clock.sleep(ms, AbortSignal.any([signal, wake.signal])).then(again, again);
+  }
+
+  /** @returns 0 when the row is settled, else the ms to wait */
+  async #attempt(row: OutboxRow, signal: AbortSignal): Promise<number> {
+    const { sesame, platform } = this.#parts;
+    let result: Result;
+    try {
+      result = await sesame.deliver(row, signal);
+    } catch (error) {
+      if (signal.aborted) return MAX_OFFLINE_MS;
+      if (isBotError(error, 'STORE_CONFLICT')) return 1;
+      if (!isBotError(error, 'SERVER_UNREACHABLE') && !isBotError(error, 'REQUEST_TIMEOUT')) throw error;
+      result = { kind: 'later', error };
+    }
+    switch (result.kind) {
+      case 'delivered':
+        await this.#sent(row, result);
+        return 0;
+      case 'paced':
+        return result.delayMs;
+      case 'failed':
+        await this.#fail(row, result.error);
+        return 0;
+      case 'later': {
+        const backoff = backoffMs(row.attempts, result.error);
+        const retryAt = result.error.retryAt ?? platform.clock.now() + backoff;
+        platform.log.info(
+          { recipient: row.recipient, error: describe(result.error), retryAt },
+          'sending later',
+        );
+        const named = result.error.retryAt !== undefined;
+        await this.#put({
+          ...row,
+          attempts: row.attempts + 1,
+          error: result.error.code,
+          retryAt: named ? retryAt : 0,
+        });
+        return Math.max(1, retryAt - platform.clock.now());
+      }
+    }
+  }
+
+  async #sent(row: OutboxRow, result: Extract<Result, { kind: 'delivered' }>): Promise<void> {
+    const { store, platform, ownAci, onSettled } = this.#parts;
+    const batch = store.batch();
+    const { recipient, timestamp, content, urgent, tag, log, transcript } = row;
+    outboxRows.delete(batch, recipient, timestamp);
+    if (log) {
+      const sentAt = platform.clock.now();
+      sentLog.put(batch, recipient, timestamp, { content, sentAt, devices: result.devices, urgent, tag });
+    }
+    let copy: OutboxRow | undefined;
+    const hasOthers = result.needsSync || ((await peers.get(batch, 'aci', ownAci))?.devices.length ?? 0) > 0;
+    if (transcript && recipient !== ownAci && hasOthers) {
+      const sync = encodeTranscript(content, recipient, timestamp, result.sealed);
+      if (sync !== undefined) copy = newRow({ recipient: ownAci, timestamp, kind: 'sync', content: sync });
+    }
+    if (copy !== undefined) outboxRows.put(batch, ownAci, timestamp, copy);
+    await batch.commit();
+    if (copy !== undefined) this.offer(copy);
+    onSettled(row, { state: 'sent', devices: result.devices });
+  }
+
+  async #fail(row: OutboxRow, error: BotError): Promise<void> {
+    const { platform, onSettled } = this.#parts;
+    platform.log.warn({ recipient: row.recipient, error: describe(error) }, 'a message will not be sent');
+    // What nobody asked for leaves nothing behind to look at.
+    if (row.kind === 'text' || row.kind === 'app')
+      await this.#put({ ...row, state: 'failed', error: error.code });
+    else await this.#remove(row);
+    onSettled(row, { state: 'failed', error });
+  }
+
+  async #put(row: OutboxRow): Promise<void> {
+    const batch = this.#parts.store.batch();
+    outboxRows.put(batch, row.recipient, row.timestamp, row);
+    await batch.commit();
+  }
+
+  async #remove(row: OutboxRow): Promise<void> {
+    const batch = this.#parts.store.batch();
+    outboxRows.delete(batch, row.recipient, row.timestamp);
+    await batch.commit();
+  }
+}
+
+function backoffMs(attempts: number, error: BotError): number {
+  const most =
+    error.code === 'SERVER_UNREACHABLE' || error.code === 'REQUEST_TIMEOUT' ? MAX_OFFLINE_MS : MAX_BACKOFF_MS;
+  return Math.min(most, BACKOFF_MS * 2 ** Math.min(attempts, 16));
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else
+      signal.addEventListener(
+        'abort',
+        () => {
+          resolve();
+        },
+        { once: true },
+      );
+  });
+}
+
+function withRejection(): { promise: Promise<never>; reject: (reason: unknown) => void } {
+  let reject: (reason: unknown) => void = () => undefined;
+  const promise = new Promise<never>((_, no) => {
+    reject = no;
+  });
+  promise.catch(() => undefined);
+  return { promise, reject };
+}

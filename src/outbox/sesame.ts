@@ -1,0 +1,380 @@
+/**
+ * Sesame: brings one row to all devices of its recipient, in bounded rounds (protocol brief, section 5.4).
+ *
+ *   round: bundles for devices without a session -> seal for each device, committed -> PUT
+ *     200 delivered | 409 drop extra, add missing | 410 renew stale | 401 sealed: again unsealed | else wait or fail
+ *
+ * Every round encrypts anew from the content; ciphertext is never sent twice. The lane is held for crypto and commit,
+ * never for the network.
+ * Spec: The Sesame Algorithm, revision 2, section 3.3.
+ */
+import type { ServiceId } from '../address.ts';
+import { fillerPadding, maxContent } from '../content/app-message.ts';
+import { encodeNull, encodeTranscript } from '../content/encode.ts';
+import { paddedLength } from '../content/padding.ts';
+import { BotError, isBotError, type ErrorCode } from '../errors.ts';
+import type { Platform } from '../platform.ts';
+import { listDevices } from '../service/devices.ts';
+import { fetchBundles, type Bundle } from '../service/keys.ts';
+import { sendMessages, type OutgoingMessage, type SendOutcome } from '../service/messages.ts';
+import { isMeant } from '../session/peer-tags.ts';
+import type { Session } from '../session/session.ts';
+import type { Batch, Store } from '../store/store.ts';
+import { peers, type OutboxRow, type Peer } from '../store/tables.ts';
+import type { Requester } from '../transport/request.ts';
+import type { Pacing } from './pacing.ts';
+import type { SealedRoute, Sealing } from './sealing.ts';
+
+export interface SesameParts {
+  readonly store: Store;
+  readonly session: Session;
+  readonly sealing: Sealing;
+  readonly pacing: Pacing;
+  readonly platform: Platform;
+  readonly ownAci: ServiceId;
+  readonly ownDevice: number;
+  readonly authenticated: Requester;
+  readonly anonymous: Requester;
+}
+
+export type Result =
+  | {
+      readonly kind: 'delivered';
+      readonly devices: readonly number[];
+      readonly sealed: boolean;
+      readonly needsSync: boolean;
+    }
+  /** Our own pace: nothing was tried. */
+  | { readonly kind: 'paced'; readonly delayMs: number }
+  /** Tried again later; `retryAt` (ms) where the server named a time. */
+  | { readonly kind: 'later'; readonly error: BotError }
+  | { readonly kind: 'failed'; readonly error: BotError };
+
+const ROUNDS = 6;
+/** How long an account that is not registered is left alone. */
+const UNREGISTERED_MS = 24 * 3_600_000;
+const CHALLENGE_MS = 10 * 60_000;
+/** A server that refuses our own credentials: the connection will notice before this is over. */
+const REFUSED_MS = 60_000;
+
+type Sealed =
+  | {
+      readonly kind: 'sealed';
+      readonly messages: readonly OutgoingMessage[];
+      readonly meant: readonly number[];
+    }
+  | { readonly kind: 'lacking'; readonly devices: readonly number[] };
+
+export class Sesame {
+  readonly #parts: SesameParts;
+
+  constructor(parts: SesameParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * One attempt, of several rounds where the device list moves.
+   * @throws BotError `STORE_WRITE_FAILED`, `STORE_DAMAGED`; `SERVER_UNREACHABLE`, `REQUEST_TIMEOUT` when nothing was heard
+   */
+  async deliver(row: OutboxRow, signal: AbortSignal): Promise<Result> {
+    try {
+      return await this.#rounds(row, signal);
+    } catch (error) {
+      if (error instanceof Settled) return error.result;
+      if (isBotError(error, 'IDENTITY_CHANGED')) return { kind: 'failed', error };
+      if (isBotError(error, 'CONTENT_INVALID')) return { kind: 'later', error }; // a server that gives bad keys may mend
+      throw error;
+    }
+  }
+
+  async #rounds(row: OutboxRow, signal: AbortSignal): Promise<Result> {
+    const { pacing, platform, ownAci } = this.#parts;
+    const own = row.recipient === ownAci;
+    await this.#checkRegistered(row.recipient);
+    for (let round = 0; round < ROUNDS; round++) {
+      signal.throwIfAborted();
+      const route = own ? undefined : await this.#route(row);
+      if (!(await this.#knowDevices(row, route, signal))) {
+        return { kind: 'delivered', devices: [], sealed: false, needsSync: false };
+      }
+      const delayMs =
+        own || route !== undefined || round > 0 ? 0 : pacing.take(row.recipient, platform.clock.now());
+      if (delayMs > 0) return { kind: 'paced', delayMs };
+
+      const sealed = await this.#seal(row, route);
+      if (sealed.kind === 'lacking') {
+        for (const device of sealed.devices) await this.#fetch(row.recipient, device, route, signal);
+        continue;
+      }
+      const requester = route === undefined ? this.#parts.authenticated : this.#parts.anonymous;
+      const { recipient, timestamp, urgent } = row;
+      const access = route === undefined ? {} : { accessKey: route.accessKey };
+      const outcome = await sendMessages(
+        requester,
+        { recipient, messages: sealed.messages, timestamp, urgent, ...access },
+        { signal },
+      );
+      if (outcome.kind === 'accepted') {
+        return {
+          kind: 'delivered',
+          devices: sealed.meant,
+          sealed: route !== undefined,
+          needsSync: outcome.needsSync,
+        };
+      }
+      await this.#react(row, route, outcome, signal);
+    }
+    throw settled('later', 'DEVICES_UNSETTLED', `the devices of ${row.recipient} keep changing`);
+  }
+
+  async #route(row: OutboxRow): Promise<SealedRoute | undefined> {
+    return this.#parts.sealing.route(this.#parts.store.batch(), row.recipient, row.kind);
+  }
+
+  async #checkRegistered(recipient: ServiceId): Promise<void> {
+    const peer = await peers.get(this.#parts.store.batch(), 'aci', recipient);
+    if ((peer?.unregisteredUntil ?? 0) > this.#parts.platform.clock.now()) throw unregistered(recipient);
+  }
+
+  /** Makes sure that some device is known. @returns false when it is our own account and there is no other device */
+  async #knowDevices(row: OutboxRow, route: SealedRoute | undefined, signal: AbortSignal): Promise<boolean> {
+    const { store, authenticated, ownAci, ownDevice } = this.#parts;
+    const { recipient } = row;
+    const peer = await peers.get(store.batch(), 'aci', recipient);
+    if (others(peer, recipient === ownAci ? ownDevice : 0).length > 0) return true;
+    if (recipient === ownAci) {
+      const list = await listDevices(authenticated);
+      if (list !== 'not-offered') {
+        const ids = list.map((device) => device.id).filter((id) => id !== ownDevice);
+        for (const id of ids) await this.#fetch(recipient, id, route, signal);
+        return ids.length > 0;
+      }
+    }
+    await this.#fetch(recipient, '*', route, signal);
+    return true;
+  }
+
+  async #seal(row: OutboxRow, route: SealedRoute | undefined): Promise<Sealed> {
+    const { store, session, ownAci, ownDevice } = this.#parts;
+    const { recipient } = row;
+    const content = this.#content(row);
+    return session.exclusive(recipient, async () => {
+      const batch = store.batch();
+      const peer = await peers.get(batch, 'aci', recipient);
+      const devices = others(peer, recipient === ownAci ? ownDevice : 0);
+      if (content.length > maxContent(devices.length)) {
+        throw settled(
+          'failed',
+          'PAYLOAD_TOO_LARGE',
+          `${String(content.length)} bytes do not fit for ${String(devices.length)} devices`,
+        );
+      }
+      const messages: OutgoingMessage[] = [];
+      const meant: number[] = [];
+      const lacking: number[] = [];
+      for (const { id: deviceId, registrationId } of devices) {
+        const to = { serviceId: recipient, deviceId };
+        const mine = peer !== undefined && isMeant(peer, deviceId, row.tag, row.devices);
+        const sealed =
+          row.kind === 'retry'
+            ? await session.sealPlaintext(batch, to, row.plaintext, route?.seal)
+            : await session.seal(batch, to, mine ? content : this.#filler(content.length), route?.seal);
+        if (sealed === undefined) lacking.push(deviceId);
+        else messages.push({ ...sealed, deviceId, registrationId });
+        if (mine) meant.push(deviceId);
+      }
+      if (lacking.length > 0) return { kind: 'lacking', devices: lacking };
+      await batch.commit(); // durable before the ciphertext leaves, so no message key is used twice
+      return { kind: 'sealed', messages, meant };
+    });
+  }
+
+  /** What goes to our own account as a text is a transcript of itself: "note to self" is only that. */
+  #content({ kind, recipient, content, timestamp }: OutboxRow): OutboxRow['content'] {
+    if (kind !== 'text' || recipient !== this.#parts.ownAci) return content;
+    return encodeTranscript(content, recipient, timestamp, false) ?? content;
+  }
+
+  /** As long as the content that the other devices get, once both are padded. */
+  #filler(length: number): OutboxRow['content'] {
+    const overhead = 8;
+    const size = Math.max(1, Math.min(length, paddedLength(length) - 2) - overhead);
+    return encodeNull(fillerPadding(size, this.#parts.platform.random));
+  }
+
+  /** Prepares the next round, or ends the attempt. @throws Settled */
+  async #react(
+    row: OutboxRow,
+    route: SealedRoute | undefined,
+    outcome: SendOutcome,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { pacing, platform } = this.#parts;
+    const { recipient } = row;
+    const now = platform.clock.now();
+    switch (outcome.kind) {
+      case 'accepted':
+        return;
+      case 'mismatched':
+        await this.#change(recipient, (batch) => this.#parts.session.drop(batch, recipient, outcome.extra));
+        for (const device of outcome.missing) await this.#fetch(recipient, device, route, signal);
+        return;
+      case 'stale':
+        for (const device of outcome.stale) await this.#fetch(recipient, device, route, signal);
+        return;
+      case 'unauthorized':
+        if (route !== undefined) {
+          await this.#refuseSealed(recipient);
+          return;
+        }
+        throw settled(
+          'later',
+          'REQUEST_REFUSED',
+          'the server does not take our credentials',
+          now + REFUSED_MS,
+        );
+      case 'unregistered':
+        await this.#noteUnregistered(recipient);
+        throw unregistered(recipient);
+      case 'too-large':
+        throw settled('failed', 'PAYLOAD_TOO_LARGE', 'the server finds the message too large');
+      case 'challenge':
+        throw settled(
+          'later',
+          'CHALLENGE_REQUIRED',
+          'the server asks for a captcha before it takes more',
+          now + CHALLENGE_MS,
+        );
+      case 'rate-limited':
+        pacing.empty(recipient, now);
+        throw settled('later', 'RATE_LIMITED', 'the server asks to wait', now + outcome.retryAfterMs);
+      case 'unavailable': {
+        const retryAt = outcome.retryAfterMs === undefined ? undefined : now + outcome.retryAfterMs;
+        throw settled('later', 'SERVER_UNREACHABLE', `the server answers ${String(outcome.status)}`, retryAt);
+      }
+      case 'forbidden':
+        throw settled('failed', 'REQUEST_REFUSED', 'the server does not allow this recipient');
+      case 'refused':
+        throw settled(
+          'failed',
+          'REQUEST_REFUSED',
+          `the server refuses the message with ${String(outcome.status)}`,
+        );
+    }
+  }
+
+  /** Fetches keys and begins sessions. @throws Settled */
+  async #fetch(
+    recipient: ServiceId,
+    device: number | '*',
+    route: SealedRoute | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { authenticated, anonymous, platform, session, ownAci, ownDevice } = this.#parts;
+    signal.throwIfAborted();
+    const outcome =
+      route === undefined
+        ? await fetchBundles(authenticated, recipient, device)
+        : await fetchBundles(anonymous, recipient, device, route.accessKey);
+    const now = platform.clock.now();
+    switch (outcome.kind) {
+      case 'bundle':
+        await this.#change(recipient, async (batch) => {
+          for (const entry of usable(outcome.bundle, recipient === ownAci ? ownDevice : 0)) {
+            await session.begin(batch, recipient, outcome.bundle.identityKey, entry);
+          }
+        });
+        return;
+      case 'unauthorized':
+        if (route === undefined) {
+          throw settled('later', 'REQUEST_REFUSED', 'the server does not give out keys', now + REFUSED_MS);
+        }
+        await this.#refuseSealed(recipient);
+        await this.#fetch(recipient, device, undefined, signal);
+        return;
+      case 'unregistered':
+        if (device !== '*') {
+          await this.#change(recipient, (batch) => session.drop(batch, recipient, [device]));
+          return;
+        }
+        await this.#noteUnregistered(recipient);
+        throw unregistered(recipient);
+      case 'rate-limited':
+        throw settled(
+          'later',
+          'RATE_LIMITED',
+          'the server gives out no more keys for now',
+          now + outcome.retryAfterMs,
+        );
+      case 'unavailable': {
+        const retryAt = outcome.retryAfterMs === undefined ? undefined : now + outcome.retryAfterMs;
+        throw settled('later', 'SERVER_UNREACHABLE', `the server answers ${String(outcome.status)}`, retryAt);
+      }
+      case 'refused':
+        throw settled(
+          'failed',
+          'REQUEST_REFUSED',
+          `the server refuses a key fetch with ${String(outcome.status)}`,
+        );
+    }
+  }
+
+  async #refuseSealed(recipient: ServiceId): Promise<void> {
+    this.#parts.platform.log.info({ recipient }, 'sealed sender was refused; sending unsealed from now on');
+    await this.#patchPeer(recipient, { sealed: 'refused' });
+  }
+
+  async #noteUnregistered(recipient: ServiceId): Promise<void> {
+    await this.#patchPeer(recipient, {
+      unregisteredUntil: this.#parts.platform.clock.now() + UNREGISTERED_MS,
+    });
+  }
+
+  async #patchPeer(recipient: ServiceId, patch: Partial<Peer>): Promise<void> {
+    await this.#change(recipient, async (batch) => {
+      const peer = await peers.get(batch, 'aci', recipient);
+      peers.put(batch, 'aci', recipient, { devices: [], ...peer, ...patch });
+    });
+  }
+
+  /** A change of sessions in the recipient's lane. A changed identity is noted even though the change fails. */
+  async #change(recipient: ServiceId, work: (batch: Batch) => Promise<void>): Promise<void> {
+    const { session, store } = this.#parts;
+    await session.exclusive(recipient, async () => {
+      const batch = store.batch();
+      try {
+        await work(batch);
+      } catch (error) {
+        if (isBotError(error, 'IDENTITY_CHANGED')) await batch.commit();
+        throw error;
+      }
+      await batch.commit();
+    });
+  }
+}
+
+/** Ends an attempt from within; `deliver` turns it into its result. */
+class Settled extends Error {
+  readonly result: Result;
+
+  constructor(result: Result) {
+    super(result.kind);
+    this.result = result;
+  }
+}
+
+function settled(kind: 'later' | 'failed', code: ErrorCode, message: string, retryAt?: number): Settled {
+  return new Settled({ kind, error: new BotError(code, message, retryAt === undefined ? {} : { retryAt }) });
+}
+
+function unregistered(recipient: ServiceId): Settled {
+  return settled('failed', 'RECIPIENT_UNREGISTERED', `the server knows no account ${recipient}`);
+}
+
+function others(peer: Peer | undefined, ownDevice: number): Peer['devices'] {
+  return (peer?.devices ?? []).filter((device) => device.id !== ownDevice);
+}
+
+function usable(bundle: Bundle, ownDevice: number): Bundle['devices'] {
+  return bundle.devices.filter((device) => device.deviceId !== ownDevice);
+}
