@@ -1,0 +1,249 @@
+/**
+ * Signal's mock server with the few changes that a strict front needs.
+ *
+ * - What the mock would deliver (to linked devices and to its own primaries) comes out as `Mail`; queues, guids and
+ *   acknowledgements are the front's.
+ * - A scan names the provisioning socket that it is for; the mock knows only "the next one".
+ * - Key uploads merge: the mock drops Kyber keys when EC keys come alone, and fails on a second upload while linking.
+ * - Device ids are the lowest free ones, as on a real server.
+ */
+import type { AddressInfo, Socket as NetSocket } from 'node:net';
+import type { Device, PrimaryDevice, Server } from '@signalapp/mock-server';
+import { parseServiceId, serviceIdFromBytes, uuidFromBytes } from '../address.ts';
+import { copy, decodeProto, EMPTY, fromBase64, toTime } from '../bytes.ts';
+import type { Mail } from './dialect.ts';
+import type { Library } from './mock-library.ts';
+import { signal } from '../proto/messages.js';
+import { unpackType } from './send-flags.ts';
+
+export type { Device, PrimaryDevice } from '@signalapp/mock-server';
+export type KeyKind = Parameters<Device['popSingleUseKey']>[0] & string;
+
+/** What the front is told. */
+export interface MockListener {
+  onMail(target: Device, source: Device | undefined, mail: Mail): void;
+  onToken(token: string, provisioningId: string, aci: string): void;
+  onLinked(token: string, device: Device): void;
+  onKeys(device: Device, kind: KeyKind, parts: { ec: boolean; kyber: boolean }): void;
+}
+
+/** Parts of the mock that its types keep private. */
+interface DeviceKeysHolder {
+  readonly keys: ReadonlyMap<KeyKind, Parameters<Device['setKeys']>[1]>;
+}
+interface ServerParts {
+  readonly devices: Map<string, Device[]>;
+  generateNumber: () => Promise<string>;
+}
+
+export interface Mock {
+  readonly server: Server;
+  readonly port: number;
+  /** The keys that a device has on the mock. */
+  keysOf(device: Device, kind: KeyKind): Parameters<Device['setKeys']>[1] | undefined;
+  devicesOf(serviceId: string): Promise<readonly Device[]>;
+  createPrimary(name: string, number: string | undefined): Promise<PrimaryDevice>;
+  /** Answers the open provisioning socket `id` as a phone that scanned `url`; false when no such socket is open. */
+  scan(id: string, url: string, primary: PrimaryDevice): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+type Id = Parameters<Server['getProvisioningResponse']>[0];
+
+/** A provisioning address: a scan may come before the client has answered that it took the address. */
+interface ShownAddress {
+  /** @param scan lets the mock's side go on; undefined: the socket has gone */
+  readonly taken: (scan: (() => void) | undefined) => void;
+  readonly whenTaken: Promise<(() => void) | undefined>;
+}
+
+function showAddress(): ShownAddress {
+  let taken: ShownAddress['taken'] = () => undefined;
+  const whenTaken = new Promise<(() => void) | undefined>((resolve) => {
+    taken = resolve;
+  });
+  return { taken, whenTaken };
+}
+
+/** @param attachments an existing folder, for the mock's CDN 3 */
+export async function startMock(library: Library, attachments: string, listener: MockListener): Promise<Mock> {
+  const addresses = new Map<string, ShownAddress>();
+
+  class FrontedServer extends library.Server {
+    override async generateProvisionId(): Promise<Id> {
+      const id = await super.generateProvisionId();
+      addresses.set(id, showAddress());
+      return id;
+    }
+
+    override async releaseProvisionId(id: Id): Promise<void> {
+      addresses.get(id)?.taken(undefined);
+      addresses.delete(id);
+      return super.releaseProvisionId(id);
+    }
+
+    /** Called once the client has answered the address; goes on once a phone has scanned it. */
+    override async getProvisioningResponse(
+      id: Id,
+      abortSignal?: AbortSignal,
+    ): ReturnType<Server['getProvisioningResponse']> {
+      await new Promise<void>((resolve, reject) => {
+        addresses.get(id)?.taken(resolve);
+        abortSignal?.addEventListener('abort', () => {
+          reject(new Error('the provisioning socket closed'));
+        });
+      }).finally(() => addresses.delete(id));
+      return super.getProvisioningResponse(id, abortSignal);
+    }
+
+    override async getProvisioningCode(
+      ...args: Parameters<Server['getProvisioningCode']>
+    ): ReturnType<Server['getProvisioningCode']> {
+      const code = await super.getProvisioningCode(...args);
+      listener.onToken(code, args[0], args[1]);
+      return code;
+    }
+
+    override async provisionDevice(options: Parameters<Server['provisionDevice']>[0]): Promise<Device> {
+      const device = await super.provisionDevice(options);
+      listener.onLinked(options.provisioningCode, device);
+      return device;
+    }
+
+    override async registerDevice(options: Parameters<Server['registerDevice']>[0]): Promise<Device> {
+      const { devices } = this as unknown as ServerParts;
+      const all = options.primary === undefined ? undefined : devices.get(options.primary.aci);
+      if (options.primary === undefined || all === undefined) return super.registerDevice(options);
+      // The mock counts its list; given only the devices below the first gap, it arrives at the lowest free id.
+      const taken = new Set(all.map((device) => device.deviceId as number));
+      let free = 1;
+      while (taken.has(free)) free++;
+      devices.set(options.primary.aci, all.slice(0, free - 1));
+      const pending = super.registerDevice(options); // synchronous up to its end when a primary is given
+      const below = devices.get(options.primary.aci) ?? [];
+      devices.set(options.primary.aci, [...below, ...all.slice(free - 1)]);
+      return pending;
+    }
+
+    override async updateDeviceKeys(
+      device: Device,
+      kind: KeyKind,
+      keys: Parameters<Server['updateDeviceKeys']>[2],
+    ): Promise<void> {
+      const identityKey = await identityOf(this, device, kind);
+      const old = keysOf(device, kind);
+      const ec = keys.preKeys !== undefined && keys.preKeys.length > 0;
+      const kyber = keys.kyberPreKeys !== undefined && keys.kyberPreKeys.length > 0;
+      await device.setKeys(kind, {
+        ...old,
+        ...Object.fromEntries(Object.entries(keys).filter(([, value]) => value !== undefined)),
+        preKeys: (ec ? keys.preKeys : old?.preKeys) ?? [],
+        kyberPreKeys: (kyber ? keys.kyberPreKeys : old?.kyberPreKeys) ?? [],
+        identityKey,
+      });
+      listener.onKeys(device, kind, { ec, kyber });
+    }
+
+    override handlePreparedMultiDeviceMessage(
+      ...[source, serviceId, prepared]: Parameters<Server['handlePreparedMultiDeviceMessage']>
+    ): Promise<void> {
+      for (const [target, message] of prepared.targets) {
+        const { type, ...flags } = unpackType(message.type);
+        listener.onMail(target, source, {
+          type,
+          ...flags,
+          source: source === undefined ? undefined : addressOf(source),
+          destination: parseServiceId(serviceId),
+          clientTimestamp: Number(prepared.timestamp),
+          content: fromBase64(message.content),
+        });
+      }
+      return Promise.resolve();
+    }
+
+    /** What the mock's own primaries send comes by here, already as an envelope. */
+    override async send(target: Device, message: Buffer<ArrayBuffer>): Promise<void> {
+      const envelope = decodeProto(signal.Envelope, message, 'an envelope of the mock');
+      const { sourceServiceIdBinary: source, destinationServiceIdBinary: destination, updatedPniBinary } = envelope;
+      const deviceId = envelope.sourceDevice ?? 0;
+      const sender = source === null ? undefined : serviceIdFromBytes(source);
+      listener.onMail(
+        target,
+        sender === undefined
+          ? undefined
+          : await this.getDeviceByServiceId(
+              sender as unknown as Device['aci'],
+              deviceId as Device['deviceId'],
+            ),
+        {
+          type: envelope.type ?? 0,
+          source: sender === undefined ? undefined : { serviceId: sender, deviceId },
+          destination: destination === null ? parseServiceId(target.aci) : serviceIdFromBytes(destination),
+          clientTimestamp: toTime(envelope.clientTimestamp ?? 0),
+          content: envelope.content === null ? EMPTY : copy(envelope.content),
+          urgent: true,
+          story: false,
+          online: false,
+          ...(updatedPniBinary === null ? {} : { updatedPni: uuidFromBytes(updatedPniBinary) }),
+        },
+      );
+    }
+
+    /** Its sockets, so that closing does not wait for idle ones. */
+    get listening(): FrontedServer['https'] {
+      return this.https;
+    }
+  }
+
+  // Undefined switches the mock's own 60 s timers off; its type would have the key absent.
+  const config = { cdn3Path: attachments, timeout: undefined } as unknown as ConstructorParameters<typeof FrontedServer>[0];
+  const server = new FrontedServer(config);
+  const sockets = new Set<NetSocket>();
+  await server.listen(0, '127.0.0.1');
+  server.listening?.on('connection', (socket: NetSocket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  const originalNumber = (server as unknown as ServerParts).generateNumber.bind(server);
+
+  return {
+    server,
+    port: (server.address() as AddressInfo).port,
+    keysOf,
+    devicesOf: (serviceId) => server.getAllDevicesByServiceId(serviceId as Device['aci']),
+    createPrimary: (name, number) => {
+      (server as unknown as ServerParts).generateNumber =
+        number === undefined ? originalNumber : (): Promise<string> => Promise.resolve(number);
+      return server.createPrimaryDevice({ profileName: name });
+    },
+    scan: async (id, url, primaryDevice) => {
+      const scanned = await addresses.get(id)?.whenTaken;
+      if (scanned === undefined) return false;
+      const next = server.waitForProvision(); // waits before the socket's side runs, so it gets this very one
+      scanned();
+      const pending = await next;
+      // Never settles: who linked, and with which keys, is told by onLinked and onKeys.
+      pending.complete({ provisionURL: url, primaryDevice }).catch(() => undefined);
+      return true;
+    },
+    close: async () => {
+      const closed = server.close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+function keysOf(device: Device, kind: KeyKind): Parameters<Device['setKeys']>[1] | undefined {
+  return (device as unknown as DeviceKeysHolder).keys.get(kind);
+}
+
+async function identityOf(server: Server, device: Device, kind: KeyKind): ReturnType<Device['getIdentityKey']> {
+  const primary = await server.getDeviceByServiceId(device.aci);
+  if (primary === undefined) throw new Error('the account has no primary device');
+  return primary.getIdentityKey(kind);
+}
+
+function addressOf(device: Device): NonNullable<Mail['source']> {
+  return { serviceId: parseServiceId(device.aci), deviceId: device.deviceId };
+}

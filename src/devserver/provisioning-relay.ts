@@ -1,0 +1,90 @@
+/**
+ * A provisioning socket: what the mock asks goes on to the client, with an address of the kind that the Java servers give
+ * (url-safe base64 with its `=`; the mock's is a bare UUID), and the socket ends as theirs do (1.5).
+ */
+import type { WebSocket } from 'ws';
+import { uuidFromBytes, uuidToBytes } from '../address.ts';
+import { decodeProto, EMPTY, type Bytes } from '../bytes.ts';
+import { ClientSocket } from './client-socket.ts';
+import type { RequestFrame } from './frames.ts';
+import { serverHeaders } from './headers.ts';
+import { signal } from '../proto/messages.js';
+import type { ServerState } from './state.ts';
+import type { Upstream, UpstreamSocket } from './upstream.ts';
+
+const IDLE_MS = 60_000;
+const LIFE_MS = 90_000;
+
+export class ProvisioningRelay {
+  readonly #state: ServerState;
+  readonly #client: ClientSocket;
+  readonly closed: Promise<void>;
+
+  constructor(ws: WebSocket, state: ServerState, upstream: Upstream) {
+    this.#state = state;
+    this.#client = new ClientSocket(ws, {
+      clock: state.clock,
+      random: state.random,
+      idleMs: IDLE_MS,
+      onRequest: (request) => {
+        this.#answer(request);
+      },
+    });
+    this.closed = this.#relay(upstream);
+  }
+
+  terminate(): void {
+    this.#client.terminate();
+  }
+
+  async #relay(upstream: Upstream): Promise<void> {
+    const { ended } = this.#client;
+    let mock: UpstreamSocket | undefined;
+    try {
+      mock = await upstream.open({
+        path: '/v1/websocket/provisioning/',
+        onRequest: (request) => this.#pass(request),
+        onClose: () => {
+          this.#client.close(1000, 'Closed');
+        },
+      });
+      await this.#state.clock.sleep(LIFE_MS, ended);
+      this.#client.close(1000, 'Timeout');
+    } catch {
+      if (!ended.aborted) this.#client.close(1011, 'Server error');
+    }
+    mock?.close();
+  }
+
+  async #pass(request: RequestFrame): Promise<number> {
+    const state = this.#state;
+    state.stats.countRequest(request.verb, request.path);
+    const body = request.path === '/v1/address' ? javaAddress(request.body) : request.body;
+    const fault = state.faults.take({ verb: request.verb, path: request.path, aci: undefined });
+    if (fault !== undefined && 'close' in fault) this.#client.close(fault.close, '');
+    if (fault !== undefined && 'delayMs' in fault) await state.clock.sleep(fault.delayMs);
+    if (fault !== undefined && 'drop' in fault) return 200;
+    const status = await this.#client.request(request.verb, request.path, serverHeaders(state), body);
+    if (request.path === '/v1/message' && status !== undefined) this.#client.close(1000, 'Closed');
+    return status ?? 500;
+  }
+
+  #answer({ verb, path, id }: RequestFrame): void {
+    this.#state.stats.countRequest(verb, path);
+    if (id === undefined) return;
+    const status = verb === 'GET' && path === '/v1/keepalive/provisioning' ? 200 : 404;
+    this.#client.respond(id, status, serverHeaders(this.#state), EMPTY);
+  }
+}
+
+function javaAddress(body: Bytes): Bytes {
+  const { address } = decodeProto(signal.ProvisioningAddress, body, 'a provisioning address');
+  const java = Buffer.from(uuidToBytes(address ?? '')).toString('base64url') + '==';
+  return signal.ProvisioningAddress.encode({ address: java }).finish() as Bytes;
+}
+
+/** The mock's id for the address in a link; undefined when it is none of ours. */
+export function mockAddress(address: string): string | undefined {
+  const bytes = Buffer.from(address, 'base64url');
+  return bytes.length === 16 ? uuidFromBytes(bytes) : undefined;
+}

@@ -1,0 +1,75 @@
+/**
+ * The account's devices, and who am I (protocol brief, sections 2.9 and 4).
+ */
+import { PublicKey } from '@signalapp/libsignal-client';
+import { z } from 'zod';
+import { fromUtf8, toBase64, type Bytes } from '../../bytes.ts';
+import type { Device, KeyKind } from '../mock.ts';
+import type { ServerState } from '../state.ts';
+import { names } from './link.ts';
+import { readJson, Refusal, requireDevice, type Answer, type Call, type Rule } from './rule.ts';
+
+const DAY_MS = 86_400_000;
+
+export const DEVICE_RULES: readonly Rule[] = [
+  { verb: 'GET', path: '/v1/devices', auth: 'device', handle: listDevices },
+  { verb: 'DELETE', path: '/v1/devices/:id', auth: 'device', handle: removeDevice },
+  { verb: 'PUT', path: '/v1/devices/capabilities', auth: 'device', handle: setCapabilities },
+  { verb: 'GET', path: '/v1/accounts/whoami', auth: 'device', handle: whoami },
+];
+
+async function listDevices(call: Call): Promise<Answer> {
+  const devices = await call.state.mock.devicesOf(requireDevice(call).aci);
+  return { status: 200, body: { devices: await Promise.all(devices.map((device) => describe(call.state, device))) } };
+}
+
+async function describe(state: ServerState, device: Device): Promise<Record<string, unknown>> {
+  const { name, createdAt, lastSeen } = state.factsOf(device);
+  const registrationId = device.getCheckedRegistrationId('ACI' as KeyKind);
+  const row = { id: device.deviceId, name, lastSeen: lastSeen - (lastSeen % DAY_MS) };
+  if (state.dialect.createdAt === 'plain') return { ...row, created: createdAt };
+  const sealed = sealCreatedAt((await device.getIdentityKey()).serialize() as Bytes, device.deviceId, registrationId, createdAt);
+  const full = { ...row, registrationId, createdAtCiphertext: toBase64(sealed) };
+  return state.dialect.createdAt === 'both' ? { ...full, created: createdAt } : full;
+}
+
+function sealCreatedAt(identity: Bytes, deviceId: number, registrationId: number, createdAt: number): Uint8Array {
+  const time = Buffer.alloc(8);
+  time.writeBigInt64BE(BigInt(createdAt));
+  const associated = Buffer.alloc(5);
+  associated.writeUInt8(deviceId);
+  associated.writeUInt32BE(registrationId, 1);
+  return PublicKey.deserialize(identity).seal(
+    new Uint8Array(time),
+    fromUtf8('deviceCreatedAt'),
+    new Uint8Array(associated),
+  );
+}
+
+async function removeDevice(call: Call): Promise<Answer | undefined> {
+  const device = requireDevice(call);
+  const id = Number(call.params[0]);
+  if (!Number.isInteger(id)) throw new Refusal(404);
+  if (device.deviceId !== 1 && id !== device.deviceId) throw new Refusal(401);
+  if (id === 1) throw new Refusal(403);
+  await call.state.removeDevice(device.aci, id);
+  // Who removes himself sees his socket close with 4401, and mostly no answer.
+  return id === device.deviceId ? undefined : { status: 204 };
+}
+
+async function setCapabilities(call: Call): Promise<Answer> {
+  const capabilities = readJson(call, z.record(z.string(), z.boolean()));
+  const { status } = await call.forward();
+  if (status !== 200) return { status };
+  call.state.factsOf(requireDevice(call)).capabilities = names(capabilities);
+  return { status: 204 };
+}
+
+async function whoami(call: Call): Promise<Answer> {
+  const answer = await call.forward();
+  if (answer.status !== 200 || typeof answer.body !== 'object') return answer;
+  const entitlements = { badges: [], backup: null };
+  const rest = { usernameHash: null, usernameLinkHandle: null, storageCapable: true, entitlements };
+  const salt = call.state.dialect.name === 'aug26' ? { authCredentialSalt: null } : {};
+  return { status: 200, body: { ...answer.body, ...rest, ...salt } };
+}

@@ -1,0 +1,102 @@
+/**
+ * Keys: upload, counts, check, fetch (protocol brief, section 3).
+ */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { equal, toBase64, type Bytes } from '../../bytes.ts';
+import type { Device, KeyKind } from '../mock.ts';
+import { checkAccess } from './access.ts';
+import { writeKey } from './link.ts';
+import { readJson, Refusal, requireDevice, type Answer, type Call, type Rule } from './rule.ts';
+import { base64, ecPrekey, isKeyId, isSigned, kyberPrekey, signedEcPrekey } from './shapes.ts';
+
+const MAX_KEYS = 100;
+
+const UPLOAD = z.object({
+  preKeys: z.array(ecPrekey).max(MAX_KEYS).nullish(),
+  pqPreKeys: z.array(kyberPrekey).max(MAX_KEYS).nullish(),
+  signedPreKey: signedEcPrekey.nullish(),
+  pqLastResortPreKey: kyberPrekey.nullish(),
+});
+
+const CHECK = z.object({
+  identityType: z.string().transform((text) => text.toUpperCase()).pipe(z.enum(['ACI', 'PNI'])),
+  digest: base64.refine((bytes) => bytes.length === 32, 'a digest has 32 bytes'),
+});
+
+export const KEY_RULES: readonly Rule[] = [
+  { verb: 'PUT', path: '/v2/keys', auth: 'device', handle: uploadKeys },
+  { verb: 'POST', path: '/v2/keys/check', auth: 'device', handle: checkKeys },
+  { verb: 'GET', path: '/v2/keys/:id/:device', auth: 'any', handle: fetchKeys },
+];
+
+/** @throws Refusal 400 */
+function kindOf(call: Call): KeyKind {
+  const identity = (call.query.get('identity') ?? 'aci').toUpperCase();
+  if (identity !== 'ACI' && identity !== 'PNI') throw new Refusal(400);
+  return identity as KeyKind;
+}
+
+async function uploadKeys(call: Call): Promise<Answer> {
+  const device = requireDevice(call);
+  const kind = kindOf(call);
+  const body = readJson(call, UPLOAD);
+  const identity = (await device.getIdentityKey(kind)).serialize() as Bytes;
+  const signed = [...(body.pqPreKeys ?? []), body.signedPreKey, body.pqLastResortPreKey].filter((key) => key != null);
+  if (!signed.every((key) => isSigned(identity, key))) throw new Refusal(422);
+  const ids = [...(body.preKeys ?? []), ...signed].map((key) => key.keyId);
+  if (call.state.dialect.keyIdsChecked && !ids.every(isKeyId)) throw new Refusal(422);
+  const { status } = await call.forward({
+    body: {
+      preKeys: (body.preKeys ?? []).map(({ keyId, publicKey }) => ({ keyId, publicKey: toBase64(publicKey) })),
+      ...(body.pqPreKeys != null && { pqPreKeys: body.pqPreKeys.map(writeKey) }),
+      ...(body.signedPreKey != null && { signedPreKey: writeKey(body.signedPreKey) }),
+      ...(body.pqLastResortPreKey != null && { pqLastResortPreKey: writeKey(body.pqLastResortPreKey) }),
+    },
+  });
+  return { status: status === 200 ? 204 : status };
+}
+
+/** Compares the digest of 3.2 with what the mock has. */
+function checkKeys(call: Call): Answer {
+  const device = requireDevice(call);
+  const { identityType, digest } = readJson(call, CHECK);
+  const keys = call.state.mock.keysOf(device, identityType as KeyKind);
+  if (keys?.signedPreKey === undefined || keys.lastResortKey === undefined) return { status: 409 };
+  const ours = createHash('sha256')
+    .update(keys.identityKey.serialize())
+    .update(id64(keys.signedPreKey.keyId))
+    .update(keys.signedPreKey.publicKey.serialize())
+    .update(id64(keys.lastResortKey.keyId))
+    .update(keys.lastResortKey.publicKey.serialize())
+    .digest();
+  return { status: equal(ours, digest) ? 200 : 409 };
+}
+
+function id64(id: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigInt64BE(BigInt(id));
+  return bytes;
+}
+
+async function fetchKeys(call: Call): Promise<Answer> {
+  const [target = '', deviceId = ''] = call.params;
+  const number = Number(deviceId);
+  if (deviceId !== '*' && !(Number.isInteger(number) && number >= 1 && number <= 127)) throw new Refusal(422);
+  await checkAccess(call, target);
+  const answer = await call.forward();
+  return answer.status === 200 ? { ...answer, body: withoutPadding(answer.body) } : answer;
+}
+
+/** The Java servers write signatures without padding. */
+function withoutPadding(body: unknown): unknown {
+  const text = JSON.stringify(body, (key, value: unknown) =>
+    key === 'signature' && typeof value === 'string' ? value.replace(/=+$/, '') : value,
+  );
+  return JSON.parse(text) as unknown;
+}
+
+/** Keys of one kind that are left on the server, as GET /v2/keys counts them. */
+export async function countKeys(device: Device, kind: KeyKind): Promise<{ ec: number; kyber: number }> {
+  return { ec: await device.getPreKeyCount(kind), kyber: await device.getKyberPreKeyCount(kind) };
+}

@@ -1,0 +1,22 @@
+/**
+ * What is left: remote config by dialect, and profiles, whose access the mock checks only half.
+ */
+import { checkAccess } from './access.ts';
+import type { Answer, Call, Rule } from './rule.ts';
+
+export const OTHER_RULES: readonly Rule[] = [
+  { verb: 'GET', path: '/v1/config', auth: 'device', handle: config },
+  { verb: 'GET', path: '/v2/config', auth: 'device', handle: config },
+  { verb: 'GET', path: '/v1/profile/:id', auth: 'any', handle: profile },
+  { verb: 'GET', path: '/v1/profile/:id/:version', auth: 'any', handle: profile },
+  { verb: 'GET', path: '/v1/profile/:id/:version/:request', auth: 'any', handle: profile },
+];
+
+function config(call: Call): Promise<Answer> | Answer {
+  return call.path === call.state.dialect.configPath ? call.forward() : { status: 404 };
+}
+
+async function profile(call: Call): Promise<Answer> {
+  await checkAccess(call, call.params[0] ?? '');
+  return call.forward();
+}

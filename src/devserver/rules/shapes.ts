@@ -1,0 +1,44 @@
+/**
+ * Shapes that several rules read, as strict as the Java servers (protocol brief, sections 1.9, 2.5 and 3.1).
+ */
+import { KEMPublicKey, PublicKey } from '@signalapp/libsignal-client';
+import { z } from 'zod';
+import { fromBase64, type Bytes } from '../../bytes.ts';
+
+/** Standard alphabet only, padding optional. */
+export const base64 = z
+  .string()
+  .regex(/^[A-Za-z0-9+/]*={0,2}$/)
+  .transform((text): Bytes => fromBase64(text));
+
+const signature = base64.refine((bytes) => bytes.length === 64, 'a signature has 64 bytes');
+const ecKey = base64.refine((bytes) => bytes.length === 33 && bytes[0] === 5, 'an EC key has 33 bytes, the first is 5');
+const kyberKey = base64.refine(
+  (bytes) => bytes.length === 1569 && bytes[0] === 8,
+  'a Kyber-1024 key has 1569 bytes, the first is 8',
+);
+const keyId = z.int();
+
+export const ecPrekey = z.object({ keyId, publicKey: ecKey });
+export const signedEcPrekey = z.object({ keyId, publicKey: ecKey, signature });
+export const kyberPrekey = z.object({ keyId, publicKey: kyberKey, signature });
+
+export type SignedKey = z.output<typeof signedEcPrekey>;
+
+export const identityKey = ecKey.transform((bytes) => PublicKey.deserialize(bytes));
+
+/** Whether the key is of its kind and signed by the identity. @param identity 33 bytes */
+export function isSigned(identity: Bytes, key: SignedKey): boolean {
+  try {
+    if (key.publicKey[0] === 8) KEMPublicKey.deserialize(key.publicKey);
+    else PublicKey.deserialize(key.publicKey);
+    return PublicKey.deserialize(identity).verify(key.publicKey, key.signature);
+  } catch {
+    return false;
+  }
+}
+
+/** Key ids as servers of 2026 check them. */
+export function isKeyId(id: number): boolean {
+  return id >= 0 && id <= 0x7fff_ffff;
+}

@@ -1,0 +1,39 @@
+/**
+ * The table of rules, and the way from a request to its row.
+ */
+import { DEVICE_RULES } from './devices.ts';
+import { KEY_RULES } from './keys.ts';
+import { LINK_RULES } from './link.ts';
+import { MESSAGE_RULES } from './messages.ts';
+import { OTHER_RULES } from './other.ts';
+import { Refusal, type Answer, type Call, type Rule } from './rule.ts';
+
+const RULES: readonly Rule[] = [...LINK_RULES, ...KEY_RULES, ...MESSAGE_RULES, ...DEVICE_RULES, ...OTHER_RULES];
+
+/** Answers a call by its row, or by the mock where there is none. @returns undefined when no answer is sent */
+export async function answer(call: Omit<Call, 'params'>): Promise<Answer | undefined> {
+  for (const rule of RULES) {
+    const params = rule.verb === call.verb ? match(rule.path, call.path) : undefined;
+    if (params === undefined) continue;
+    if (rule.auth === 'device' && call.device === undefined) return { status: 401 };
+    try {
+      return await rule.handle({ ...call, params });
+    } catch (error) {
+      if (error instanceof Refusal) return error.answer;
+      throw error;
+    }
+  }
+  return call.forward();
+}
+
+function match(pattern: string, path: string): string[] | undefined {
+  const wanted = pattern.split('/');
+  const parts = path.split('/');
+  if (wanted.length !== parts.length) return undefined;
+  const params: string[] = [];
+  for (const [i, part] of parts.entries()) {
+    if (wanted[i]?.startsWith(':') === true && part !== '') params.push(decodeURIComponent(part));
+    else if (wanted[i] !== part) return undefined;
+  }
+  return params;
+}

@@ -1,0 +1,190 @@
+/**
+ * What the front knows beside the mock: facts of devices, link tokens, queues, phones, faults, counters.
+ */
+import { uuidFromBytes } from '../address.ts';
+import { EMPTY, type Bytes } from '../bytes.ts';
+import type { Log, Random } from '../platform.ts';
+import { Bell } from './bell.ts';
+import type { ServerClock } from './clock.ts';
+import { DeviceQueue } from './device-queue.ts';
+import { owesReceipt, writeEnvelope, type Dialect, type Mail } from './dialect.ts';
+import { Faults } from './faults.ts';
+import type { Device, KeyKind, Mock, MockListener } from './mock.ts';
+import { Stats } from './stats.ts';
+
+/** What a real server stores of a device and the mock does not. */
+export interface DeviceFacts {
+  /** Encrypted, base64; the primary has none. */
+  name: string | null;
+  capabilities: readonly string[];
+  /** ms */
+  readonly createdAt: number;
+  /** Day of the last connection, ms. */
+  lastSeen: number;
+  /** One-time keys that were uploaded at least once: `ACI.ec`, `ACI.kyber`, `PNI.ec`, `PNI.kyber`. */
+  readonly uploads: Set<string>;
+}
+
+/** A link token, as GET /v1/devices/provisioning/code gives it (2.8). */
+export interface Token {
+  readonly aci: string;
+  /** The mock's id of the provisioning socket that it was made for. */
+  readonly provisioningId: string;
+  readonly issuedAt: number;
+  device: Device | undefined;
+  /** Status of the last link request that this token's holder got, when it was final. */
+  refusal: { readonly status: number } | undefined;
+}
+
+/** A primary device in this process. */
+export interface Recipient {
+  accept(mail: Mail, source: Device | undefined): Promise<void>;
+  forget(device: Device): Promise<void>;
+}
+
+/** The sockets of a device, as removing it needs them. */
+export type CloseSockets = (device: Device, code: number, reason: string) => void;
+
+export interface StateParts {
+  readonly dialect: Dialect;
+  readonly clock: ServerClock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+export class ServerState implements MockListener {
+  readonly dialect: Dialect;
+  readonly clock: ServerClock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly faults = new Faults();
+  readonly stats = new Stats();
+  readonly tokens = new Map<string, Token>();
+  /** Primaries in this process by ACI. */
+  readonly recipients = new Map<string, Recipient>();
+  /** Rings when a token, an upload or a phone's message has changed. */
+  readonly bell = new Bell();
+  closeSockets: CloseSockets = () => undefined;
+  readonly #facts = new WeakMap<Device, DeviceFacts>();
+  readonly #queues = new Map<Device, DeviceQueue>();
+  #mock: Mock | undefined;
+
+  constructor(parts: StateParts) {
+    this.dialect = parts.dialect;
+    this.clock = parts.clock;
+    this.random = parts.random;
+    this.log = parts.log;
+  }
+
+  get mock(): Mock {
+    if (this.#mock === undefined) throw new Error('the mock has not started');
+    return this.#mock;
+  }
+
+  start(mock: Mock): void {
+    this.#mock = mock;
+  }
+
+  factsOf(device: Device): DeviceFacts {
+    const known = this.#facts.get(device);
+    if (known !== undefined) return known;
+    const now = this.clock.now();
+    const facts: DeviceFacts = { name: null, capabilities: [], createdAt: now, lastSeen: now, uploads: new Set() };
+    this.#facts.set(device, facts);
+    return facts;
+  }
+
+  queueOf(device: Device): DeviceQueue {
+    const known = this.#queues.get(device);
+    if (known !== undefined) return known;
+    const queue = new DeviceQueue({
+      dialect: this.dialect,
+      clock: this.clock,
+      takeFault: () => this.faults.take({ verb: 'PUT', path: '/api/v1/message', aci: device.aci }),
+      onDelivered: () => {
+        this.stats.deliveries += 1;
+      },
+      onAcked: (mail) => {
+        this.stats.acks += 1;
+        void this.#sendReceipts(mail, device);
+      },
+    });
+    this.#queues.set(device, queue);
+    return queue;
+  }
+
+  /** Messages that wait for linked devices. */
+  get queued(): number {
+    let sum = 0;
+    for (const queue of this.#queues.values()) sum += queue.length;
+    return sum;
+  }
+
+  /** Keys, queue and sockets go with the device (2.9). @returns false when there is no such device */
+  async removeDevice(aci: string, deviceId: number): Promise<boolean> {
+    const device = (await this.mock.devicesOf(aci)).find((each) => each.deviceId === deviceId);
+    if (device === undefined) return false;
+    await this.mock.server.removeDeviceByServiceId(device.aci, device.deviceId);
+    await this.recipients.get(aci)?.forget(device);
+    this.#queues.get(device)?.clear();
+    this.#queues.delete(device);
+    this.closeSockets(device, 4401, 'Reauthentication required');
+    return true;
+  }
+
+  onMail(target: Device, source: Device | undefined, mail: Mail): void {
+    this.stats.mails += 1;
+    const recipient = target.deviceId === 1 ? this.recipients.get(target.aci) : undefined;
+    if (recipient !== undefined) {
+      if (mail.type === 5) return; // for the server's own receipts a phone has no use here
+      void recipient.accept(mail, source).then(() => this.#sendReceipts(mail, target));
+      return;
+    }
+    if (!target.isProvisioned) return; // nobody can ever connect as this device
+    this.queueOf(target).push(mail, this.#write(mail));
+  }
+
+  onToken(token: string, provisioningId: string, aci: string): void {
+    this.tokens.set(token, {
+      aci,
+      provisioningId,
+      issuedAt: this.clock.now(),
+      device: undefined,
+      refusal: undefined,
+    });
+  }
+
+  onLinked(token: string, device: Device): void {
+    const entry = this.tokens.get(token);
+    if (entry !== undefined) entry.device = device;
+    this.bell.ring();
+  }
+
+  onKeys(device: Device, kind: KeyKind, parts: { ec: boolean; kyber: boolean }): void {
+    const { uploads } = this.factsOf(device);
+    if (parts.ec) uploads.add(`${kind}.ec`);
+    if (parts.kyber) uploads.add(`${kind}.kyber`);
+    this.bell.ring();
+  }
+
+  #write(mail: Mail): Bytes {
+    return writeEnvelope(this.dialect, mail, uuidFromBytes(this.random.bytes(16)), this.clock.now());
+  }
+
+  /** Type 5, to every device of an unsealed sender, once per device that acknowledged (6.1). */
+  async #sendReceipts(mail: Mail, receiver: Device): Promise<void> {
+    if (!owesReceipt(mail) || mail.source === undefined) return;
+    for (const device of await this.mock.devicesOf(mail.source.serviceId)) {
+      this.onMail(device, receiver, {
+        type: 5,
+        source: { serviceId: mail.destination, deviceId: receiver.deviceId },
+        destination: mail.source.serviceId,
+        clientTimestamp: mail.clientTimestamp,
+        content: EMPTY,
+        urgent: false,
+        story: false,
+        online: false,
+      });
+    }
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * Counters for GET /stats.
+ */
+export interface StatsReport {
+  readonly sockets: { readonly authenticated: number; readonly anonymous: number; readonly provisioning: number };
+  /** By verb and path, ids replaced: `PUT /v1/messages/:id`. */
+  readonly requests: Readonly<Record<string, number>>;
+  /** Sends that were accepted. */
+  readonly sends: number;
+  /** Single messages that were routed to a device, receipts included. */
+  readonly mails: number;
+  /** Frames with an envelope, repetitions included. */
+  readonly deliveries: number;
+  readonly acks: number;
+  /** Messages that wait for linked devices, sent and unanswered ones included. */
+  readonly queued: number;
+  /** Devices of all accounts, phones included. */
+  readonly devices: number;
+}
+
+export type SocketKind = keyof StatsReport['sockets'];
+
+export class Stats {
+  sends = 0;
+  mails = 0;
+  deliveries = 0;
+  acks = 0;
+  readonly sockets: Record<SocketKind, number> = { authenticated: 0, anonymous: 0, provisioning: 0 };
+  readonly #requests = new Map<string, number>();
+
+  countRequest(verb: string, path: string): void {
+    const key = `${verb} ${template(path)}`;
+    if (this.#requests.size < 500 || this.#requests.has(key)) {
+      this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
+    }
+  }
+
+  report(rest: { queued: number; devices: number }): StatsReport {
+    const { sends, mails, deliveries, acks } = this;
+    return {
+      sockets: { ...this.sockets },
+      requests: Object.fromEntries([...this.#requests].sort(([a], [b]) => (a < b ? -1 : 1))),
+      sends,
+      mails,
+      deliveries,
+      acks,
+      ...rest,
+    };
+  }
+}
+
+function template(path: string): string {
+  const bare = path.split('?', 1)[0] ?? '';
+  return bare.replace(/\/(?:PNI(?::|%3A))?[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}/g, '/:id').replace(/\/\d+(?=\/|$)/g, '/:n');
+}
