@@ -4,20 +4,20 @@
  * Spec: protocol brief, sections 2.1 (steps 6 and 7) and 3.4.
  */
 import type { IdentityKind } from '../address.ts';
-import { EMPTY, own } from '../bytes.ts';
+import { own } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { signal } from '../proto/messages.js';
-import { uploadKeys } from '../service/keys.ts';
-import { supplyOneTimeKeys, writeAgainOnConflict } from '../session/prekey-supply.ts';
-import type { Batch, Store } from '../store/store.ts';
+import { uploadKeys, type UploadOutcome } from '../service/keys.ts';
 import {
-  account as accountCell,
-  outboxRows,
-  type Account,
-  type OutboxRow,
-  type StoredKeyPair,
-} from '../store/tables.ts';
+  hasConfirmedKeys,
+  type OneTimeUpload,
+  supplyOneTimeKeys,
+  writeAgainOnConflict,
+} from '../session/prekey-supply.ts';
+import { newRow } from '../store/outbox-row.ts';
+import type { Batch, Store } from '../store/store.ts';
+import { account as accountCell, outboxRows, type Account, type StoredKeyPair } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 
 export interface FirstUploadParts {
@@ -44,38 +44,49 @@ const SYNC_REQUESTS = [
 export async function uploadFirstKeys(parts: FirstUploadParts, account: Account): Promise<Account> {
   await supply(parts, 'aci', account.identity);
   if (account.pniIdentity) await supply(parts, 'pni', account.pniIdentity);
-  const done: Account = { ...account, keysUploaded: true };
-  await writeAgainOnConflict(parts.store, async (batch) => {
+  return writeAgainOnConflict(parts.store, async (batch) => {
+    const done: Account = { ...((await accountCell.get(batch)) ?? account), keysUploaded: true };
     accountCell.put(batch, done);
     await putSyncRequests(batch, done, parts.platform.clock.now());
+    return done;
   });
-  return done;
 }
 
 async function supply(parts: FirstUploadParts, identity: IdentityKind, pair: StoredKeyPair): Promise<void> {
-  const { store, platform, requester } = parts;
-  const supplyParts = {
-    store,
-    clock: platform.clock,
-    random: platform.random,
-    upload: (kind: IdentityKind, keys: Parameters<typeof uploadKeys>[2]) => uploadKeys(requester, kind, keys),
-    isStored: (outcome: Awaited<ReturnType<typeof uploadKeys>>) => outcome.kind === 'stored',
-  };
-  const ec = await supplyOneTimeKeys(supplyParts, identity, 'ec', pair);
-  if (ec.kind !== 'stored') {
+  const ec = await supplyKind(parts, identity, 'ec', pair);
+  if (ec !== 'stored') {
     throw new BotError(
       'LINK_FAILED',
-      `the device is linked, but the server did not take its ${identity} keys: ${ec.kind}`,
+      `the device is linked, but the server did not take its ${identity} keys: ${ec}`,
       {
         next: 'Start again: the upload is taken up where it stopped.',
       },
     );
   }
   // Where the server's storage for Kyber keys is broken, the last-resort key serves (3.1); upkeep tries again.
-  const kyber = await supplyOneTimeKeys(supplyParts, identity, 'kyber', pair);
-  if (kyber.kind !== 'stored') {
-    platform.log.warn({ identity, outcome: kyber.kind }, 'the server did not take the one-time Kyber keys');
+  const kyber = await supplyKind(parts, identity, 'kyber', pair);
+  if (kyber !== 'stored') {
+    const { log } = parts.platform;
+    log.warn({ identity, outcome: kyber }, 'the server did not take the one-time Kyber keys');
   }
+}
+
+/** Once per kind: what an earlier start has uploaded is not replaced. */
+async function supplyKind(
+  { store, platform, requester }: FirstUploadParts,
+  identity: IdentityKind,
+  kind: 'ec' | 'kyber',
+  pair: StoredKeyPair,
+): Promise<UploadOutcome['kind']> {
+  if (await hasConfirmedKeys(store, identity, kind)) return 'stored';
+  const supplyParts = {
+    store,
+    clock: platform.clock,
+    random: platform.random,
+    upload: (which: IdentityKind, keys: OneTimeUpload) => uploadKeys(requester, which, keys),
+    isStored: (outcome: UploadOutcome) => outcome.kind === 'stored',
+  };
+  return (await supplyOneTimeKeys(supplyParts, identity, kind, pair)).kind;
 }
 
 /** The outbox sends them once the bot runs. */
@@ -83,30 +94,9 @@ async function putSyncRequests(batch: Batch, account: Account, now: number): Pro
   let timestamp = now;
   for (const { type, urgent } of SYNC_REQUESTS) {
     while (await outboxRows.get(batch, account.aci, timestamp)) timestamp += 1;
-    outboxRows.put(batch, account.aci, timestamp, syncRow(account, timestamp, type, urgent));
+    const content = own(signal.Content.encode({ syncMessage: { request: { type } } }).finish());
+    const row = newRow({ recipient: account.aci, timestamp, kind: 'sync', content });
+    outboxRows.put(batch, account.aci, timestamp, { ...row, urgent });
     timestamp += 1;
   }
-}
-
-function syncRow(account: Account, timestamp: number, type: number, urgent: boolean): OutboxRow {
-  return {
-    recipient: account.aci,
-    timestamp,
-    content: own(signal.Content.encode({ syncMessage: { request: { type } } }).finish()),
-    kind: 'sync',
-    devices: [],
-    tag: '',
-    urgent,
-    transcript: false,
-    attempts: 0,
-    retryAt: 0,
-    state: 'queued',
-    error: '',
-    log: false,
-    plaintext: EMPTY,
-    delivered: [],
-    sealed: false,
-    sentAt: 0,
-    archive: false,
-  };
 }

@@ -42,13 +42,23 @@ export function profileTransport(profile: Profile, platform: Platform): LinkTran
       const ended = running.then((): never => {
         throw signal.reason as Error;
       });
+      const drained = drain(connection);
       try {
         return await Promise.race([use(connection), ended]);
       } finally {
         life.abort();
         // Its reason has been thrown by the race, or no longer matters.
         await running.catch(() => undefined);
+        await drained;
       }
     },
   };
+}
+
+/**
+ * Reads deliveries and leaves them without an answer, so that they do not stand in the way of our requests; the server
+ * hands them over again on the next connection.
+ */
+async function drain(connection: Connection): Promise<void> {
+  for await (const _ of connection.incoming()) continue;
 }

@@ -191,9 +191,8 @@ class Linking {
 
   async #tryId(pending: PendingLink, deviceId: number): Promise<Registered | undefined> {
     const me = await this.#whoami(credentialsOf({ ...pending, deviceId }));
-    return me !== 'unauthorized' && me.aci === pending.aci
-      ? { deviceId, pni: me.pni, number: me.number }
-      : undefined;
+    if (me === 'unauthorized' || me.aci !== pending.aci) return undefined;
+    return { deviceId, pni: me.pni ?? null, number: me.number ?? null };
   }
 
   async #whoami(credentials: Credentials): Promise<Awaited<ReturnType<typeof whoami>>> {

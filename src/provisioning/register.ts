@@ -34,11 +34,8 @@ export async function registerDevice(
     throw error;
   }
   if (outcome.kind === 'linked') {
-    if (outcome.aci !== pending.aci) {
-      return refused(new BotError('LINK_FAILED', 'the server registered the device for another account'));
-    }
     const { deviceId, pni } = outcome;
-    return { kind: 'registered', registered: { deviceId, pni, number: pending.number } };
+    return { kind: 'registered', registered: { deviceId, pni: pni ?? null, number: pending.number } };
   }
   if (outcome.kind === 'unavailable') {
     return { kind: 'unanswered', error: unanswered(`the server answered ${String(outcome.status)}`) };
@@ -62,8 +59,10 @@ function refusal(outcome: Refusal, now: number): BotError {
       );
     }
     case 'limit': {
-      const counts = `${String(outcome.current)} of ${String(outcome.max)}`;
-      return new BotError('DEVICE_LIMIT', `the account has all the devices it may have: ${counts}`);
+      const { current, max } = outcome;
+      const counts =
+        current === undefined || max === undefined ? '' : `: ${String(current)} of ${String(max)}`;
+      return new BotError('DEVICE_LIMIT', `the account has all the devices that it may have${counts}`);
     }
     case 'rate-limited':
       return new BotError(

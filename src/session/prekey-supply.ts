@@ -26,7 +26,7 @@ import {
   type SignedPublicPrekey,
 } from './prekey-generation.ts';
 
-/** Rows that one commit touches: small, since sessions mark keys as used meanwhile. */
+/** Rows that one commit marks as replaced: few, since sessions mark keys as used meanwhile. */
 const CHUNK = 25;
 const MAX_CONFLICTS = 5;
 
@@ -98,23 +98,44 @@ export async function confirmOneTimeKeys(
   fresh: ReadonlySet<number>,
   now: number,
 ): Promise<void> {
-  const changes: { id: number; change: Partial<PrekeyRow> }[] = [];
+  const replaced: number[] = [];
   for await (const [key, row] of prekeys.scan(store, [identity, kind])) {
-    const id = Number(key);
-    if (row.lastResort) continue;
-    if (fresh.has(id)) changes.push({ id, change: { confirmedAt: now } });
-    else if (row.usedAt === 0 && row.replacedAt === 0) changes.push({ id, change: { replacedAt: now } });
+    const isCurrent = !row.lastResort && row.usedAt === 0 && row.replacedAt === 0;
+    if (isCurrent && !fresh.has(Number(key))) replaced.push(Number(key));
   }
-  for (let start = 0; start < changes.length; start += CHUNK) {
-    const chunk = changes.slice(start, start + CHUNK);
-    await writeAgainOnConflict(store, async (batch) => {
-      for (const { id, change } of chunk) {
-        // A session may have marked or removed it since the scan.
-        const row = await prekeys.get(batch, identity, kind, id);
-        if (row) prekeys.put(batch, identity, kind, id, { ...row, ...change });
-      }
-    });
+  // One commit: the keys of one upload are confirmed together or not at all.
+  await changeRows(store, identity, kind, [...fresh], { confirmedAt: now });
+  for (let start = 0; start < replaced.length; start += CHUNK) {
+    await changeRows(store, identity, kind, replaced.slice(start, start + CHUNK), { replacedAt: now });
   }
+}
+
+async function changeRows(
+  store: Store,
+  identity: IdentityKind,
+  kind: 'ec' | 'kyber',
+  ids: readonly number[],
+  change: Partial<PrekeyRow>,
+): Promise<void> {
+  await writeAgainOnConflict(store, async (batch) => {
+    for (const id of ids) {
+      // A session may have marked or removed it meanwhile.
+      const row = await prekeys.get(batch, identity, kind, id);
+      if (row) prekeys.put(batch, identity, kind, id, { ...row, ...change });
+    }
+  });
+}
+
+/** Whether one-time keys of this kind have ever been confirmed and are still here. */
+export async function hasConfirmedKeys(
+  store: Store,
+  identity: IdentityKind,
+  kind: 'ec' | 'kyber',
+): Promise<boolean> {
+  for await (const [, row] of prekeys.scan(store, [identity, kind])) {
+    if (row.confirmedAt !== 0 && !row.lastResort) return true;
+  }
+  return false;
 }
 
 /**
