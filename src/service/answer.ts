@@ -102,13 +102,17 @@ export function failure(response: Response, what: string): BotError {
 }
 
 /** Standard base64, padding optional, of `length` bytes, or of `min` to `max`. */
-export function base64(min: number, max = min): z.ZodType<Bytes, unknown> {
+export function base64(
+  min: number,
+  max = min,
+  message = 'not base64 of the right length',
+): z.ZodType<Bytes, unknown> {
   return z
-    .string()
-    .max(Math.ceil(max / 3) * 4)
-    .regex(BASE64)
+    .string(message)
+    .max(Math.ceil(max / 3) * 4, message)
+    .regex(BASE64, message)
     .transform((text) => new Uint8Array(Buffer.from(text, 'base64')))
-    .refine((bytes) => bytes.length >= min && bytes.length <= max, 'wrong length');
+    .refine((bytes) => bytes.length >= min && bytes.length <= max, message);
 }
 
 /** 1..127 */

@@ -38,16 +38,9 @@ const PEM = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
 const address = z.string('an address such as "https://chat.example.org" is needed').max(2048);
 const origin = address.transform((text, context) => checked(context, () => readAddress(text, 'origin')));
 const base = address.transform((text, context) => checked(context, () => readAddress(text, 'base')));
-const trustRoot = base64(33)
-  .refine((key) => key[0] === 5)
-  .or(
-    z
-      .string()
-      .transform((_text, context) => refuse(context, 'a trust root is the base64 of a 33-byte public key')),
-  );
-const params = base64(1, 16_384).or(
-  z.string().transform((_text, context) => refuse(context, 'the server public params are base64')),
-);
+const rootText = 'a trust root is the base64 of a public key of 33 bytes, the first of which is 5';
+const trustRoot = base64(33, 33, rootText).refine((key) => key[0] === 5, rootText);
+const params = base64(1, 16_384, 'the server public params are base64');
 const profileSchema = z.object({
   name: z.string().min(1).max(200).optional(),
   chat: origin,

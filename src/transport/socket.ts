@@ -66,7 +66,7 @@ export class Socket implements Requester, WireEvents {
    * Opens a socket over the network. The signal covers the opening only.
    * @throws BotError `SERVER_UNREACHABLE` no connection, or another answer than a websocket (with `retryAt` where the
    *   server said so); `TLS_UNTRUSTED`; `DEVICE_UNLINKED` the credentials were refused (403); `CLIENT_OUTDATED` (499);
-   *   `RATE_LIMITED` (429); `REQUEST_REFUSED` (508); `PROFILE_INVALID` address or CA cannot be used
+   *   `RATE_LIMITED` (429); `REQUEST_REFUSED` (508); `PROFILE_INVALID` the address cannot be used
    */
   static async open(options: SocketOptions, signal: AbortSignal): Promise<Socket> {
     return await openWire<Socket>(

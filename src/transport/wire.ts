@@ -138,15 +138,15 @@ function connect({ endpoint, credentials, path }: WireOptions): WebSocket {
     handshakeTimeout: HANDSHAKE_MS,
     closeTimeout: CLOSING_MS,
   };
-  const url = new URL(path, endpoint.url);
   try {
+    const url = new URL(path, endpoint.url);
     if (url.protocol === 'https:') {
       options.ALPNProtocols = ['http/1.1'];
       options.secureContext = contextOf(endpoint.ca);
     }
     return new WebSocket(url, options);
   } catch (cause) {
-    throw new BotError('PROFILE_INVALID', "the server's address or CA certificate cannot be used", { cause });
+    throw new BotError('PROFILE_INVALID', "the server's address cannot be used", { cause });
   }
 }
 
