@@ -5,7 +5,7 @@
 import { toHex } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Random } from '../platform.ts';
-import { makeFolder } from './files.ts';
+import { asWriteFailure, makeFolder } from './files.ts';
 import { finishDb, makeDb, placeDb } from './folder.ts';
 import { FORMAT, writeHeader, type Header, type ScryptParameters } from './header.ts';
 import { newDataKey, protect, sealerOf, type Secret } from './secret.ts';
@@ -34,7 +34,8 @@ export async function makeStore(
     await writeHeader(folder, header);
     await placeDb(folder, header);
   } catch (cause) {
-    if (cause instanceof BotError) throw cause;
-    throw new BotError('STORE_WRITE_FAILED', `no store could be made in ${folder}`, { cause });
+    throw asWriteFailure(cause, `no store could be made in ${folder}`);
+  } finally {
+    dataKey?.fill(0);
   }
 }

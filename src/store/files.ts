@@ -3,6 +3,7 @@
  */
 import { chmod, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { BotError } from '../errors.ts';
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
@@ -48,6 +49,11 @@ export async function syncFolder(folder: string): Promise<void> {
 /** True for "no such file or folder". */
 export function isMissing(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}
+
+/** An error that has no code yet is one of the file system, met while writing. */
+export function asWriteFailure(cause: unknown, message: string): BotError {
+  return cause instanceof BotError ? cause : new BotError('STORE_WRITE_FAILED', message, { cause });
 }
 
 /** Keeps the files of one folder readable by the owner alone, as new ones come. */

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fromUtf8, toUtf8, type Bytes } from '../bytes.ts';
 import { BotError, isBotError } from '../errors.ts';
 import type { Random } from '../platform.ts';
-import { FolderGuard, isMissing, moveFolder, syncFolder } from './files.ts';
+import { asWriteFailure, FolderGuard, isMissing, moveFolder, syncFolder } from './files.ts';
 import { readHeader, type Header } from './header.ts';
 import { LevelDisk, openDb, type LevelDb } from './level-disk.ts';
 import { sealerOf, unlock, type Secret } from './secret.ts';
@@ -47,9 +47,9 @@ export async function openFolder(
     await removeLeftovers(folder, header);
     await new FolderGuard(db.location).protect();
     return { folder, header, db, dataKey };
-  } catch (error) {
+  } catch (cause) {
     await db.close();
-    throw error;
+    throw asWriteFailure(cause, 'the store could not be tidied up');
   }
 }
 

@@ -24,6 +24,7 @@ const OPTIONS = {
   maxOpenFiles: 128,
 } as const;
 const PAGE_BYTES = 64 * 1024;
+const NOT_OURS_TO_WRITE = /No space left|Read-only file system|Permission denied|Too many open files|quota/i;
 
 /**
  * Opens the database in `folder` and takes its lock.
@@ -111,28 +112,23 @@ export class LevelDisk implements Disk {
   }
 }
 
-/** A failed opening as a coded error. */
+/** A failed opening as a coded error; abstract-level wraps the reason once. */
 function openError(error: unknown): BotError {
-  const cause = causeOf(error);
-  const { code, message } = cause;
-  if (code === 'LEVEL_LOCKED') return new BotError('STORE_LOCKED', 'this store is in use', { cause });
-  if (/No space left|Read-only file system|Permission denied|Too many open files|quota/i.test(message)) {
-    return new BotError('STORE_WRITE_FAILED', 'the store cannot be opened for writing', { cause });
-  }
-  return new BotError('STORE_DAMAGED', 'the database of the store cannot be read', { cause });
+  const cause = codeOf(error) === 'LEVEL_DATABASE_NOT_OPEN' ? ((error as Error).cause ?? error) : error;
+  if (codeOf(cause) === 'LEVEL_LOCKED')
+    return new BotError('STORE_LOCKED', 'this store is in use', { cause });
+  return NOT_OURS_TO_WRITE.test(String(cause))
+    ? new BotError('STORE_WRITE_FAILED', 'the store cannot be opened for writing', { cause })
+    : new BotError('STORE_DAMAGED', 'the database of the store cannot be read', { cause });
 }
 
-function readError(error: unknown): BotError {
-  const cause = causeOf(error);
-  if (cause.code === 'LEVEL_DATABASE_NOT_OPEN' || cause.code === 'LEVEL_ITERATOR_NOT_OPEN') {
-    return new BotError('STORE_CLOSED', 'the store was closed while it was read', { cause });
-  }
-  return new BotError('STORE_DAMAGED', 'the database of the store cannot be read', { cause });
+function readError(cause: unknown): BotError {
+  const code = codeOf(cause);
+  return code === 'LEVEL_DATABASE_NOT_OPEN' || code === 'LEVEL_ITERATOR_NOT_OPEN'
+    ? new BotError('STORE_CLOSED', 'the store was closed while it was read', { cause })
+    : new BotError('STORE_DAMAGED', 'the database of the store cannot be read', { cause });
 }
 
-/** abstract-level wraps the reason of a failed opening once. */
-function causeOf(error: unknown): { code: string; message: string } {
-  const outer = error as { code?: string; message?: string; cause?: { code?: string; message?: string } };
-  const inner = outer.code === 'LEVEL_DATABASE_NOT_OPEN' && outer.cause !== undefined ? outer.cause : outer;
-  return Object.assign(new Error(inner.message ?? 'unknown'), { code: inner.code ?? '' });
+function codeOf(error: unknown): string | undefined {
+  return (error as { code?: string }).code;
 }

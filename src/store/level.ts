@@ -9,9 +9,9 @@
  * The folder that the header names is the store. A database without a header, or a header without its database, is
  * damage: nothing is made in its place.
  */
-import { setImmediate as turn } from 'node:timers/promises';
 import { systemPlatform, type Platform } from '../platform.ts';
 import { makeStore } from './create.ts';
+import { asWriteFailure } from './files.ts';
 import { hasDatabase, headerLost, isCurrent, notLinked, openFolder } from './folder.ts';
 import { readHeader, type Protection, type ScryptParameters } from './header.ts';
 import { LevelDisk } from './level-disk.ts';
@@ -58,12 +58,19 @@ export async function openLevel(folder: string, options: LevelOptions): Promise<
   const opened = await openFolder(folder, options.secret, platform.random);
   try {
     if (!isCurrent(opened.header)) await migrate(opened, platform);
-  } catch (error) {
+    const disk = new LevelDisk(opened.db, sealerOf(opened.dataKey, platform.random));
+    return new OverlayStore(disk, { cacheBytes: options.cacheBytes ?? CACHE_BYTES, pause: nextTurn });
+  } catch (cause) {
     await opened.db.close();
-    throw error;
+    throw asWriteFailure(cause, 'the store could not be migrated');
+  } finally {
+    opened.dataKey?.fill(0);
   }
-  const disk = new LevelDisk(opened.db, sealerOf(opened.dataKey, platform.random));
-  return new OverlayStore(disk, { cacheBytes: options.cacheBytes ?? CACHE_BYTES, pause: () => turn() });
+}
+
+/** Resolves in the next turn of the event loop. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /**

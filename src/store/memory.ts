@@ -1,7 +1,7 @@
 /**
  * Memory store: the store contract without a disk, for tests and for what need not survive.
  */
-import type { Bytes } from '../bytes.ts';
+import { EMPTY, type Bytes } from '../bytes.ts';
 import { compareKeys, type KeyRange } from './keys.ts';
 import { OverlayStore, type Disk } from './overlay.ts';
 import type { Pending, Row, RowCursor } from './scan.ts';
@@ -34,9 +34,8 @@ export class MemoryDisk implements Disk {
     let from = this.#place(range.from);
     if (range.exclusive && this.#keys[from] === range.from) from++;
     const to = range.below === undefined ? this.#keys.length : this.#place(range.below);
-    const rows = this.#keys
-      .slice(from, Math.min(to, from + limit))
-      .map((key): Row => [key, this.#rows.get(key) as Bytes]);
+    const keys = this.#keys.slice(from, Math.min(to, from + limit));
+    const rows = keys.map((key): Row => [key, this.#rows.get(key) ?? EMPTY]);
     let position = 0;
     return {
       next: (count) => {
@@ -58,7 +57,7 @@ export class MemoryDisk implements Disk {
     let high = this.#keys.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (compareKeys(this.#keys[middle] as string, key) < 0) low = middle + 1;
+      if (compareKeys(this.#keys[middle] ?? '', key) < 0) low = middle + 1;
       else high = middle;
     }
     return low;

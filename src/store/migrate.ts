@@ -21,7 +21,12 @@ import { AesSealer, plainSealer } from './seal.ts';
 
 const PAGE = 256;
 
-/** @returns the store with its new header; the database stays open, whatever happens */
+/**
+ * Brings an open store to today's format, or goes on where that was interrupted.
+ * @param onStep told before each step that writes, and after each page; a test ends the process there
+ * @returns the store with its new header; the database stays open, whatever happens
+ * @throws BotError `STORE_DAMAGED` a row cannot be opened; other errors come from writing
+ */
 export async function migrate(
   opened: OpenFolder,
   platform: Platform,
@@ -31,7 +36,12 @@ export async function migrate(
   const header =
     opened.header.migration === undefined ? await begin(opened, platform, onStep) : opened.header;
   onStep('rows');
-  await bindRows(db, opened.dataKey, header.id, platform);
+  await bindRows(
+    db,
+    header.id,
+    opened.dataKey === undefined ? undefined : new AesSealer(opened.dataKey, platform.random),
+    onStep,
+  );
   onStep('done');
   const { migration, ...done } = header;
   await writeHeader(folder, done);
@@ -69,13 +79,13 @@ async function begin(
   return begun;
 }
 
+/** Rewrites every row in today's layout, and adds the store's id. */
 async function bindRows(
   db: LevelDb,
-  dataKey: Uint8Array | undefined,
   id: string,
-  platform: Platform,
+  aes: AesSealer | undefined,
+  onStep: (step: string) => void,
 ): Promise<void> {
-  const aes = dataKey === undefined ? undefined : new AesSealer(dataKey, platform.random);
   const disk = new LevelDisk(db, aes ?? plainSealer);
   if (aes !== undefined) {
     const rows = new LevelDisk(db, sealedAsIs).rows(rangeOf('', undefined), Infinity);
@@ -83,9 +93,9 @@ async function bindRows(
       for (;;) {
         const page = await rows.next(PAGE);
         if (page.length === 0) break;
-        await disk.write(
-          new Map(page.map(([key, sealed]): [string, Bytes] => [key, aes.openOld(key, sealed)])),
-        );
+        const opened = page.map(([key, sealed]): [string, Bytes] => [key, aes.openOld(key, sealed)]);
+        await disk.write(new Map(opened));
+        onStep('page');
       }
     } finally {
       await rows.close();

@@ -114,7 +114,7 @@ export class OverlayStore implements Store {
       this.#assertOpen();
       this.#assertUnchanged(reads);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return rejection(error);
     }
     this.#commits++;
     for (const [key, value] of writes) this.#pending.set(key, value);
@@ -204,7 +204,7 @@ class OverlayBatch implements Batch {
       if (!values.has(key)) values.set(key, value);
       return Promise.resolve(value);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return rejection(error);
     }
   }
 
@@ -239,6 +239,10 @@ function newGroup(): Group {
     reject = onError;
   });
   return { done, resolve, reject };
+}
+
+function rejection(error: unknown): Promise<never> {
+  return Promise.reject(error instanceof Error ? error : new Error(String(error)));
 }
 
 function closedError(): BotError {

@@ -7,9 +7,9 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BotError } from '../errors.ts';
 import { systemPlatform, type Platform } from '../platform.ts';
 import { copyRows } from './copy.ts';
+import { asWriteFailure } from './files.ts';
 import { finishDb, isCurrent, makeDb, openFolder, placeDb, type OpenFolder } from './folder.ts';
 import { writeHeader, type Header, type ScryptParameters } from './header.ts';
 import { migrate } from './migrate.ts';
@@ -40,10 +40,10 @@ export async function rekey(
     if (!isCurrent(opened.header)) opened = await migrate(opened, platform);
     await change(opened, next, platform, options);
   } catch (cause) {
-    if (cause instanceof BotError) throw cause;
-    throw new BotError('STORE_WRITE_FAILED', 'the protection of the store could not be changed', { cause });
+    throw asWriteFailure(cause, 'the protection of the store could not be changed');
   } finally {
     await opened.db.close();
+    opened.dataKey?.fill(0);
   }
 }
 

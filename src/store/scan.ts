@@ -50,14 +50,18 @@ export async function* merge(
       }
       const stored = page[position];
       const own = pending[next];
-      if (stored === undefined && own === undefined) return;
-      const place = stored === undefined ? 1 : own === undefined ? -1 : compareKeys(stored[0], own[0]);
-      if (place <= 0) position++;
-      if (place >= 0) next++;
-      const value = place < 0 ? stored?.[1] : own?.[1];
-      if (value === null || value === undefined) continue;
+      if (stored !== undefined && (own === undefined || compareKeys(stored[0], own[0]) < 0)) {
+        position++;
+        given++;
+        yield stored;
+        continue;
+      }
+      if (own === undefined) return;
+      next++;
+      if (stored?.[0] === own[0]) position++; // overwritten
+      if (own[1] === null) continue;
       given++;
-      yield place < 0 ? (stored as Row) : [(own as Row)[0], value];
+      yield [own[0], own[1]];
     }
   } finally {
     await cursor.close();

@@ -121,14 +121,16 @@ function unusableKeyFile(why: string, cause?: unknown): BotError {
   });
 }
 
-/** Layout: nonce 12 | ciphertext 32 | tag 16, in base64. */
+/** Spends `key`. Layout: nonce 12 | ciphertext 32 | tag 16, in base64. */
 function wrap(dataKey: Uint8Array, key: Uint8Array, id: string, random: Random): string {
   const nonce = random.bytes(NONCE_SIZE);
   const cipher = createCipheriv(CIPHER, key, nonce).setAAD(Buffer.from(id));
   const ciphertext = Buffer.concat([cipher.update(dataKey), cipher.final()]);
+  key.fill(0);
   return toBase64(Buffer.concat([nonce, ciphertext, cipher.getAuthTag()]));
 }
 
+/** Spends `key`. */
 function unwrap(wrapped: string, key: Uint8Array, id: string): Uint8Array {
   const bytes = fromBase64(wrapped);
   if (bytes.length !== NONCE_SIZE + KEY_SIZE + TAG_SIZE) {
@@ -143,5 +145,7 @@ function unwrap(wrapped: string, key: Uint8Array, id: string): Uint8Array {
     return Buffer.concat([decipher.update(bytes.subarray(NONCE_SIZE, end)), decipher.final()]);
   } catch (cause) {
     throw new BotError('PASSPHRASE_WRONG', 'the passphrase or key file does not open this store', { cause });
+  } finally {
+    key.fill(0);
   }
 }

@@ -387,9 +387,10 @@ export function storeConformance(name: string, makeBackend: () => Promise<Backen
       it('waits for the commits under way', async () => {
         const commit = write(store, { a: '1' });
         let durable = false;
-        void commit.then(() => (durable = true));
+        const noted = commit.then(() => (durable = true));
         await store.close();
         expect(durable).toBe(true);
+        await noted;
         store = await backend.open();
         expect(await read(store, 'a')).toBe('1');
       });
