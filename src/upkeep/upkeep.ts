@@ -17,6 +17,7 @@ import type { Profile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import { account as accountCell } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
+import { parseRetryAfter } from '../transport/retry-after.ts';
 import { syncContacts, type Download } from './contact-sync.ts';
 import { PrekeyUpkeep } from './prekey-upkeep.ts';
 import { purge, purgePrekeys, RETENTION } from './purge.ts';
@@ -62,6 +63,8 @@ export class Upkeep {
   #usedKeys: Task | undefined;
   #contacts: Task | undefined;
   #refilledAt = 0;
+  /** ms: the latest Retry-After of the turn in hand. */
+  #retryAt = 0;
   /** Ends the wait for the next task. */
   #alarm = new AbortController();
 
@@ -105,7 +108,12 @@ export class Upkeep {
     const { clock } = platform;
     // An abort ends requests under way, so that stopping does not wait for their deadlines.
     const requester: Requester = {
-      request: (request, options) => this.#parts.requester.request(request, { ...options, signal }),
+      request: async (request, options) => {
+        const response = await this.#parts.requester.request(request, { ...options, signal });
+        const afterMs = response.status < 400 ? undefined : parseRetryAfter(response.headers['retry-after']);
+        if (afterMs !== undefined) this.#retryAt = Math.max(this.#retryAt, clock.now() + afterMs);
+        return response;
+      },
     };
     const prekeys = new PrekeyUpkeep({ store, requester, platform });
     const now = clock.now();
@@ -148,6 +156,7 @@ export class Upkeep {
   async #turn(task: Task, signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#parts.platform;
     task.dueAt = Infinity; // a ring during the turn sets it again
+    this.#retryAt = 0;
     try {
       const waitMs = await task.run(signal);
       task.failures = 0;
@@ -155,7 +164,7 @@ export class Upkeep {
     } catch (error) {
       if (signal.aborted) return;
       if (isFatal(error)) throw error;
-      const waitMs = this.#retryMs(task, error);
+      const waitMs = this.#retryMs(task);
       task.failures += 1;
       task.dueAt = clock.now() + waitMs;
       log.warn(
@@ -166,10 +175,9 @@ export class Upkeep {
   }
 
   /** What the server asked for, but not less than the ordinary wait. */
-  #retryMs(task: Task, error: unknown): number {
+  #retryMs(task: Task): number {
     const ordinary = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** Math.min(task.failures, 10));
-    const asked =
-      isBotError(error) && error.retryAt !== undefined ? error.retryAt - this.#parts.platform.clock.now() : 0;
+    const asked = this.#retryAt - this.#parts.platform.clock.now();
     return Math.max(ordinary, Math.min(asked, DAY_MS)) + this.#jitter(RETRY_MS / 2);
   }
 

@@ -1,0 +1,170 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { fromBase64 } from '../../src/bytes.ts';
+import { BotError } from '../../src/errors.ts';
+import { advanceId } from '../../src/session/prekey-generation.ts';
+import type { Store } from '../../src/store/store.ts';
+import { prekeys, prekeyStates, type PrekeyRow } from '../../src/store/tables.ts';
+import { PrekeyUpkeep, ROTATE_KEYS_MS } from '../../src/upkeep/prekey-upkeep.ts';
+import { ManualClock, testPlatform } from '../support/clock.ts';
+import { answer, FakeKeyServer, identity, linkedStore, pniIdentity } from './fixtures.ts';
+
+let store: Store;
+let clock: ManualClock;
+let server: FakeKeyServer;
+let upkeep: PrekeyUpkeep;
+
+beforeEach(async () => {
+  store = await linkedStore();
+  clock = new ManualClock();
+  server = new FakeKeyServer();
+  upkeep = newUpkeep();
+});
+
+function newUpkeep(): PrekeyUpkeep {
+  return new PrekeyUpkeep({ store, requester: server, platform: testPlatform({ clock }) });
+}
+
+async function rows(
+  kind: 'ec' | 'signed' | 'kyber',
+  of: 'aci' | 'pni' = 'aci',
+): Promise<(PrekeyRow & { id: number })[]> {
+  const found: (PrekeyRow & { id: number })[] = [];
+  for await (const [id, row] of prekeys.scan(store, [of, kind])) found.push({ ...row, id: Number(id) });
+  return found;
+}
+
+const died = (): never => {
+  throw new BotError('SERVER_UNREACHABLE', 'no answer');
+};
+
+describe('prekey upkeep', () => {
+  it('makes the first signed and last-resort keys of both identities, rightly signed', async () => {
+    await upkeep.check();
+    expect(server.uploads.map((upload) => upload.identity)).toEqual(['aci', 'pni']);
+    for (const upload of server.uploads) {
+      const signer = (upload.identity === 'aci' ? identity : pniIdentity).getPublicKey();
+      for (const key of [upload.signedPreKey, upload.pqLastResortPreKey]) {
+        expect(signer.verify(fromBase64(key?.publicKey ?? ''), fromBase64(key?.signature ?? ''))).toBe(true);
+      }
+    }
+    const state = await prekeyStates.get(store.batch(), 'aci');
+    expect(state).toMatchObject({ signedId: server.uploads[0]?.signedPreKey?.keyId, signedAt: clock.now() });
+  });
+
+  it('rotates after 36 hours and keeps the old keys', async () => {
+    await upkeep.check();
+    await upkeep.check();
+    expect(server.uploads).toHaveLength(2);
+    await clock.advance(ROTATE_KEYS_MS);
+    await upkeep.check();
+    expect(server.uploads).toHaveLength(4);
+    const signed = await rows('signed');
+    expect(signed.map((row) => row.replacedAt !== 0).sort()).toEqual([false, true]);
+  });
+
+  it('uploads fresh keys when the server holds other ones', async () => {
+    await upkeep.check();
+    const before = (await prekeyStates.get(store.batch(), 'aci'))?.signedId;
+    server.check = 409;
+    await upkeep.check();
+    expect((await prekeyStates.get(store.batch(), 'aci'))?.signedId).not.toBe(before);
+    server.check = 404;
+    server.uploads.length = 0;
+    await upkeep.check();
+    expect(server.uploads).toHaveLength(0);
+  });
+
+  it('keeps the old keys in force when an upload fails, and offers the same new ones again', async () => {
+    await upkeep.check();
+    const before = await prekeyStates.get(store.batch(), 'aci');
+    await clock.advance(ROTATE_KEYS_MS);
+    const offered: number[] = [];
+    server.fault = (request, take) => {
+      if (request.verb !== 'PUT') return take();
+      take();
+      offered.push(server.uploads.at(-1)?.signedPreKey?.keyId ?? 0);
+      return died();
+    };
+    await expect(upkeep.check()).rejects.toMatchObject({ code: 'SERVER_UNREACHABLE' });
+    expect((await prekeyStates.get(store.batch(), 'aci'))?.signedId).toBe(before?.signedId);
+    await expect(newUpkeep().check()).rejects.toMatchObject({ code: 'SERVER_UNREACHABLE' });
+    expect(new Set(offered).size).toBe(1);
+    server.fault = (_, take) => take();
+    await newUpkeep().check();
+    expect((await prekeyStates.get(store.batch(), 'aci'))?.signedId).toBe(offered[0]);
+    expect((await rows('signed')).filter((row) => row.replacedAt === 0)).toHaveLength(1);
+  });
+
+  it('refills below ten, EC and Kyber in requests of their own, and keeps the replaced private halves', async () => {
+    server.counts.set('aci ec', 0).set('aci kyber', 0);
+    await upkeep.refill();
+    expect(server.uploads.map((upload) => [upload.preKeys.length, upload.pqPreKeys?.length])).toEqual([
+      [100, undefined],
+      [0, 100],
+    ]);
+    server.counts.set('aci ec', 10);
+    await upkeep.refill();
+    expect(server.uploads).toHaveLength(2);
+    server.counts.set('aci ec', 9);
+    await upkeep.refill();
+    const ec = await rows('ec');
+    expect(ec.filter((row) => row.replacedAt !== 0)).toHaveLength(100);
+    expect(ec.filter((row) => row.replacedAt === 0 && row.confirmedAt !== 0)).toHaveLength(100);
+    expect(new Set(ec.map((row) => row.id)).size).toBe(200);
+  });
+
+  it('does not mark keys as replaced that a session has used', async () => {
+    server.counts.set('aci ec', 0);
+    await upkeep.refill();
+    const [used] = await rows('ec');
+    if (!used) throw new Error('no key');
+    const batch = store.batch();
+    prekeys.put(batch, 'aci', 'ec', used.id, { ...used, usedAt: clock.now() });
+    await batch.commit();
+    server.counts.set('aci ec', 5);
+    await upkeep.refill();
+    expect((await rows('ec')).find((row) => row.id === used.id)).toMatchObject({
+      replacedAt: 0,
+      usedAt: clock.now(),
+    });
+  });
+
+  it('notices keys that the server took although its answer was lost', async () => {
+    server.counts.set('aci ec', 3);
+    server.fault = (request, take) => {
+      const response = take();
+      return request.verb === 'PUT' ? died() : response;
+    };
+    await expect(upkeep.refill()).rejects.toMatchObject({ code: 'SERVER_UNREACHABLE' });
+    expect((await rows('ec')).every((row) => row.confirmedAt === 0)).toBe(true);
+    server.fault = (_, take) => take();
+    await newUpkeep().refill();
+    expect(server.uploads).toHaveLength(1);
+    expect((await rows('ec')).every((row) => row.confirmedAt !== 0)).toBe(true);
+  });
+
+  it('goes on where the server cannot store Kyber keys, and does not insist', async () => {
+    server.counts.set('aci ec', 0).set('aci kyber', 0);
+    server.fault = (request, take) => {
+      const isKyber = request.verb === 'PUT' && Buffer.from(request.body ?? []).includes('pqPreKeys');
+      return isKyber ? answer(500) : take();
+    };
+    await upkeep.refill();
+    await upkeep.refill();
+    expect(server.log.filter((line) => line.startsWith('PUT'))).toHaveLength(2);
+    await clock.advance(7 * 60 * 60_000);
+    server.fault = (_, take) => take();
+    await upkeep.refill();
+    expect((await rows('kyber')).filter((row) => row.confirmedAt !== 0)).toHaveLength(100);
+  });
+
+  it('leaves the PNI alone where there is none', async () => {
+    store = await linkedStore({ pni: null, pniIdentity: null });
+    await newUpkeep().check();
+    expect(server.uploads.map((upload) => upload.identity)).toEqual(['aci']);
+  });
+
+  it('numbers keys in 24 bits and skips 0', () => {
+    expect([advanceId(1, 1), advanceId(0xffffff, 1), advanceId(0xfffffe, 3)]).toEqual([2, 1, 2]);
+  });
+});
