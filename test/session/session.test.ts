@@ -48,10 +48,21 @@ function trustRoot(): { root: Bytes; certify: (peer: Peer, expires: number) => S
 describe('Session', () => {
   it('opens what another device sealed, both ways, and keeps the ratchet in the store', async () => {
     const [alice, bob] = [await makePeer(), await makePeer()];
-    const first = await open(bob, await envelopeFrom(alice, bob, encodeText('hello', NOW), { timestamp: NOW }));
-    expect(first).toMatchObject({ kind: 'opened', prekey: true, parts: { content: { kind: 'text', text: 'hello' } } });
+    const first = await open(
+      bob,
+      await envelopeFrom(alice, bob, encodeText('hello', NOW), { timestamp: NOW }),
+    );
+    expect(first).toMatchObject({
+      kind: 'opened',
+      prekey: true,
+      parts: { content: { kind: 'text', text: 'hello' } },
+    });
     const back = await envelopeFrom(bob, alice, encodeText('hi', NOW + 1), { timestamp: NOW + 1 });
-    expect(await open(alice, back)).toMatchObject({ kind: 'opened', prekey: false, parts: { content: { text: 'hi' } } });
+    expect(await open(alice, back)).toMatchObject({
+      kind: 'opened',
+      prekey: false,
+      parts: { content: { text: 'hi' } },
+    });
     const third = await envelopeFrom(alice, bob, encodeText('again', NOW + 2), { timestamp: NOW + 2 });
     expect(decodeEnvelope(third).type).toBe(1);
     expect(await open(bob, third)).toMatchObject({ kind: 'opened', prekey: false });
@@ -128,7 +139,12 @@ describe('Session', () => {
     await batch.commit();
     expect(await identityRows.get(alice.store.batch(), bob.aci)).toMatchObject({ state: 'changed' });
     await expect(
-      alice.session.seal(alice.store.batch(), { serviceId: bob.aci, deviceId: 2 }, encodeText('x', NOW), undefined),
+      alice.session.seal(
+        alice.store.batch(),
+        { serviceId: bob.aci, deviceId: 2 },
+        encodeText('x', NOW),
+        undefined,
+      ),
     ).rejects.toMatchObject({ code: 'IDENTITY_CHANGED' });
     const accepting = alice.store.batch();
     expect(await alice.identities.accept(accepting, bob.aci)).toBe(true);
@@ -145,7 +161,9 @@ describe('Session', () => {
     const wire = wireEnvelope(alice, bob, 3, decodeEnvelope(forged).content, { timestamp: NOW });
     const opened = await open(bob, wire);
     expect(opened).toMatchObject({ kind: 'unreadable', retry: undefined });
-    expect(opened.kind === 'unreadable' && opened.untrusted).toEqual(fromBase64(impostor.account.identity.publicKey));
+    expect(opened.kind === 'unreadable' && opened.untrusted).toEqual(
+      fromBase64(impostor.account.identity.publicKey),
+    );
   });
 
   it('begins no session from a bundle whose signature is wrong', async () => {
@@ -153,7 +171,9 @@ describe('Session', () => {
     const { identityKey, devices } = bob.bundle();
     const device = devices[0];
     if (device === undefined) throw new Error('no device');
-    const signature = Uint8Array.from(device.signedPrekey.signature, (byte, i) => (i === 9 ? byte ^ 1 : byte));
+    const signature = Uint8Array.from(device.signedPrekey.signature, (byte, i) =>
+      i === 9 ? byte ^ 1 : byte,
+    );
     const bad = { ...device, signedPrekey: { ...device.signedPrekey, signature } };
     await expect(alice.session.begin(alice.store.batch(), bob.aci, identityKey, bad)).rejects.toMatchObject({
       code: 'CONTENT_INVALID',
@@ -196,13 +216,19 @@ describe('Session', () => {
       const { alice, bob, seal } = await pair();
       const wire = await envelopeFrom(alice, bob, encodeText('sealed', NOW), { timestamp: NOW, seal });
       expect(decodeEnvelope(wire)).toMatchObject({ type: 6, source: undefined });
-      expect(await identified(bob, wire)).toMatchObject({ source: { serviceId: alice.aci, deviceId: 2 }, sealed: true });
+      expect(await identified(bob, wire)).toMatchObject({
+        source: { serviceId: alice.aci, deviceId: 2 },
+        sealed: true,
+      });
       expect(await open(bob, wire)).toMatchObject({ kind: 'opened', parts: { content: { text: 'sealed' } } });
     });
 
     it.each(['expired', 'foreign'] as const)('refuses a certificate that is %s', async (which) => {
       const all = await pair();
-      const wire = await envelopeFrom(all.alice, all.bob, encodeText('x', NOW), { timestamp: NOW, seal: all[which] });
+      const wire = await envelopeFrom(all.alice, all.bob, encodeText('x', NOW), {
+        timestamp: NOW,
+        seal: all[which],
+      });
       expect(await all.bob.session.identify(decodeEnvelope(wire))).toMatchObject({ kind: 'unreadable' });
     });
 
@@ -268,7 +294,9 @@ describe('Session', () => {
 
     it('takes a retry request only unencrypted', async () => {
       const [alice, bob] = [await makePeer(), await makePeer()];
-      const content = new Uint8Array(signal.Content.encode({ decryptionErrorMessage: Uint8Array.of(1) }).finish());
+      const content = new Uint8Array(
+        signal.Content.encode({ decryptionErrorMessage: Uint8Array.of(1) }).finish(),
+      );
       expect(await open(bob, await envelopeFrom(alice, bob, content, { timestamp: NOW }))).toMatchObject({
         kind: 'unreadable',
       });

@@ -145,7 +145,12 @@ export interface EnvelopeOptions {
 }
 
 /** Seals a content and wraps it as the server would hand it over. */
-export async function envelopeFrom(from: Peer, to: Peer, content: Bytes, options: EnvelopeOptions): Promise<Bytes> {
+export async function envelopeFrom(
+  from: Peer,
+  to: Peer,
+  content: Bytes,
+  options: EnvelopeOptions,
+): Promise<Bytes> {
   const batch = from.store.batch();
   const known = await peers.get(batch, 'aci', to.aci);
   if (known === undefined) await introduce(from, to);
@@ -157,7 +162,13 @@ export async function envelopeFrom(from: Peer, to: Peer, content: Bytes, options
   return wireEnvelope(from, to, sealed.type, sealed.content, options);
 }
 
-export function wireEnvelope(from: Peer, to: Peer, type: number, content: Bytes, options: EnvelopeOptions): Bytes {
+export function wireEnvelope(
+  from: Peer,
+  to: Peer,
+  type: number,
+  content: Bytes,
+  options: EnvelopeOptions,
+): Bytes {
   return own(
     signal.Envelope.encode({
       type,

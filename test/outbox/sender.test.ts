@@ -1,0 +1,297 @@
+import { SenderCertificate, ServerCertificate, PublicKey } from '@signalapp/libsignal-client';
+import { describe, expect, it } from 'vitest';
+import { fromBase64, toBase64 } from '../../src/bytes.ts';
+import { encodeText } from '../../src/content/encode.ts';
+import { isBotError } from '../../src/errors.ts';
+import { Receipts } from '../../src/outbox/receipts.ts';
+import { facts, outboxRows, owedReceipts, peers, sentLog, type OutboxRow } from '../../src/store/tables.ts';
+import { ManualClock, settle, testPlatform } from '../support/clock.ts';
+import { Hub } from '../support/hub.ts';
+import { outboxOf, read, type Outbox } from '../support/outbox.ts';
+import { introduce, keyPair, makePeer, type Peer } from '../support/peer.ts';
+import { FaultyStore } from '../support/store-faults.ts';
+
+const NOW = 1_700_000_000_000;
+
+interface Scene {
+  readonly clock: ManualClock;
+  readonly hub: Hub;
+  readonly alice: Peer;
+  readonly bob: Peer;
+  readonly outbox: Outbox;
+}
+
+async function scene(): Promise<Scene> {
+  const clock = new ManualClock(NOW);
+  const platform = testPlatform({ clock });
+  const [alice, bob] = [await makePeer({ platform }), await makePeer({ platform })];
+  const hub = new Hub().add(alice, bob);
+  return { clock, hub, alice, bob, outbox: outboxOf(alice, hub) };
+}
+
+function leaveText({ outbox, bob }: Scene, timestamp: number, to = bob): Promise<OutboxRow> {
+  const content = encodeText(`number ${String(timestamp - NOW)}`, timestamp);
+  return outbox.leave({ recipient: to.aci, timestamp, kind: 'text', content });
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 2000 && !condition(); i++) await settle();
+  expect(condition()).toBe(true);
+}
+
+async function rows(peer: Peer): Promise<OutboxRow[]> {
+  const all: OutboxRow[] = [];
+  for await (const [, row] of outboxRows.scan(peer.store)) all.push(row);
+  return all;
+}
+
+describe('Sender', () => {
+  it('sends in the order of the timestamps, moves rows to the sent log and says how they ended', async () => {
+    const all = await scene();
+    for (const n of [2, 1, 3]) await leaveText(all, NOW + n);
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 3);
+    await all.outbox.stop();
+    expect(all.hub.letters.map(({ timestamp }) => timestamp - NOW)).toEqual([1, 2, 3]);
+    expect(await rows(all.alice)).toEqual([]);
+    expect(await sentLog.get(all.alice.store.batch(), all.bob.aci, NOW + 2)).toMatchObject({ devices: [2] });
+    expect(all.outbox.ended[0]).toMatchObject({ end: { state: 'sent', devices: [2] } });
+  });
+
+  it('keeps the time that the server names in the row, also over a restart', async () => {
+    const all = await scene();
+    all.hub.before = ({ verb }) =>
+      verb === 'PUT' ? { status: 429, headers: { 'retry-after': '30' } } : undefined;
+    await leaveText(all, NOW + 1);
+    all.outbox.start();
+    await until(() => all.hub.asked('PUT', '/v1/messages').length === 1);
+    await settle();
+    await all.outbox.stop();
+    expect(await rows(all.alice)).toMatchObject([
+      { retryAt: NOW + 30_000, attempts: 1, error: 'RATE_LIMITED' },
+    ]);
+
+    all.hub.before = () => undefined;
+    const again = outboxOf(all.alice, all.hub);
+    again.start();
+    await all.clock.advance(29_000);
+    expect(all.hub.letters).toHaveLength(0);
+    await all.clock.advance(2_000);
+    await until(() => again.ended.length === 1);
+    await again.stop();
+    expect(all.hub.letters).toMatchObject([{ timestamp: NOW + 1 }]);
+  });
+
+  it('lets other recipients pass one that must wait', async () => {
+    const all = await scene();
+    const carol = await makePeer({ platform: all.alice.platform });
+    all.hub.add(carol);
+    all.hub.before = ({ verb, path }) =>
+      verb === 'PUT' && path.includes(all.bob.aci)
+        ? { status: 429, headers: { 'retry-after': '600' } }
+        : undefined;
+    all.outbox.start();
+    await leaveText(all, NOW + 1);
+    await leaveText(all, NOW + 2, carol);
+    await until(() => all.outbox.ended.length === 1);
+    await all.outbox.stop();
+    expect(all.hub.letters).toMatchObject([{ to: carol }]);
+  });
+
+  it('keeps the pace of 60 unsealed messages and then one a second, without asking the server', async () => {
+    const all = await scene();
+    for (let n = 1; n <= 65; n++) await leaveText(all, NOW + n);
+    all.outbox.start();
+    await until(() => all.hub.letters.length === 60);
+    await settle();
+    expect(all.hub.asked('PUT', '/v1/messages')).toHaveLength(60);
+    for (let n = 61; n <= 65; n++) {
+      await all.clock.advance(1000);
+      await until(() => all.hub.letters.length === n);
+    }
+    await until(() => all.outbox.ended.length === 65);
+    await all.outbox.stop();
+    expect(all.hub.asked('PUT', '/v1/messages')).toHaveLength(65);
+  });
+
+  it('waits while nothing is heard from the server and tries at once when it is back', async () => {
+    const all = await scene();
+    let calls = 0;
+    all.hub.before = ({ verb }) => (verb === 'PUT' && calls++ < 3 ? { status: 503 } : undefined);
+    await leaveText(all, NOW + 1);
+    all.outbox.start();
+    for (let n = 1; n <= 3; n++) {
+      await until(() => calls === n);
+      await settle();
+      all.outbox.sender.retryNow();
+    }
+    await until(() => all.outbox.ended.length === 1);
+    await all.outbox.stop();
+    expect(await rows(all.alice)).toEqual([]);
+  });
+
+  it('keeps what failed for good to be looked at, and goes on with the next', async () => {
+    const all = await scene();
+    all.hub.before = ({ verb }) =>
+      verb === 'PUT' && all.hub.asked('PUT', '/v1').length === 1 ? { status: 413 } : undefined;
+    await leaveText(all, NOW + 1);
+    await leaveText(all, NOW + 2);
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 2);
+    await all.outbox.stop();
+    expect(await rows(all.alice)).toMatchObject([
+      { state: 'failed', error: 'PAYLOAD_TOO_LARGE', timestamp: NOW + 1 },
+    ]);
+    expect(all.hub.letters).toMatchObject([{ timestamp: NOW + 2 }]);
+  });
+
+  it('tells our other devices what was sent', async () => {
+    const all = await scene();
+    const phone = await makePeer({ platform: all.alice.platform, deviceOf: all.alice.account, deviceId: 1 });
+    all.hub.add(phone);
+    await leaveText(all, NOW + 1);
+    all.outbox.start();
+    await until(() => all.hub.letters.length === 2 && all.outbox.ended.length === 2);
+    await all.outbox.stop();
+    const copy = all.hub.letters[1];
+    expect(copy?.to).toBe(phone);
+    expect(await read(phone, copy?.envelope ?? new Uint8Array(0))).toMatchObject({
+      kind: 'sync',
+      sync: { type: 'sent', destination: all.bob.aci, timestamp: NOW + 1, content: { text: 'number 1' } },
+    });
+  });
+
+  it('sends a row again with its timestamp when the process died before it was taken away', async () => {
+    const all = await scene();
+    await leaveText(all, NOW + 1);
+    const store = new FaultyStore(all.alice.store, { at: 3, kind: 'crash-before' });
+    const first = outboxOf(all.alice, all.hub, { store });
+    first.start();
+    await until(() => all.hub.letters.length === 1);
+    await first.stop().catch(() => undefined);
+    const second = outboxOf(all.alice, all.hub);
+    second.start();
+    await until(() => second.ended.length === 1);
+    await second.stop();
+    expect(all.hub.letters.map(({ timestamp }) => timestamp)).toEqual([NOW + 1, NOW + 1]);
+    expect(all.hub.letters[0]?.envelope).not.toEqual(all.hub.letters[1]?.envelope);
+  });
+
+  it('ends with the reason when the store cannot be written', async () => {
+    const all = await scene();
+    await leaveText(all, NOW + 1);
+    const store = new FaultyStore(all.alice.store, { at: 1, kind: 'fail' });
+    const outbox = outboxOf(all.alice, all.hub, { store });
+    outbox.start();
+    await expect(outbox.sender.run(AbortSignal.timeout(1000))).rejects.toSatisfy((error) =>
+      isBotError(error, 'STORE_WRITE_FAILED'),
+    );
+    await outbox.stop().catch(() => undefined);
+    expect(all.hub.letters).toHaveLength(0);
+  });
+});
+
+describe('Sealing', () => {
+  async function sealedScene(): Promise<Scene & { outbox: Outbox }> {
+    const clock = new ManualClock(NOW);
+    const platform = testPlatform({ clock });
+    const [root, server] = [keyPair(), keyPair()];
+    const trustRoots = [fromBase64(root.publicKey)];
+    const [alice, bob] = [await makePeer({ platform, trustRoots }), await makePeer({ platform, trustRoots })];
+    const { aci, account } = alice;
+    const key = PublicKey.deserialize(fromBase64(account.identity.publicKey));
+    const signer = ServerCertificate.new(1, server.key.getPublicKey(), root.key);
+    const expiresAt = NOW + 3_600_000;
+    const certificate = SenderCertificate.new(
+      aci,
+      null,
+      account.deviceId,
+      key,
+      expiresAt,
+      signer,
+      server.key,
+    );
+    const batch = alice.store.batch();
+    facts.put(batch, 'senderCertificate', { certificate: toBase64(certificate.serialize()), expiresAt });
+    peers.put(batch, 'aci', bob.aci, {
+      devices: [],
+      profileKey: toBase64(new Uint8Array(32).fill(5)),
+      sealed: 'unknown',
+    });
+    await batch.commit();
+    const hub = new Hub().add(alice, bob);
+    return { clock, hub, alice, bob, outbox: outboxOf(alice, hub, { sealed: true }) };
+  }
+
+  it('seals for a recipient whose profile key is known, and fetches keys with the access key', async () => {
+    const all = await sealedScene();
+    await leaveText(all, NOW + 1);
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 1);
+    await all.outbox.stop();
+    expect(all.hub.letters).toMatchObject([{ type: 6 }]);
+    expect(all.hub.requests.every(({ headers }) => headers?.['unidentified-access-key'] !== undefined)).toBe(
+      true,
+    );
+    expect(await read(all.bob, all.hub.letters[0]?.envelope ?? new Uint8Array(0))).toMatchObject({
+      kind: 'text',
+    });
+  });
+
+  it('has no pace of its own when sealed', async () => {
+    const all = await sealedScene();
+    for (let n = 1; n <= 70; n++) await leaveText(all, NOW + n);
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 70);
+    await all.outbox.stop();
+  });
+
+  it('falls back to unsealed when the access key is refused, and stays there', async () => {
+    const all = await sealedScene();
+    all.hub.before = ({ headers }) =>
+      headers?.['unidentified-access-key'] === undefined ? undefined : { status: 401 };
+    await leaveText(all, NOW + 1);
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 1);
+    await all.outbox.stop();
+    expect(all.hub.letters).toMatchObject([{ type: 3 }]);
+    expect(await peers.get(all.alice.store.batch(), 'aci', all.bob.aci)).toMatchObject({ sealed: 'refused' });
+  });
+
+  it('goes unsealed when the certificate has expired', async () => {
+    const all = await sealedScene();
+    await all.clock.advance(3_600_001);
+    await leaveText(all, NOW + 1);
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 1);
+    await all.outbox.stop();
+    expect(all.hub.letters).toMatchObject([{ type: 3 }]);
+  });
+});
+
+describe('Receipts', () => {
+  it('gathers what is owed to one sender into one row', async () => {
+    const { alice, bob, clock } = await scene();
+    await introduce(alice, bob);
+    const batch = alice.store.batch();
+    for (const timestamp of [NOW + 1, NOW + 2, NOW + 3]) owedReceipts.put(batch, bob.aci, timestamp, NOW);
+    await batch.commit();
+    const offered: OutboxRow[] = [];
+    let stamp = NOW;
+    const receipts = new Receipts({
+      store: alice.store,
+      clock,
+      stamp: () => ++stamp,
+      onOutbox: (row) => offered.push(row),
+    });
+    const stop = new AbortController();
+    const running = receipts.run(stop.signal);
+    await clock.advance(1000);
+    await until(() => offered.length === 1);
+    stop.abort();
+    await running;
+    expect(offered).toMatchObject([{ recipient: bob.aci, kind: 'receipt', urgent: false }]);
+    for await (const owed of owedReceipts.scan(alice.store)) throw new Error(`still owed: ${owed[0]}`);
+    expect(await rows(alice)).toHaveLength(1);
+  });
+});

@@ -1,0 +1,82 @@
+/** An outbox over a hub: what `Bot` wires, without sockets. */
+import { Pacing } from '../../src/outbox/pacing.ts';
+import { Sealing } from '../../src/outbox/sealing.ts';
+import { Sender, type Ending } from '../../src/outbox/sender.ts';
+import { Sesame } from '../../src/outbox/sesame.ts';
+import { newRow, type NewRow } from '../../src/store/outbox-row.ts';
+import type { Store } from '../../src/store/store.ts';
+import { outboxRows, type OutboxRow } from '../../src/store/tables.ts';
+import { decodeEnvelope } from '../../src/content/envelope.ts';
+import type { Content } from '../../src/content/content.ts';
+import type { Hub } from './hub.ts';
+import type { Peer } from './peer.ts';
+
+export interface Outbox {
+  readonly sender: Sender;
+  readonly sesame: Sesame;
+  /** Leaves a row as a handler does. */
+  leave(row: NewRow): Promise<OutboxRow>;
+  readonly ended: { readonly row: OutboxRow; readonly end: Ending }[];
+  start(): void;
+  /** @throws what the sender's run rejected with */
+  stop(): Promise<void>;
+}
+
+export function outboxOf(peer: Peer, hub: Hub, options: { sealed?: boolean; store?: Store } = {}): Outbox {
+  const { account, session, platform, aci: ownAci } = peer;
+  const store = options.store ?? peer.store;
+  const ended: { row: OutboxRow; end: Ending }[] = [];
+  const sesame = new Sesame({
+    store,
+    session,
+    sealing: new Sealing(platform.clock, options.sealed ?? false),
+    pacing: new Pacing(),
+    platform,
+    ownAci,
+    ownDevice: account.deviceId,
+    authenticated: hub.requester(peer),
+    anonymous: hub.requester(peer),
+  });
+  const sender = new Sender({
+    store,
+    sesame,
+    platform,
+    ownAci,
+    onSettled: (row, end) => void ended.push({ row, end }),
+  });
+  const stop = new AbortController();
+  let running: Promise<void> | undefined;
+  return {
+    sender,
+    sesame,
+    ended,
+    leave: async (fields) => {
+      const row = newRow(fields);
+      const batch = store.batch();
+      outboxRows.put(batch, row.recipient, row.timestamp, row);
+      await batch.commit();
+      sender.offer(row);
+      return row;
+    },
+    start: () => {
+      running = sender.run(stop.signal);
+      running.catch(() => undefined);
+    },
+    stop: async () => {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+/** Opens a letter at its recipient and commits the ratchet. */
+export async function read(to: Peer, wire: Uint8Array): Promise<Content | string> {
+  const envelope = decodeEnvelope(wire);
+  const identified = await to.session.identify(envelope);
+  if (identified.kind !== 'message') return identified.kind;
+  const batch = to.store.batch();
+  const opened = await to.session.open(batch, identified, envelope.timestamp);
+  if (opened.kind !== 'opened') return opened.kind;
+  await batch.commit();
+  return opened.parts.content;
+}
