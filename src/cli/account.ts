@@ -75,17 +75,38 @@ async function answerOnline(
   call: Call,
   signal: AbortSignal,
 ): Promise<object> {
-  const { store, profile, platform } = parts;
-  const bot = new Bot({ store, service: profile, platform, dispatch: false });
+  const { store, platform } = parts;
   const done = new AbortController();
-  const life = bot.run(AbortSignal.any([signal, done.signal]));
+  const { bot, started, life } = startBot(parts, AbortSignal.any([signal, done.signal]));
   const ended = life.then((): never => {
     throw new BotError('INTERRUPTED', 'stopped before it was done');
   });
   try {
+    await Promise.race([started, ended]);
     return await Promise.race([answer({ store, platform, bot }, call, signal), ended]);
   } finally {
     done.abort();
     await Promise.allSettled([life, ended]);
   }
+}
+
+/** `started` resolves when the bot has begun to connect. */
+function startBot(
+  { store, profile, platform }: { store: Store; profile: Profile; platform: Platform },
+  signal: AbortSignal,
+): { bot: Bot; started: Promise<void>; life: Promise<void> } {
+  let onEvent = (): void => undefined;
+  const started = new Promise<void>((resolve) => {
+    onEvent = resolve;
+  });
+  const bot = new Bot({
+    store,
+    service: profile,
+    platform,
+    dispatch: false,
+    onEvent: () => {
+      onEvent();
+    },
+  });
+  return { bot, started, life: bot.run(signal) };
 }

@@ -6,13 +6,14 @@ import type { Command } from 'commander';
 import { Bot, type BotEvent } from '../bot.ts';
 import { BotError, isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
+import { loadPlugin } from '../plugin/load.ts';
 import type { Store } from '../store/store.ts';
 import { openStore } from './account.ts';
 import { answer } from './calls.ts';
 import { ControlServer } from './control-server.ts';
 import { failureText, toFailure, type Printer } from './io.ts';
 import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
-import { loadPlugin, readPluginConfig } from './plugins.ts';
+import { readPluginConfig } from './plugin-config.ts';
 import type { Shell } from './shell.ts';
 
 interface RunOptions extends AccountOptions {

@@ -1,0 +1,86 @@
+/**
+ * `devserver`: the development server until stopped, for trying a bot and for tests in any language.
+ */
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { Option, type Command } from 'commander';
+import { startDevServer, type ProfileFile } from '../devserver/devserver.ts';
+import { BotError, describe } from '../errors.ts';
+import { wholeNumber, withExamples, withOutput, type OutputOptions } from './options.ts';
+import type { Shell } from './shell.ts';
+
+const DIALECTS = ['jun25', 'dec25', 'aug26'] as const;
+
+interface DevserverOptions extends OutputOptions {
+  readonly port: number;
+  readonly profile: string;
+  readonly dialect: (typeof DIALECTS)[number];
+}
+
+export function addDevserver(program: Command, shell: Shell): void {
+  const command = withOutput(
+    program
+      .command('devserver')
+      .description('a Signal-compatible server in this process, with phones to command; until stopped')
+      .option(
+        '--port <number>',
+        'port of the server on loopback; 0 takes a free one',
+        wholeNumber(0, 65_535),
+        0,
+      )
+      .option('--profile <file>', 'where its server profile is written', 'devserver.json')
+      .addOption(
+        new Option('--dialect <name>', 'the generation of servers that it speaks like')
+          .choices(DIALECTS)
+          .default('aug26'),
+      ),
+  );
+  withExamples(command, 'devserver', 'devserver --port 8443 --profile server.json --dialect dec25').action(
+    async (options: DevserverOptions) => {
+      const { io } = shell;
+      const profile = resolve(io.cwd, options.profile);
+      const server = await startDevServer({
+        port: options.port,
+        dialect: options.dialect,
+        platform: shell.platform(options),
+      });
+      try {
+        const { port, controlUrl: control } = server;
+        shell
+          .printer(options)
+          .print({ event: 'ready', port, control, profile }, () =>
+            [
+              `The development server listens on port ${String(port)}.`,
+              `profile   ${profile}`,
+              `control   ${control}`,
+              'Ctrl-C stops it.',
+            ].join('\n'),
+          );
+        await aborted(io.signal);
+      } finally {
+        await server.close();
+      }
+    },
+  );
+}
+
+async function writeProfile(file: string, profile: ProfileFile): Promise<void> {
+  try {
+    await writeFile(file, `${JSON.stringify(profile, undefined, 2)}\n`);
+  } catch (cause) {
+    throw new BotError('USAGE', `the profile cannot be written: ${describe(cause)}`, { cause });
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    if (signal.aborted) done();
+    signal.addEventListener(
+      'abort',
+      () => {
+        done();
+      },
+      { once: true },
+    );
+  });
+}
