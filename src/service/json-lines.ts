@@ -13,13 +13,10 @@ export function parseJson(text: string): ParsedJson {
   try {
     return { ok: true, value: JSON.parse(json) };
   } catch (error) {
-    const reason = error instanceof Error ? error.message : 'not JSON';
+    const message = error instanceof Error ? error.message : 'not JSON';
     // Not every message of the engine holds a position; the quoted text would only repeat the file.
-    return {
-      ok: false,
-      line: faultLine(json),
-      reason: reason.replace(/ in JSON at position .*$|, ".*$/s, ''),
-    };
+    const reason = message.replace(/ in JSON at position .*$|, (?:\.\.\.)?".*$/s, '').replace(/\s+/g, ' ');
+    return { ok: false, line: faultLine(json), reason };
   }
 }
 
@@ -49,7 +46,7 @@ function keyAt(text: string, quoted: string, from: number): number {
 /** The first line with which the text is wrong whatever follows; the last line when only its end is missing. */
 function faultLine(text: string): number {
   const ends: number[] = [];
-  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) ends.push(at);
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) ends.push(at + 1);
   ends.push(text.length);
   let low = 0;
   let high = ends.length - 1;
@@ -61,7 +58,7 @@ function faultLine(text: string): number {
   return low + 1;
 }
 
-/** Whether something could follow that makes it JSON. Cut at a line's end, so never inside a text or a number. */
+/** Whether something could follow that makes it JSON. Cut behind a line's end, so never inside a text or a number. */
 function isUnfinished(start: string): boolean {
   try {
     JSON.parse(start);

@@ -11,6 +11,7 @@ import {
   decodeFrame, encodeRequest, encodeResponse, ownId, parseHeaders, serverTime, type Frame, type FrameId,
 } from './frame.ts'; // prettier-ignore
 import type { Request, Requester, RequestOptions, Response } from './request.ts';
+import { PendingRequests } from './pending.ts';
 import { openWire, type Wire, type WireEvents, type WireOptions } from './wire.ts';
 
 export interface SocketOptions extends Omit<WireOptions, 'path'> {
@@ -31,24 +32,18 @@ export interface SocketCounts {
 }
 
 const CHAT_PATH = '/v1/websocket/';
-const DEFAULT_TIMEOUT_MS = 30_000;
 const MAX_PENDING = 1024;
 /** Bytes that may wait for the network; beyond it the other side does not read. */
 const MAX_BUFFERED = 16 * 1024 * 1024;
 /** What every server takes in one message unless its operator set it otherwise (1.5). */
 const SERVER_FRAME_BYTES = 512 * 1024;
 
-interface Pending {
-  readonly bytes: number;
-  settle(result: Response | BotError): void;
-}
-
 export class Socket implements Requester, WireEvents {
   readonly closed: Promise<CloseInfo>;
   readonly counts: SocketCounts = { strayResponses: 0, textFrames: 0, unknownFrames: 0 };
   readonly #wire: Wire;
   readonly #options: SocketOptions;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending: PendingRequests;
   #nextId = 1;
   #state: 'open' | 'closing' | 'closed' = 'open';
   #onClosed!: (info: CloseInfo) => void;
@@ -57,6 +52,7 @@ export class Socket implements Requester, WireEvents {
   constructor(wire: Wire, options: SocketOptions) {
     this.#wire = wire;
     this.#options = options;
+    this.#pending = new PendingRequests(options.platform.clock);
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
@@ -85,45 +81,18 @@ export class Socket implements Requester, WireEvents {
    * @throws BotError `REQUEST_TIMEOUT`, `SERVER_UNREACHABLE`; `PAYLOAD_TOO_LARGE` the server closed the connection over
    *   the size of this request; `REQUEST_REFUSED` a path or header that must not be sent. An abort rejects with its reason
    */
-  request(request: Request, options: RequestOptions = {}): Promise<Response> {
-    return new Promise((resolve, reject) => {
-      const { signal, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
-      signal?.throwIfAborted();
-      if (this.#state !== 'open') throw new BotError('SERVER_UNREACHABLE', 'the connection is closed');
-      if (this.#pending.size >= MAX_PENDING || this.#wire.buffered > MAX_BUFFERED) {
-        throw new BotError('SERVER_UNREACHABLE', 'too many requests wait for the server');
-      }
-      const id = this.#nextId;
-      const frame = encodeRequest(id, request);
-      this.#nextId += 1;
-
-      const timer = new AbortController();
-      const onAbort = (): void => {
-        finish();
-        reject(signal?.reason as Error);
-      };
-      const finish = (): void => {
-        this.#pending.delete(id);
-        timer.abort();
-        signal?.removeEventListener('abort', onAbort);
-      };
-      const settle = (result: Response | BotError): void => {
-        finish();
-        if (result instanceof BotError) reject(result);
-        else resolve(result);
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#pending.set(id, { bytes: frame.length, settle });
-      this.#options.platform.clock.sleep(timeoutMs, timer.signal).then(
-        () => {
-          settle(
-            new BotError('REQUEST_TIMEOUT', `no answer to ${request.verb} within ${String(timeoutMs)} ms`),
-          );
-        },
-        () => undefined, // answered before
-      );
-      this.#wire.send(frame);
-    });
+  async request(request: Request, options: RequestOptions = {}): Promise<Response> {
+    options.signal?.throwIfAborted();
+    if (this.#state !== 'open') throw new BotError('SERVER_UNREACHABLE', 'the connection is closed');
+    if (this.#pending.size >= MAX_PENDING || this.#wire.buffered > MAX_BUFFERED) {
+      throw new BotError('SERVER_UNREACHABLE', 'too many requests wait for the server');
+    }
+    const id = this.#nextId;
+    const frame = encodeRequest(id, request);
+    this.#nextId += 1;
+    const answer = this.#pending.add(id, frame.length, options);
+    this.#wire.send(frame);
+    return await answer;
   }
 
   /** Closes with a handshake; `closed` resolves within two seconds. */
@@ -177,11 +146,7 @@ export class Socket implements Requester, WireEvents {
     if (this.#state === 'closed') return;
     const by = this.#state === 'closing' ? 'us' : 'them';
     this.#state = 'closed';
-    const lost = new BotError(
-      'SERVER_UNREACHABLE',
-      `the connection closed (code ${String(code)}) before the answer`,
-    );
-    for (const pending of [...this.#pending.values()]) pending.settle(tooLarge(code, pending.bytes) ?? lost);
+    this.#pending.failAll((bytes) => tooLarge(code, bytes) ?? lost(code));
     this.#onClosed({ code, reason, by });
   }
 
@@ -198,9 +163,10 @@ export class Socket implements Requester, WireEvents {
   #onResponse({ id, status, message, headers, body }: Frame & { kind: 'response' }): void {
     const time = serverTime(headers);
     if (time !== undefined) this.#options.onServerTime?.(time);
-    const pending = id === undefined ? undefined : this.#pending.get(ownId(id));
-    if (pending) pending.settle({ status, message, headers: parseHeaders(headers), body });
-    else this.counts.strayResponses += 1;
+    const taken =
+      id !== undefined &&
+      this.#pending.answer(ownId(id), () => ({ status, message, headers: parseHeaders(headers), body }));
+    if (!taken) this.counts.strayResponses += 1;
   }
 
   #onServerRequest(frame: Frame & { kind: 'request' }): void {
@@ -248,4 +214,8 @@ function tooLarge(code: number, bytes: number): BotError | undefined {
     'PAYLOAD_TOO_LARGE',
     `the server closed the connection over a request of ${String(bytes)} bytes`,
   );
+}
+
+function lost(code: number): BotError {
+  return new BotError('SERVER_UNREACHABLE', `the connection closed (code ${String(code)}) before the answer`);
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { EMPTY, fromUtf8, toUtf8 } from '../../src/bytes.ts';
 import { signal as proto } from '../../src/proto/messages.js';
 import type { SocketOptions } from '../../src/transport/socket.ts';
-import { ManualClock, settle, testPlatform } from '../support/clock.ts';
+import { ManualClock, testPlatform } from '../support/clock.ts';
 import { FakePeer, type Script } from '../support/fake-socket.ts';
 
 const GET = { verb: 'GET', path: '/v1/x' } as const;
@@ -73,14 +73,34 @@ describe('requests of ours', () => {
     expect(clock.sleeping).toBe(0);
   });
 
-  it('passes the reason of an abort on, and leaves no timer behind', async () => {
-    const { clock, socket } = open();
+  it('keeps deadlines of any order with one sleeper, which the end of the socket wakes', async () => {
+    const { clock, peer, socket } = open();
+    const late: number[] = [];
+    const times = [900, 300, 600, 300];
+    const all = times.map((timeoutMs) =>
+      socket.request(GET, { timeoutMs }).catch(() => {
+        late.push(timeoutMs);
+      }),
+    );
+    await clock.advance(599);
+    expect(late).toEqual([300, 300]);
+    expect(clock.sleeping).toBe(1);
+    await clock.advance(301);
+    await Promise.all(all);
+    expect(late).toEqual([300, 300, 600, 900]);
+    const last = socket.request(GET);
+    peer.hangUp(1000);
+    await expect(last).rejects.toMatchObject({ code: 'SERVER_UNREACHABLE' });
+    expect(clock.sleeping).toBe(0);
+  });
+
+  it('passes the reason of an abort on', async () => {
+    const { socket } = open();
     const abort = new AbortController();
     const request = socket.request(GET, { signal: abort.signal });
     abort.abort(new Error('enough'));
     await expect(request).rejects.toThrow('enough');
-    await settle();
-    expect(clock.sleeping).toBe(0);
+    expect(socket.pending).toBe(0);
     await expect(socket.request(GET, { signal: abort.signal })).rejects.toThrow('enough');
   });
 
