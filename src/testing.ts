@@ -174,6 +174,7 @@ export class PluginTest {
 
   /** Moves time on, so that attempts are repeated and deadlines pass. @returns what the plugin sends meanwhile */
   async advance(ms: number): Promise<readonly Sent[]> {
+    await settle();
     await this.clock.advance(ms);
     await settle();
     return this.sent();

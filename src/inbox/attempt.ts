@@ -95,8 +95,9 @@ export class Attempt implements Call, Staging {
     return this.#batch;
   }
 
-  /** Ends it: what was staged is dropped, the handler's signal is aborted. */
+  /** Ends it: what was staged is dropped, the handler's signal is aborted. The first reason stays. */
   abandon(reason: BotError): void {
+    if (this.#reason !== undefined) return;
     this.#open = false;
     this.#reason = reason;
     this.#controller?.abort(reason);

@@ -325,7 +325,11 @@ export class Dispatcher {
     } else if (lane.isHungry) {
       this.#hungry.add(lane);
       this.#bell?.();
-    } else if (lane.isIdle) this.#lanes.delete(lane.key);
+    } else this.#forgetIfIdle(lane);
+  }
+
+  #forgetIfIdle(lane: Lane): void {
+    if (lane.isIdle && this.#lanes.get(lane.key) === lane) this.#lanes.delete(lane.key);
   }
 
   // ---- running ----
@@ -481,7 +485,7 @@ export class Dispatcher {
   #dropIfInactive(entry: Entry): void {
     if (entry.active > 0) return;
     this.#entries.delete(entry.id);
-    for (const { lane } of entry.jobs) if (lane.isIdle) this.#lanes.delete(lane.key);
+    for (const { lane } of entry.jobs) this.#forgetIfIdle(lane);
     if (this.#behind || this.#hungry.size > 0) this.#bell?.();
     this.#checkIdle();
   }
