@@ -22,7 +22,8 @@ export interface LinkTransport {
   openCode(signal: AbortSignal): Promise<CodeSocket>;
   /**
    * Runs `use` with a chat connection, anonymous without credentials, and closes it after.
-   * @throws BotError `DEVICE_UNLINKED` when the server does not know the credentials, and what `use` throws
+   * @throws BotError `DEVICE_UNLINKED` when the server does not know the credentials; what `use` throws; the signal's
+   *   reason
    */
   connected<T>(
     credentials: Credentials | undefined,
@@ -45,6 +46,9 @@ export function profileTransport(profile: Profile, platform: Platform): LinkTran
       const drained = drain(connection);
       try {
         return await Promise.race([use(connection), ended]);
+      } catch (error) {
+        signal.throwIfAborted(); // the caller's reason, not what the abort did to the request
+        throw error;
       } finally {
         life.abort();
         // Its reason has been thrown by the race, or no longer matters.

@@ -150,6 +150,7 @@ class Linking {
     );
     if (result.kind === 'registered') return this.#complete(pending, result.registered);
     if (result.kind === 'refused') await dropPendingLink(store);
+    else this.#signal.throwIfAborted();
     throw result.error;
   }
 
