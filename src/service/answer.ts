@@ -102,11 +102,7 @@ export function failure(response: Response, what: string): BotError {
 }
 
 /** Standard base64, padding optional, of `length` bytes, or of `min` to `max`. */
-export function base64(
-  min: number,
-  max = min,
-  message = 'not base64 of the right length',
-): z.ZodType<Bytes, unknown> {
+export function base64(min: number, max = min, message = 'not base64 of the right length'): z.ZodType<Bytes> {
   return z
     .string(message)
     .max(Math.ceil(max / 3) * 4, message)
@@ -120,9 +116,9 @@ export const deviceIdSchema = z.number().int().min(1).max(127);
 /** 1..16383 */
 export const registrationIdSchema = z.number().int().min(1).max(16_383);
 /** A bare UUID. */
-export const aciSchema: z.ZodType<Aci, unknown> = z.string().toLowerCase().refine(isAci, 'not an ACI');
+export const aciSchema: z.ZodType<Aci> = z.string().toLowerCase().refine(isAci, 'not an ACI');
 /** With or without `PNI:` in front. */
-export const pniSchema: z.ZodType<Pni, unknown> = z
+export const pniSchema: z.ZodType<Pni> = z
   .string()
   .max(40)
   .transform((text, context) => {
@@ -135,6 +131,6 @@ export const pniSchema: z.ZodType<Pni, unknown> = z
   });
 
 /** Absent, null or a value; absent and null alike are undefined. */
-export function maybe<T>(schema: z.ZodType<T, unknown>): z.ZodType<T | undefined, unknown> {
+export function maybe<T>(schema: z.ZodType<T>): z.ZodType<T | undefined> {
   return schema.nullish().transform((value) => value ?? undefined);
 }

@@ -84,7 +84,7 @@ export class Connection implements Requester {
     try {
       while (!signal.aborted) {
         const ending = await this.#attempt(signal);
-        if (signal.aborted) break;
+        if (!ending) break;
         const { verdict, suspected } = judge(ending, this.#suspected, this.#parts.credentials !== undefined);
         this.#suspected = suspected;
         if (verdict.kind === 'stop') {
@@ -126,8 +126,8 @@ export class Connection implements Requester {
     this.#wait.abort();
   }
 
-  /** From connecting to the end of the socket. */
-  async #attempt(signal: AbortSignal): Promise<Ending> {
+  /** From connecting to the end of the socket; undefined when that was our own wish to stop. */
+  async #attempt(signal: AbortSignal): Promise<Ending | undefined> {
     const { platform, endpoint, credentials, openSocket = Socket.open.bind(Socket) } = this.#parts;
     this.#enter('connecting');
     this.#circumstance = 'none';
@@ -144,6 +144,7 @@ export class Connection implements Requester {
     try {
       socket = await openSocket(options, signal);
     } catch (cause) {
+      if (signal.aborted) return undefined;
       const error = isBotError(cause)
         ? cause
         : new BotError('SERVER_UNREACHABLE', 'no connection', { cause });
@@ -152,7 +153,7 @@ export class Connection implements Requester {
     return await this.#serve(socket, signal);
   }
 
-  async #serve(socket: Socket, signal: AbortSignal): Promise<Ending> {
+  async #serve(socket: Socket, signal: AbortSignal): Promise<Ending | undefined> {
     const { clock } = this.#parts.platform;
     const since = clock.now();
     const life = new AbortController();
@@ -170,7 +171,7 @@ export class Connection implements Requester {
     this.#queue.clear();
     await Promise.all(care); // so that it is known whether a keepalive was out
     if (clock.now() - since >= SETTLED_MS) this.#failures = 0;
-    return { kind: 'closed', close, circumstance: this.#circumstance };
+    return signal.aborted ? undefined : { kind: 'closed', close, circumstance: this.#circumstance };
   }
 
   /** Only the inner keepalive proves that a socket is alive and heard. Returns when the socket is over. */

@@ -8,7 +8,7 @@ import { signal } from '../proto/messages.js';
 import type { Request } from './request.ts';
 
 /** A request's id: the server's are random 63-bit values, or count from 0 (mock); they go back exactly as they came. */
-export type FrameId = NonNullable<signal.IWebSocketRequestMessage['id']>;
+export type FrameId = NonNullable<signal.WebSocketRequestMessage.$Properties['id']>;
 
 /** What a frame holds, as far as we understand it. */
 export type Frame =
@@ -59,7 +59,7 @@ export function decodeFrame(bytes: Uint8Array): Frame {
       id,
       verb: verb ?? '',
       path: path ?? '',
-      headers: request.headers ?? [],
+      headers: request.headers,
       body: view(request.body),
     };
   }
@@ -71,7 +71,7 @@ export function decodeFrame(bytes: Uint8Array): Frame {
       id,
       status: status ?? 0,
       message: text ?? '',
-      headers: response.headers ?? [],
+      headers: response.headers,
       body: view(response.body),
     };
   }

@@ -100,12 +100,12 @@ export class PendingRequests {
     this.#alarm = undefined;
     const now = this.#clock.now();
     let next = Infinity;
-    for (const [id, { deadline, reject }] of [...this.#entries]) {
-      if (deadline > now) {
-        next = Math.min(next, deadline);
+    for (const [id, entry] of [...this.#entries]) {
+      if (entry.deadline > now) {
+        next = Math.min(next, entry.deadline);
       } else {
         this.#take(id);
-        reject(new BotError('REQUEST_TIMEOUT', 'the server did not answer in time'));
+        entry.reject(new BotError('REQUEST_TIMEOUT', 'the server did not answer in time'));
       }
     }
     if (next < Infinity) this.#wakeAt(next);

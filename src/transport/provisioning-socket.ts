@@ -52,10 +52,12 @@ export async function openProvisioningSocket(
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
   const life = new AbortController();
-  const closed = socket.closed.then((info) => {
+  let care = Promise.resolve();
+  const closed = socket.closed.then(async (info) => {
     life.abort();
     signal.removeEventListener('abort', onAbort);
     inbox.end();
+    await care;
     return info;
   });
   platform.clock.sleep(ADDRESS_MS, life.signal).then(
@@ -66,7 +68,7 @@ export async function openProvisioningSocket(
   );
   try {
     const address = await inbox.address;
-    void keepAlive(socket, platform, life.signal);
+    care = keepAlive(socket, platform, life.signal);
     return { address, closed, messages: () => inbox.messages(), close: onAbort };
   } catch (error) {
     socket.close();

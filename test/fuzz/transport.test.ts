@@ -15,6 +15,7 @@ import { ManualClock, settle, testPlatform } from '../support/clock.ts';
 import { FakePeer, FakeRequester, FakeServer } from '../support/fake-socket.ts';
 
 const numRuns = Number(process.env['FUZZ_RUNS'] ?? 2000);
+const { UNKNOWN, REQUEST, RESPONSE } = proto.WebSocketMessage.Type;
 const endpoint = { url: 'http://127.0.0.1:1' };
 const aci = parseAci('11111111-1111-4111-8111-111111111111');
 const aborts: AbortController[] = [];
@@ -33,7 +34,7 @@ const frame = fc.oneof(
   fc.uint8Array({ maxLength: 200 }),
   fc
     .record({
-      type: fc.nat(3),
+      type: fc.constantFrom(UNKNOWN, REQUEST, RESPONSE),
       request: fc.record({
         id, verb: fc.constantFrom('PUT', 'GET', ''), body: fc.uint8Array({ maxLength: 50 }), headers: fc.array(header, { maxLength: 3 }),
         path: fc.constantFrom('/api/v1/message', '/api/v1/queue/empty', '/v1/address', '/v1/message', '', '/%'),

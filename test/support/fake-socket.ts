@@ -44,7 +44,8 @@ export class FakeRequester implements Requester {
     this.script = typeof script === 'function' ? script : () => script;
   }
 
-  async request(request: Request, _options?: RequestOptions): Promise<Response> {
+  async request(request: Request, options: RequestOptions = {}): Promise<Response> {
+    options.signal?.throwIfAborted();
     this.requests.push(request);
     await Promise.resolve();
     const answer = this.script(request);
@@ -86,23 +87,33 @@ export class FakePeer implements Wire {
     if (!request) return;
     const body = request.body ? new Uint8Array(request.body) : undefined;
     const verb = request.verb as Request['verb'];
-    const headers = parseHeaders(request.headers ?? []);
+    const headers = parseHeaders(request.headers);
     const asked: Request = { verb, path: request.path ?? '', headers, ...(body && { body }) };
     const id = Number(bigId(request.id));
     this.requests.push(asked);
     this.ids.push(id);
     const answer = this.#script(asked);
-    if (answer !== 'silence') queueMicrotask(() => this.answer(id, answer));
+    if (answer !== 'silence') {
+      queueMicrotask(() => {
+        this.answer(id, answer);
+      });
+    }
   }
 
   close(code: number): void {
     this.closedWith = code;
-    if (this.answersClose) queueMicrotask(() => this.hangUp(code));
+    if (this.answersClose) {
+      queueMicrotask(() => {
+        this.hangUp(code);
+      });
+    }
   }
 
   terminate(): void {
     this.closedWith = 1006;
-    queueMicrotask(() => this.hangUp(1006));
+    queueMicrotask(() => {
+      this.hangUp(1006);
+    });
   }
 
   pause(): void {

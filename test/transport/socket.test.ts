@@ -6,6 +6,7 @@ import { ManualClock, testPlatform } from '../support/clock.ts';
 import { FakePeer, type Script } from '../support/fake-socket.ts';
 
 const GET = { verb: 'GET', path: '/v1/x' } as const;
+const { REQUEST, RESPONSE } = proto.WebSocketMessage.Type;
 const silence: Script = () => 'silence';
 
 function open(script: Script = silence, options: Partial<SocketOptions> = {}) {
@@ -158,7 +159,6 @@ describe('requests of the server', () => {
 
   it('answers nothing where there is no id, and 404 where nobody listens', () => {
     const { peer } = open();
-    const { REQUEST } = proto.WebSocketMessage.Type;
     peer.frame(
       proto.WebSocketMessage.encode({ type: REQUEST, request: { verb: 'PUT', path: '/x' } }).finish(),
     );
@@ -209,10 +209,10 @@ describe('frames', () => {
     const { peer, socket } = open();
     socket.onText();
     peer.frame(EMPTY);
-    peer.frame(proto.WebSocketMessage.encode({ type: 2 }).finish());
+    peer.frame(proto.WebSocketMessage.encode({ type: RESPONSE }).finish());
     peer.answer(77, { status: 200 });
     peer.answer(2n ** 63n, { status: 200 });
-    peer.frame(proto.WebSocketMessage.encode({ type: 2, response: { status: 200 } }).finish());
+    peer.frame(proto.WebSocketMessage.encode({ type: RESPONSE, response: { status: 200 } }).finish());
     expect(socket.counts).toEqual({ strayResponses: 3, textFrames: 1, unknownFrames: 2 });
     expect(peer.closedWith).toBeUndefined();
   });
