@@ -64,5 +64,7 @@ export function profileTransport(profile: Profile, platform: Platform): LinkTran
  * hands them over again on the next connection.
  */
 async function drain(connection: Connection): Promise<void> {
-  for await (const _ of connection.incoming()) continue;
+  const incoming = connection.incoming()[Symbol.asyncIterator]();
+  let next = await incoming.next();
+  while (next.done !== true) next = await incoming.next();
 }

@@ -122,7 +122,7 @@ class Linking {
       if (registered) return { kind: 'taken-up', account: await this.#complete(pending, registered) };
       await dropPendingLink(store);
     }
-    if (!account || account.unlinkedAt !== null) return { kind: 'none', replaced: account };
+    if (account?.unlinkedAt !== null) return { kind: 'none', replaced: account };
     if (account.keysUploaded) return { kind: 'complete', account };
     if (account.server !== profile.chat) throw otherServer(account.server);
     return { kind: 'taken-up', account: await this.#uploadKeys(account) };
@@ -175,7 +175,7 @@ class Linking {
     const { clock } = this.#parts.platform;
     const found = await this.#tryIds(pending);
     if (found) return found;
-    const age = clock.now() - pending.createdAt;
+    const age = clock.now() - pending.linkedAt;
     if (age < 0 || age >= SETTLE_MS) return undefined;
     await clock.sleep(SETTLE_MS - age, this.#signal);
     return this.#tryIds(pending);

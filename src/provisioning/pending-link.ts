@@ -50,13 +50,13 @@ const schema = z.object({
   profileKey: z.string().nullable(),
   accountEntropyPool: z.string().nullable(),
   masterKey: z.string().nullable(),
-  createdAt: z.number(),
+  linkedAt: z.number(),
 });
 
 /** The account as far as it is known before the server has answered; see `Account` for the fields. */
-export interface PendingLink extends Omit<Account, 'deviceId' | 'linkedAt' | 'keysUploaded' | 'unlinkedAt'> {
-  /** ms */
-  readonly createdAt: number;
+export interface PendingLink extends Omit<Account, 'deviceId' | 'keysUploaded' | 'unlinkedAt'> {
+  /** ms; when it was begun. */
+  readonly linkedAt: number;
 }
 
 export interface PendingParts {
@@ -106,7 +106,7 @@ export async function beginLink(
     server,
     registrationId: newRegistrationId(random),
     pniRegistrationId: provision.pniIdentity ? newRegistrationId(random) : null,
-    createdAt: now,
+    linkedAt: now,
   };
   const aciKeys = newKeys('aci', pending.identity, random, now);
   const pniKeys = pending.pniIdentity ? newKeys('pni', pending.pniIdentity, random, now) : undefined;
@@ -133,9 +133,8 @@ export async function completeLink(
   now: number,
 ): Promise<Account> {
   await deleteAll(store, sessions.key());
-  const { createdAt: _, ...known } = pending;
   const account: Account = {
-    ...known,
+    ...pending,
     ...registered,
     linkedAt: now,
     keysUploaded: false,

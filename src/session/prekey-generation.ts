@@ -5,7 +5,6 @@
  * Ids: 1..0xFFFFFF, from a random start, each the next of the one before; 0 is skipped at the wrap. Kyber one-time and
  * last-resort keys share a counter. Spec: protocol brief, sections 3.1 and 3.4.
  */
-import { setImmediate as yieldToOthers } from 'node:timers/promises';
 import {
   KEMKeyPair,
   KyberPreKeyRecord,
@@ -134,6 +133,12 @@ function newKyber(id: number, signer: PrivateKey, now: number, lastResort: boole
 
 function newRow(record: Bytes, now: number, lastResort: boolean): PrekeyRow {
   return { record, createdAt: now, confirmedAt: 0, usedAt: 0, replacedAt: 0, lastResort };
+}
+
+async function yieldToOthers(): Promise<void> {
+  await new Promise<void>((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 async function generate(count: number, make: (index: number) => NewPrekey): Promise<NewPrekey[]> {

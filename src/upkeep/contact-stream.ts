@@ -69,7 +69,8 @@ export function parseContactList(list: Uint8Array): ListedContact[] {
     const aci = readAci(details);
     if (aci === undefined) continue;
     const number = details.number !== null && NUMBER.test(details.number) ? details.number : undefined;
-    contacts.push({ aci, number, name: details.name?.slice(0, MAX_NAME_LENGTH) || undefined });
+    const name = details.name ? details.name.slice(0, MAX_NAME_LENGTH) : undefined;
+    contacts.push({ aci, number, name });
   }
   return contacts;
 }

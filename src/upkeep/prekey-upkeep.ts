@@ -98,7 +98,8 @@ export class PrekeyUpkeep {
 
   async #isRotationDue({ identity }: Own): Promise<boolean> {
     const state = await prekeyStates.get(this.#parts.store.batch(), identity);
-    if (!state || state.signedId === null || state.lastResortId === null) return true;
+    if (state === undefined) return true;
+    if (state.signedId === null || state.lastResortId === null) return true;
     const age = this.#parts.platform.clock.now() - Math.min(state.signedAt, state.lastResortAt);
     return age >= ROTATE_KEYS_MS || age < 0; // a clock that was wrong when they were made
   }

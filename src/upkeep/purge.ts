@@ -156,13 +156,9 @@ async function* olderThan<T>(
 
 /** Keys are numbers that only grow, so the oldest come first. */
 async function keepNewest(store: Store, prefix: string, count: number): Promise<number> {
-  let total = 0;
-  for await (const _ of store.scan(prefix)) total += 1;
-  if (total <= count) return 0;
-  const surplus: string[] = [];
-  for await (const [key] of store.scan(prefix, { limit: total - count }))
-    surplus.push(key.slice(prefix.length));
-  return deleteRows(store, prefix, surplus);
+  const keys: string[] = [];
+  for await (const [key] of store.scan(prefix)) keys.push(key.slice(prefix.length));
+  return deleteRows(store, prefix, keys.slice(0, Math.max(0, keys.length - count)));
 }
 
 /** Deletes without reading, so that no other writer is in the way. */

@@ -93,13 +93,9 @@ export class Upkeep {
   ring(): void {
     const { clock } = this.#parts.platform;
     const soon = clock.now() + RING_MS;
-    if (this.#refill) {
-      this.#refill.dueAt = Math.min(this.#refill.dueAt, Math.max(soon, this.#refilledAt + REFILL_PAUSE_MS));
-    }
-    if (this.#usedKeys) {
-      this.#usedKeys.dueAt = Math.min(this.#usedKeys.dueAt, clock.now() + RETENTION.usedEcMs + MINUTE_MS);
-    }
-    if (this.#contacts) this.#contacts.dueAt = Math.min(this.#contacts.dueAt, soon);
+    advance(this.#refill, Math.max(soon, this.#refilledAt + REFILL_PAUSE_MS));
+    advance(this.#usedKeys, clock.now() + RETENTION.usedEcMs + MINUTE_MS);
+    advance(this.#contacts, soon);
     this.#alarm.abort();
   }
 
@@ -127,9 +123,11 @@ export class Upkeep {
       await purgePrekeys({ store, clock });
       return Infinity;
     });
+    let isOffered = true;
     const contactParts = { store, platform, profile, ...(download && { download }) };
     this.#contacts = task('contacts', now, async (stop) => {
-      await syncContacts(contactParts, stop);
+      // Without a CDN in the profile there is nothing to look for until the next start.
+      if (isOffered) isOffered = (await syncContacts(contactParts, stop)) !== 'not-offered';
       return Infinity;
     });
     const certificateParts = {
@@ -196,6 +194,11 @@ export class Upkeep {
   #jitter(ms: number): number {
     return randomInt(this.#parts.platform.random, ms);
   }
+}
+
+/** A task that has failed keeps its wait, however often it rings. */
+function advance(task: Task | undefined, at: number): void {
+  if (task?.failures === 0) task.dueAt = Math.min(task.dueAt, at);
 }
 
 /** The store cannot be trusted with more. */

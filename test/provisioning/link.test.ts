@@ -80,6 +80,12 @@ async function syncRequests(): Promise<number[]> {
   return types;
 }
 
+async function expectEmpty(): Promise<void> {
+  const left: string[] = [];
+  for await (const [key] of store.scan('')) left.push(key);
+  expect(left).toEqual([]);
+}
+
 async function expectLinked(): Promise<Account> {
   const account = await accountCell.get(store.batch());
   expect(account).toMatchObject({ aci: ACI, keysUploaded: true, unlinkedAt: null });
@@ -164,10 +170,29 @@ describe('link', () => {
     for (let minute = 0; minute < 7; minute++) await clock.advance(60_000);
     await expect(linking).rejects.toMatchObject({
       code: 'LINK_EXPIRED',
-      next: expect.stringContaining('device limit'),
+      next: expect.stringContaining('device limit') as string,
     });
     expect(server.codes).toBe(7);
     expect(server.listening).toBe(0);
+  });
+
+  it('shows a new code when the phone sends what we cannot use, and says so at the end', async () => {
+    const linking = linkWith(store, (url) => {
+      server.scan(url, { provisioningVersion: 2 });
+      setImmediate(() => {
+        server.closeCode(url);
+      });
+    });
+    await expect(linking).rejects.toMatchObject({
+      code: 'LINK_EXPIRED',
+      message: expect.stringContaining('version 2') as string,
+    });
+    expect(server.codes).toBe(7);
+  });
+
+  it('says at once when the server cannot be reached', async () => {
+    server.openCode = () => Promise.reject(new BotError('TLS_UNTRUSTED', 'unknown CA'));
+    await expect(linkWith()).rejects.toMatchObject({ code: 'TLS_UNTRUSTED' });
   });
 
   it('stops when it is told to, and leaves nothing open', async () => {
@@ -210,7 +235,7 @@ describe('link', () => {
       server.fault = (request, take) => (request.path === '/v1/devices/link' ? response : take());
       await expect(linkWith()).rejects.toMatchObject(error);
       expect(await pendingLink.get(store.batch())).toBeUndefined();
-      for await (const _row of store.scan('')) throw new Error('a row is left');
+      await expectEmpty();
     },
   );
 
@@ -263,7 +288,7 @@ describe('a device that was removed', () => {
     server = other;
     await expect(linkWith()).rejects.toMatchObject({
       code: 'ALREADY_LINKED',
-      message: expect.stringContaining('another'),
+      message: expect.stringContaining('another') as string,
     });
     expect(other.devices).toHaveLength(0);
   });
@@ -309,7 +334,7 @@ describe('a link that was interrupted', () => {
     await expect(linkWith()).rejects.toMatchObject({ code: 'SERVER_UNREACHABLE' });
     await clock.advance(60_000);
     expect(await resumeLink(parts())).toBeUndefined();
-    for await (const _row of store.scan('')) throw new Error('a row is left');
+    await expectEmpty();
   });
 
   it('stays begun while the server cannot be asked', async () => {

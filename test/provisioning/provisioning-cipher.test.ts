@@ -29,7 +29,10 @@ describe('the provisioning cipher', () => {
   it('refuses an envelope that was sealed for another code', () => {
     const sealed = seal(fromUtf8('hello'), PrivateKey.generate().getPublicKey());
     expect(() => openProvisionEnvelope(PrivateKey.generate(), sealed)).toThrow(
-      expect.objectContaining({ code: 'CONTENT_INVALID', message: expect.stringContaining('another code') }),
+      expect.objectContaining({
+        code: 'CONTENT_INVALID',
+        message: expect.stringContaining('another code') as string,
+      }),
     );
   });
 

@@ -21,7 +21,9 @@ beforeEach(async () => {
 });
 
 function renew(trustRoot: PrivateKey | undefined = root): Promise<number> {
-  const onChange = (): void => void changes++;
+  const onChange = (): void => {
+    changes += 1;
+  };
   const platform = testPlatform({ clock });
   return renewSenderCertificate({
     store,

@@ -132,6 +132,24 @@ describe('upkeep', () => {
     expect(server.uploads).toHaveLength(2);
   });
 
+  it('does not let rings shorten the wait after a failure', async () => {
+    await start();
+    await clock.advance(10_000);
+    await settleLong();
+    server.fault = (request, take) => {
+      if (request.verb === 'GET' && request.path.startsWith('/v2/keys'))
+        throw new BotError('REQUEST_TIMEOUT', 'away');
+      return take();
+    };
+    const before = asked('GET /v2/keys');
+    for (let minute = 0; minute < 20; minute++) {
+      upkeep.ring();
+      await clock.advance(MINUTE);
+      await settle();
+    }
+    expect(asked('GET /v2/keys') - before).toBeLessThanOrEqual(7);
+  });
+
   it('waits as long as the server says', async () => {
     server.fault = (request, take) =>
       request.path.startsWith('/v1/certificate')
