@@ -1,9 +1,10 @@
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { isBotError } from '../../src/errors.ts';
 import { parseProfile } from '../../src/service/profile.ts';
 
 const numRuns = Number(process.env['FUZZ_RUNS'] ?? 2000);
+vi.setConfig({ testTimeout: Math.max(60_000, numRuns * 30) });
 
 function taken(text: string): void {
   try {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { parseAci } from '../../src/address.ts';
 import { isBotError } from '../../src/errors.ts';
 import { signal as proto } from '../../src/proto/messages.js';
@@ -15,6 +15,7 @@ import { ManualClock, settle, testPlatform } from '../support/clock.ts';
 import { FakePeer, FakeRequester, FakeServer } from '../support/fake-socket.ts';
 
 const numRuns = Number(process.env['FUZZ_RUNS'] ?? 2000);
+vi.setConfig({ testTimeout: Math.max(60_000, numRuns * 30) });
 const { UNKNOWN, REQUEST, RESPONSE } = proto.WebSocketMessage.Type;
 const endpoint = { url: 'http://127.0.0.1:1' };
 const aci = parseAci('11111111-1111-4111-8111-111111111111');
