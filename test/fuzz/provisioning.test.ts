@@ -11,6 +11,8 @@ import { openAttachment, parseContactList } from '../../src/upkeep/contact-strea
 import { phoneAccount, provisionMessage, seal } from '../provisioning/seal.ts';
 
 const numRuns = Number(process.env['FUZZ_RUNS'] ?? 2000);
+/** ms: a slow machine takes some ms for one case. */
+const timeout = 30_000 + 10 * numRuns;
 const key = PrivateKey.generate();
 const phone = phoneAccount();
 
@@ -29,7 +31,7 @@ const optionalBytes = fc.option(fc.oneof(bytes, fc.uint8Array({ minLength: 16, m
 });
 const optionalText = fc.option(fc.oneof(fc.string(), fc.uuid()), { nil: null });
 
-describe('provisioning under hostile input', () => {
+describe('provisioning under hostile input', { timeout }, () => {
   it('opens any bytes, or any body under a good key, or says with a code why not', () => {
     const publicKey = PrivateKey.generate().getPublicKey().serialize();
     fc.assert(

@@ -20,7 +20,7 @@ import {
 } from '../../src/store/tables.ts';
 import type { Request, Response } from '../../src/transport/request.ts';
 import { ManualClock, settle, testPlatform } from '../support/clock.ts';
-import { CrashingStore, type Crash } from './crashing-store.ts';
+import { CrashingStore, type Crash } from '../support/crashing-store.ts';
 import { answer, FakeServer, scriptedRandom } from './fake-server.ts';
 import { ACI, envelope, phoneAccount, PNI } from './seal.ts';
 

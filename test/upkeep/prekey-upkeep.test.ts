@@ -5,6 +5,7 @@ import { advanceId } from '../../src/session/prekey-generation.ts';
 import type { Store } from '../../src/store/store.ts';
 import { prekeys, prekeyStates, type PrekeyRow } from '../../src/store/tables.ts';
 import { PrekeyUpkeep, ROTATE_KEYS_MS } from '../../src/upkeep/prekey-upkeep.ts';
+import { CrashingStore } from '../support/crashing-store.ts';
 import { ManualClock, testPlatform } from '../support/clock.ts';
 import { answer, FakeKeyServer, identity, linkedStore, pniIdentity } from './fixtures.ts';
 
@@ -167,4 +168,49 @@ describe('prekey upkeep', () => {
   it('numbers keys in 24 bits and skips 0', () => {
     expect([advanceId(1, 1), advanceId(0xffffff, 1), advanceId(0xfffffe, 3)]).toEqual([2, 1, 2]);
   });
+
+  it('holds the private half of every key on the server, whichever commit the process dies at', async () => {
+    const scenario = async (on: Store): Promise<void> => {
+      const dying = new PrekeyUpkeep({ store: on, requester: server, platform: testPlatform({ clock }) });
+      server.counts.set('aci ec', 0).set('aci kyber', 0);
+      await dying.check();
+      server.counts.set('aci ec', 4);
+      await clock.advance(ROTATE_KEYS_MS);
+      await dying.check();
+    };
+    const counting = new CrashingStore(store);
+    await scenario(counting);
+    expect(counting.commits).toBeGreaterThan(15);
+    for (let at = 1; at <= counting.commits; at++) {
+      for (const when of ['before', 'after'] as const) {
+        store = await linkedStore();
+        server = new FakeKeyServer();
+        await scenario(new CrashingStore(store, { at, when })).catch(() => undefined);
+        await expectPrivateHalves();
+        await newUpkeep().check();
+        await expectPrivateHalves();
+        for (const kind of ['signed', 'kyber'] as const) {
+          const current = (await rows(kind)).filter(
+            (row) => row.replacedAt === 0 && (kind === 'signed' || row.lastResort),
+          );
+          expect(current.map((row) => row.confirmedAt !== 0)).toEqual([true]);
+        }
+      }
+    }
+  });
+
+  async function expectPrivateHalves(): Promise<void> {
+    const held = new Map<string, Set<number>>();
+    for (const kind of ['ec', 'signed', 'kyber'] as const)
+      held.set(kind, new Set((await rows(kind)).map((row) => row.id)));
+    for (const upload of server.uploads.filter(({ identity: of }) => of === 'aci')) {
+      const uploaded: [string, number | undefined][] = [
+        ...upload.preKeys.map((key): [string, number] => ['ec', key.keyId]),
+        ...(upload.pqPreKeys ?? []).map((key): [string, number] => ['kyber', key.keyId]),
+        ['signed', upload.signedPreKey?.keyId],
+        ['kyber', upload.pqLastResortPreKey?.keyId],
+      ];
+      for (const [kind, id] of uploaded) if (id !== undefined) expect(held.get(kind)?.has(id)).toBe(true);
+    }
+  }
 });
