@@ -90,6 +90,7 @@ export class DeviceQueue {
         continue;
       }
       const answers = await this.#send(socket, fetch, lost);
+      if (answers.includes('closed')) return;
       refusedAt = answers.includes('refused') ? pushes : undefined;
       if (refusedAt !== undefined && this.#parts.dialect.refused === 'silent') return;
     }
