@@ -2,7 +2,7 @@
  * Loading: a plugin by the name of a built-in one, by path, or by package name; JavaScript or TypeScript.
  */
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { createRequire, register } from 'node:module';
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { BotError, describe } from '../errors.ts';
@@ -56,12 +56,20 @@ function locate(nameOrPath: string, baseDir: string): string {
 
 async function load(name: string, url: string): Promise<Readonly<Record<string, unknown>>> {
   try {
-    if (RUNS_TYPESCRIPT || !TYPESCRIPT.test(url)) return (await import(url)) as Record<string, unknown>;
-    const { tsImport } = await import('tsx/esm/api');
-    return (await tsImport(url, import.meta.url)) as Record<string, unknown>;
+    if (TYPESCRIPT.test(url) && !RUNS_TYPESCRIPT) await (learned ??= learnTypeScript());
+    return (await import(url)) as Record<string, unknown>;
   } catch (cause) {
     throw new BotError('PLUGIN_INVALID', `the plugin ${name} could not be loaded: ${describe(cause)}`, {
       cause,
     });
   }
+}
+
+let learned: Promise<void> | undefined;
+
+/** From here on this process can import TypeScript. The plugin shares this very package with us, its errors among others. */
+async function learnTypeScript(): Promise<void> {
+  const { register: registerTsx } = await import('tsx/esm/api');
+  registerTsx({ tsconfig: false });
+  register('./typescript-hook.js', import.meta.url);
 }
