@@ -77,16 +77,24 @@ async function answerOnline(
 ): Promise<object> {
   const { store, platform } = parts;
   const done = new AbortController();
+  const over = new AbortController();
   const { bot, started, life } = startBot(parts, AbortSignal.any([signal, done.signal]));
-  const ended = life.then((): never => {
-    throw new BotError('INTERRUPTED', 'stopped before it was done');
-  });
+  const ended = life.then(
+    () => {
+      over.abort(new BotError('INTERRUPTED', 'stopped before it was done'));
+    },
+    (error: unknown) => {
+      over.abort(error);
+    },
+  );
   try {
     await Promise.race([started, ended]);
-    return await Promise.race([answer({ store, platform, bot }, call, signal), ended]);
+    over.signal.throwIfAborted();
+    // Not raced with the end of the bot: unlinking ends the bot, and succeeds.
+    return await answer({ store, platform, bot }, call, AbortSignal.any([signal, over.signal]));
   } finally {
     done.abort();
-    await Promise.allSettled([life, ended]);
+    await ended;
   }
 }
 

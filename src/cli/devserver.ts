@@ -45,6 +45,7 @@ export function addDevserver(program: Command, shell: Shell): void {
         platform: shell.platform(options),
       });
       try {
+        await writeProfile(profile, server.profile);
         const { port, controlUrl: control } = server;
         shell
           .printer(options)

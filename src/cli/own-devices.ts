@@ -82,7 +82,7 @@ async function noteUnlinked(store: Store, now: number): Promise<void> {
   for (let tries = 1; ; tries++) {
     const batch = store.batch();
     const account = await accountCell.get(batch);
-    if (account === undefined || account.unlinkedAt !== null) return;
+    if (account?.unlinkedAt !== null) return;
     accountCell.put(batch, { ...account, unlinkedAt: now });
     try {
       await batch.commit();

@@ -34,19 +34,20 @@ interface Import {
   /** Path of the imported file, from the top of the repository. */
   readonly to: string;
   readonly dynamic: boolean;
-  readonly reexport: boolean;
+  /** `export * from`: the mark of a barrel. */
+  readonly all: boolean;
 }
 
 /** The relative imports of one file: `import`, `export from`, `import()` and `import('...')` in types. */
 export function importsOf(file: string, text: string): Import[] {
   const found: Import[] = [];
-  const add = (node: ts.Node | undefined, dynamic: boolean, reexport = false): void => {
+  const add = (node: ts.Node | undefined, dynamic: boolean, all = false): void => {
     if (node === undefined || !ts.isStringLiteralLike(node) || !node.text.startsWith('.')) return;
-    found.push({ from: file, to: posix.join(posix.dirname(file), node.text), dynamic, reexport });
+    found.push({ from: file, to: posix.join(posix.dirname(file), node.text), dynamic, all });
   };
   const visit = (node: ts.Node): void => {
     if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, false);
-    else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, false, true);
+    else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, false, node.exportClause === undefined);
     else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument))
       add(node.argument.literal, false);
     else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
@@ -79,8 +80,8 @@ function isRightwards(from: string, to: string): boolean {
 function fault(item: Import): string | undefined {
   const from = partOf(item.from);
   const to = partOf(item.to);
-  if (item.reexport && !PUBLIC.has(item.from) && !INDEX.test(item.from))
-    return 'only the public entries re-export';
+  if (item.all && !PUBLIC.has(item.from) && !INDEX.test(item.from))
+    return 'only the public entries are barrels';
   if (from === PLUGINS) return pluginFault(item);
   if (to === PLUGINS) {
     return from === 'cli' && item.dynamic && INDEX.test(item.to)

@@ -1,0 +1,189 @@
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { main } from '../../src/cli/main.ts';
+import { DemoPhone } from '../../src/cli/demo-phone.ts';
+import { memoryIo, type MemoryIo } from './memory-io.ts';
+
+const never = new AbortController().signal;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** One server and one linked device, used by the tests in their order. */
+describe('the commands, from link to unlink', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'commands-test-'));
+  const env = { COUNTERSIGN_SERVER: join(folder, 'server.json'), COUNTERSIGN_DATA: join(folder, 'data') };
+  const server = memoryIo({ cwd: folder });
+  let serving: Promise<number>;
+  let phone: DemoPhone;
+  let friend: DemoPhone;
+
+  /** Runs a command to its end and gives its exit code and its last JSON line. */
+  const json = async (
+    ...argv: string[]
+  ): Promise<{ code: number; value: Record<string, unknown>; io: MemoryIo }> => {
+    const io = memoryIo({ cwd: folder, env });
+    const code = await main([...argv, '--json'], io);
+    return { code, value: io.lines().at(-1) ?? {}, io };
+  };
+
+  /** Starts a command that goes on until it is stopped. */
+  const start = (...argv: string[]): { io: MemoryIo; stop: () => Promise<number> } => {
+    const io = memoryIo({ cwd: folder, env });
+    const code = main([...argv, '--json'], io);
+    return {
+      io,
+      stop: () => {
+        io.stop.abort();
+        return code;
+      },
+    };
+  };
+
+  beforeAll(async () => {
+    serving = main(['devserver', '--profile', 'server.json', '--json'], server);
+    const ready = await server.line(({ event }) => event === 'ready');
+    expect(ready).toMatchObject({ profile: join(folder, 'server.json') });
+    phone = await DemoPhone.create(String(ready['control']), 'Owner', never);
+    friend = await DemoPhone.create(String(ready['control']), 'Friend', never);
+  });
+
+  afterAll(async () => {
+    server.stop.abort();
+    expect(await serving).toBe(0);
+    rmSync(folder, { recursive: true });
+  });
+
+  it('says so where nothing is linked', async () => {
+    expect(await json('me')).toMatchObject({ code: 1, value: { error: { code: 'NOT_LINKED' } } });
+    const { code, value } = await json('status');
+    expect([code, value['linked'], value['connection']]).toEqual([0, false, 'stopped']);
+    expect((await json('status', '--check')).code).toBe(1);
+    expect(existsSync(env.COUNTERSIGN_DATA)).toBe(false);
+  });
+
+  it('links: url, scanned, registering, keys, linked; and writes the code as a picture', async () => {
+    const linking = start('link', '--insecure-plain-store', '--name', 'Test bot', '--qr', 'code.svg');
+    const { url, expiresAt } = await linking.io.line(({ event }) => event === 'url');
+    expect(expiresAt).toBeGreaterThan(Date.now());
+    await phone.scan(String(url));
+    const linked = await linking.io.line(({ event }) => event === 'linked');
+    expect(linked).toMatchObject({ aci: phone.aci, number: phone.number, deviceId: 2, name: 'Test bot' });
+    expect(linking.io.lines().map(({ event }) => event)).toEqual([
+      'url',
+      'scanned',
+      'registering',
+      'keys',
+      'linked',
+    ]);
+    expect(statSync(join(folder, 'code.svg')).size).toBeGreaterThan(500);
+    expect(await linking.stop()).toBe(0);
+    expect(await json('link')).toMatchObject({ code: 1, value: { error: { code: 'ALREADY_LINKED' } } });
+  });
+
+  it('looks at what is linked', async () => {
+    const { value } = await json('me');
+    expect(value).toMatchObject({ aci: phone.aci, number: phone.number, deviceId: 2, name: 'Test bot' });
+    expect(Buffer.from(String(value['identityKey']), 'base64')).toHaveLength(33);
+    const status = await json('status');
+    expect(status.value).toMatchObject({
+      linked: true,
+      connection: 'stopped',
+      prekeys: { aci: { ec: 100, kyber: 100 }, pni: { ec: 100, kyber: 100 } },
+      plugins: [],
+    });
+    for (const list of ['quarantine', 'dead']) expect((await json(list)).value).toEqual({ rows: [] });
+    const devices = (await json('devices')).value['devices'];
+    expect(devices).toContainEqual(expect.objectContaining({ id: 2, name: 'Test bot' }));
+  });
+
+  it('sends without a running bot, a text and an app message', async () => {
+    const text = await json('send', friend.aci, 'hello there');
+    expect(text).toMatchObject({ code: 0, value: { recipient: friend.aci, state: 'sent', devices: [1] } });
+    expect(text.value['timestamp']).toBeGreaterThan(1_600_000_000_000);
+    const shown = await friend.messages((message) => message.text === 'hello there');
+    expect(shown).toContainEqual(expect.objectContaining({ from: phone.aci, device: 2, kind: 'text' }));
+
+    writeFileSync(join(folder, 'payload.bin'), 'payload');
+    const app = await json('send', friend.aci, '--tag', 'example.org/test/1', '--payload', 'payload.bin');
+    expect(app).toMatchObject({ code: 0, value: { state: 'sent' } });
+    await friend.messages((message) => message.kind === 'null');
+  });
+
+  it('runs a bot that answers, and serves the other commands meanwhile', async () => {
+    const bot = start('run', '--plugin', 'echo');
+    const ready = await bot.io.line(({ event }) => event === 'ready');
+    expect(ready).toEqual({ event: 'ready', aci: phone.aci, deviceId: 2 });
+    await friend.write(phone, '!ping');
+    await friend.messages((message) => message.text === 'pong');
+
+    expect((await json('status', '--check')).value).toMatchObject({
+      connection: 'online',
+      plugins: ['echo'],
+    });
+    expect((await json('me')).value).toMatchObject({ aci: phone.aci });
+    expect((await json('send', 'self', 'a note')).value).toMatchObject({
+      state: 'sent',
+      recipient: phone.aci,
+    });
+    const contacts = (await json('contacts')).value['contacts'];
+    expect(contacts).toContainEqual(expect.objectContaining({ aci: friend.aci, trust: 'tofu' }));
+    expect((await json('devices')).value['devices']).toContainEqual(expect.objectContaining({ id: 2 }));
+    expect(await json('dead', 'retry', '9')).toMatchObject({ code: 2, value: { error: { code: 'USAGE' } } });
+    expect(await json('store', 'rekey', '--new-key-file', 'k')).toMatchObject({ code: 1 });
+
+    expect(await bot.stop()).toBe(0);
+    const events = bot.io.lines();
+    expect(events.at(-1)).toEqual({ event: 'stopped', reason: 'signal' });
+    const states = events.filter(({ event }) => event === 'connection').map(({ state }) => state);
+    expect(states).toEqual(['connecting', 'online', 'stopped']);
+    expect(existsSync(join(env.COUNTERSIGN_DATA, 'control.sock'))).toBe(false);
+  });
+
+  it('queues what it cannot send in time, with exit code 0', async () => {
+    const { code, value } = await json('send', friend.aci, 'later', '--wait', '0');
+    expect(code).toBe(0);
+    expect(['queued', 'sent']).toContain(value['state']);
+  });
+
+  it('refuses a recipient that it does not know, and a call that makes no sense', async () => {
+    expect(await json('send', 'nobody', 'x')).toMatchObject({
+      code: 1,
+      value: { error: { code: 'RECIPIENT_UNKNOWN' } },
+    });
+    for (const argv of [
+      ['send', friend.aci],
+      ['send', friend.aci, 'x', '--payload', 'f'],
+      ['send'],
+      ['nonsense'],
+      [],
+    ]) {
+      const { code, value } = await json(...argv);
+      expect([argv, code, (value['error'] as { code: string } | undefined)?.code]).toEqual([
+        argv,
+        2,
+        'USAGE',
+      ]);
+    }
+  });
+
+  it('ends run with a coded error when a plugin cannot be loaded', async () => {
+    const { code, value } = await json('run', '--plugin', './none.ts');
+    expect(code).toBe(1);
+    expect(value).toMatchObject({
+      event: 'stopped',
+      reason: 'PLUGIN_INVALID',
+      error: { code: 'PLUGIN_INVALID' },
+    });
+  });
+
+  it('unlinks, and keeps what is stored', async () => {
+    expect(await json('unlink')).toMatchObject({ code: 0, value: { aci: phone.aci, deviceId: 2 } });
+    expect((await json('status')).value).toMatchObject({ linked: false });
+    expect((await json('me')).value['aci']).toMatch(UUID);
+    expect(await json('send', friend.aci, 'x')).toMatchObject({
+      code: 1,
+      value: { error: { code: 'DEVICE_UNLINKED' } },
+    });
+  });
+});
