@@ -67,7 +67,10 @@ export class ChatSocket {
       authorization: parts.authorization,
       onRequest: () => Promise.resolve(200), // its own "queue empty"; ours comes from the device's queue
       onClose: (code) => {
-        this.#client.close(code === 4409 ? 4409 : 1011, code === 4409 ? 'Connected elsewhere' : 'Server error');
+        this.#client.close(
+          code === 4409 ? 4409 : 1011,
+          code === 4409 ? 'Connected elsewhere' : 'Server error',
+        );
       },
     });
     this.closed = this.#live();
@@ -101,7 +104,8 @@ export class ChatSocket {
         {
           ended: this.#client.ended,
           wantsStories: this.#parts.wantsStories,
-          deliver: (envelope) => this.#client.request('PUT', '/api/v1/message', deliveryHeaders(state), envelope),
+          deliver: (envelope) =>
+            this.#client.request('PUT', '/api/v1/message', deliveryHeaders(state), envelope),
           sayEmpty: () => {
             void this.#client.request('PUT', '/api/v1/queue/empty', serverHeaders(state), EMPTY);
             this.#isDeaf = replaces && state.dialect.deafAfterReplacing;
@@ -183,7 +187,9 @@ export class ChatSocket {
       forward: async (change = {}) => {
         // Identity is fixed by the upgrade: an inner Authorization goes no further unless a rule says so (1.3).
         const passed = { ...headers, authorization: change.authorization };
-        const lines = Object.entries(passed).flatMap(([name, value]) => (value === undefined ? [] : [`${name}:${value}`]));
+        const lines = Object.entries(passed).flatMap(([name, value]) =>
+          value === undefined ? [] : [`${name}:${value}`],
+        );
         const changed = change.body === undefined ? body : writeBody(change.body);
         const response = await mock.request(verb, request.path, lines, changed);
         if (response === undefined) return { status: 500 };
@@ -206,6 +212,7 @@ export class ChatSocket {
 function readAnswer(headers: Readonly<Record<string, string>>, body: Uint8Array): Partial<Answer> {
   const { 'x-signal-timestamp': _time, 'content-type': type, ...rest } = headers;
   if (body.length === 0) return { headers: rest };
-  if (type !== 'application/json') return { body, headers: { ...rest, ...(type !== undefined && { 'Content-Type': type }) } };
+  if (type !== 'application/json')
+    return { body, headers: { ...rest, ...(type !== undefined && { 'Content-Type': type }) } };
   return { body: JSON.parse(Buffer.from(body).toString()) as unknown, headers: rest };
 }

@@ -27,7 +27,10 @@ export class ServerClock implements Clock {
       const jump = new AbortController();
       this.#jumps.add(jump);
       try {
-        await this.#base.sleep(left, signal === undefined ? jump.signal : AbortSignal.any([signal, jump.signal]));
+        await this.#base.sleep(
+          left,
+          signal === undefined ? jump.signal : AbortSignal.any([signal, jump.signal]),
+        );
         return;
       } catch (error) {
         if (!jump.signal.aborted) throw error;

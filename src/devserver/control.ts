@@ -35,7 +35,12 @@ const NEW_PHONE = z.strictObject({
 });
 const LINK = z.strictObject({ url: z.string() });
 const SEND = z.strictObject({ to: z.string(), text: z.string(), sealed: z.boolean().optional() });
-const CLOCK = z.strictObject({ advanceMs: z.int().min(0).max(10 * 365 * 86_400_000) });
+const CLOCK = z.strictObject({
+  advanceMs: z
+    .int()
+    .min(0)
+    .max(10 * 365 * 86_400_000),
+});
 const LIMITS = z.strictObject({ rateLimits: z.boolean() });
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
@@ -55,10 +60,18 @@ type Handler = (parts: ControlParts, asked: Asked) => Promise<unknown>;
 
 const ROUTES: readonly (readonly [verb: string, path: string, handler: Handler])[] = [
   ['POST', '/phones', createPhone],
-  ['POST', '/phones/:aci/link', async (parts, asked) => ({ deviceId: await phoneOf(parts, asked).link(read(LINK, asked).url) })],
+  [
+    'POST',
+    '/phones/:aci/link',
+    async (parts, asked) => ({ deviceId: await phoneOf(parts, asked).link(read(LINK, asked).url) }),
+  ],
   ['POST', '/phones/:aci/send', send],
   ['GET', '/phones/:aci/messages', messages],
-  ['GET', '/phones/:aci/devices', async (parts, asked) => ({ devices: await phoneOf(parts, asked).devices() })],
+  [
+    'GET',
+    '/phones/:aci/devices',
+    async (parts, asked) => ({ devices: await phoneOf(parts, asked).devices() }),
+  ],
   ['DELETE', '/phones/:aci/devices/:id', removeDevice],
   ['GET', '/stats', (parts) => parts.stats()],
   ['POST', '/clock', advance],
@@ -91,13 +104,19 @@ export async function startControl(parts: ControlParts, port: number): Promise<C
   };
 }
 
-async function answer(parts: ControlParts, request: IncomingMessage): Promise<{ status: number; body: unknown }> {
+async function answer(
+  parts: ControlParts,
+  request: IncomingMessage,
+): Promise<{ status: number; body: unknown }> {
   try {
     return { status: 200, body: await route(parts, request) };
   } catch (error) {
     const known = isBotError(error) ? error : new BotError('USAGE', String(error), { cause: error });
     const { code, message, next } = known;
-    return { status: isBotError(error) ? (STATUS[code] ?? 400) : 500, body: { error: { code, message, next } } };
+    return {
+      status: isBotError(error) ? (STATUS[code] ?? 400) : 500,
+      body: { error: { code, message, next } },
+    };
   }
 }
 
@@ -143,7 +162,10 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
 function read<T>(shape: z.ZodType<T>, { body }: Asked): T {
   const parsed = shape.safeParse(body);
   if (parsed.success) return parsed.data;
-  throw new BotError('USAGE', parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '));
+  throw new BotError(
+    'USAGE',
+    parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '),
+  );
 }
 
 function phoneOf(parts: ControlParts, { params }: Asked): Phone {
@@ -155,7 +177,10 @@ function phoneOf(parts: ControlParts, { params }: Asked): Phone {
 
 async function createPhone(parts: ControlParts, asked: Asked): Promise<unknown> {
   const { number, name } = read(NEW_PHONE, asked);
-  const phone = await parts.createPhone({ ...(number !== undefined && { number }), ...(name !== undefined && { name }) });
+  const phone = await parts.createPhone({
+    ...(number !== undefined && { number }),
+    ...(name !== undefined && { name }),
+  });
   return { aci: phone.aci, pni: phone.pni.replace(/^PNI:/, ''), number: phone.number, name: phone.name };
 }
 
@@ -173,7 +198,10 @@ function messages(parts: ControlParts, asked: Asked): Promise<unknown> {
   };
   const waitMs = number('waitMs');
   const count = number('count');
-  return phoneOf(parts, asked).messages({ ...(waitMs !== undefined && { waitMs }), ...(count !== undefined && { count }) });
+  return phoneOf(parts, asked).messages({
+    ...(waitMs !== undefined && { waitMs }),
+    ...(count !== undefined && { count }),
+  });
 }
 
 async function removeDevice(parts: ControlParts, asked: Asked): Promise<unknown> {

@@ -142,7 +142,7 @@ export async function startDevServer(options: DevServerOptions = {}): Promise<De
     exhaustKeys: async (aci: string, id: number): Promise<void> => {
       const target = await device(aci, id);
       for (const kind of ['ACI', 'PNI'] as KeyKind[]) {
-        for (let left = 1; left > 0; ) {
+        for (let left = 1; left > 0;) {
           const { ec, kyber } = await countKeys(target, kind);
           left = Math.max(ec, kyber);
           if (left > 0) await target.popSingleUseKey(kind);

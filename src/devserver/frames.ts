@@ -59,7 +59,13 @@ export function encodeRequest(request: RequestFrame): Bytes {
   const { verb, path, headers, body, id } = request;
   return signal.WebSocketMessage.encode({
     type: signal.WebSocketMessage.Type.REQUEST,
-    request: { verb, path, headers: [...headers], ...(body.length > 0 && { body }), ...(id !== undefined && { id: long(id) }) },
+    request: {
+      verb,
+      path,
+      headers: [...headers],
+      ...(body.length > 0 && { body }),
+      ...(id !== undefined && { id: long(id) }),
+    },
   }).finish() as Bytes;
 }
 

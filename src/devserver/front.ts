@@ -33,7 +33,11 @@ type Credentials = Device | 'none' | 'bad';
 export class Front {
   readonly #parts: FrontParts;
   readonly #server: Server;
-  readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_FRAME, perMessageDeflate: false });
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_FRAME,
+    perMessageDeflate: false,
+  });
   readonly #chat = new Set<ChatSocket>();
   readonly #provisioning = new Set<ProvisioningRelay>();
   readonly #raw = new Set<Duplex>();
@@ -163,4 +167,3 @@ function refuse(socket: Duplex, status: number, retryAfter?: number): void {
     () => socket.destroy(),
   );
 }
-

@@ -66,7 +66,11 @@ function showAddress(): ShownAddress {
 }
 
 /** @param attachments an existing folder, for the mock's CDN 3 */
-export async function startMock(library: Library, attachments: string, listener: MockListener): Promise<Mock> {
+export async function startMock(
+  library: Library,
+  attachments: string,
+  listener: MockListener,
+): Promise<Mock> {
   const addresses = new Map<string, ShownAddress>();
 
   class FrontedServer extends library.Server {
@@ -164,7 +168,11 @@ export async function startMock(library: Library, attachments: string, listener:
     /** What the mock's own primaries send comes by here, already as an envelope. */
     override async send(target: Device, message: Buffer<ArrayBuffer>): Promise<void> {
       const envelope = decodeProto(signal.Envelope, message, 'an envelope of the mock');
-      const { sourceServiceIdBinary: source, destinationServiceIdBinary: destination, updatedPniBinary } = envelope;
+      const {
+        sourceServiceIdBinary: source,
+        destinationServiceIdBinary: destination,
+        updatedPniBinary,
+      } = envelope;
       const deviceId = envelope.sourceDevice ?? 0;
       const sender = source === null ? undefined : serviceIdFromBytes(source);
       listener.onMail(
@@ -196,7 +204,9 @@ export async function startMock(library: Library, attachments: string, listener:
   }
 
   // Undefined switches the mock's own 60 s timers off; its type would have the key absent.
-  const config = { cdn3Path: attachments, timeout: undefined } as unknown as ConstructorParameters<typeof FrontedServer>[0];
+  const config = { cdn3Path: attachments, timeout: undefined } as unknown as ConstructorParameters<
+    typeof FrontedServer
+  >[0];
   const server = new FrontedServer(config);
   const sockets = new Set<NetSocket>();
   await server.listen(0, '127.0.0.1');
@@ -238,7 +248,11 @@ function keysOf(device: Device, kind: KeyKind): Parameters<Device['setKeys']>[1]
   return (device as unknown as DeviceKeysHolder).keys.get(kind);
 }
 
-async function identityOf(server: Server, device: Device, kind: KeyKind): ReturnType<Device['getIdentityKey']> {
+async function identityOf(
+  server: Server,
+  device: Device,
+  kind: KeyKind,
+): ReturnType<Device['getIdentityKey']> {
   const primary = await server.getDeviceByServiceId(device.aci);
   if (primary === undefined) throw new Error('the account has no primary device');
   return primary.getIdentityKey(kind);

@@ -46,7 +46,9 @@ interface DecryptedContent {
   readonly content: {
     readonly dataMessage?: { readonly body?: string | null } | null;
     readonly syncMessage?: {
-      readonly content?: { readonly sent?: { readonly message?: { readonly body?: string | null } | null } | null } | null;
+      readonly content?: {
+        readonly sent?: { readonly message?: { readonly body?: string | null } | null } | null;
+      } | null;
     } | null;
     readonly nullMessage?: object | null;
     readonly receiptMessage?: object | null;
@@ -57,7 +59,9 @@ interface DecryptedContent {
 interface PrimaryParts {
   decrypt: (...args: unknown[]) => Promise<Decrypted>;
   readonly sessions: {
-    getSession(address: Device['address']): Promise<{ hasCurrentState(now: Date): boolean; remoteRegistrationId(): number } | null>;
+    getSession(
+      address: Device['address'],
+    ): Promise<{ hasCurrentState(now: Date): boolean; remoteRegistrationId(): number } | null>;
   };
 }
 
@@ -123,7 +127,10 @@ export class Phone implements Recipient {
     const { id, scanned } = readLink(url);
     const devices = await this.#state.mock.devicesOf(this.aci);
     if (devices.length >= MAX_DEVICES && options.ignoreLimit !== true) {
-      throw new BotError('DEVICE_LIMIT', `the account has ${String(devices.length)} of ${String(MAX_DEVICES)} devices`);
+      throw new BotError(
+        'DEVICE_LIMIT',
+        `the account has ${String(devices.length)} of ${String(MAX_DEVICES)} devices`,
+      );
     }
     if (!(await this.#state.mock.scan(id, scanned, this.#primary))) {
       throw new BotError('LINK_FAILED', 'nobody waits for this link: it is used, replaced or too old');
@@ -135,7 +142,10 @@ export class Phone implements Recipient {
     const token = find();
     if (token?.device === undefined) {
       const status = token?.refusal?.status;
-      const why = status === undefined ? 'the device did not register in time' : `the server answered ${String(status)}`;
+      const why =
+        status === undefined
+          ? 'the device did not register in time'
+          : `the server answered ${String(status)}`;
       throw new BotError('LINK_FAILED', `the link came to nothing: ${why}`);
     }
     const { uploads } = this.#state.factsOf(token.device);
@@ -209,7 +219,8 @@ export class Phone implements Recipient {
       timestamp: mail.clientTimestamp,
     });
     this.#state.bell.ring();
-    if (opened?.content.content?.decryptionErrorMessage != null && sender !== undefined) await this.#resend(sender);
+    if (opened?.content.content?.decryptionErrorMessage != null && sender !== undefined)
+      await this.#resend(sender);
   }
 
   async #send(to: string, text: string, sealed: boolean): Promise<{ timestamp: number }> {
@@ -281,7 +292,8 @@ function readLink(url: string): { id: string; scanned: string } {
   const key = link?.searchParams.get('pub_key') ?? '';
   const id = mockAddress(address);
   const isLink = link?.protocol === 'sgnl:' || link?.protocol === 'tsdevice:';
-  if (!isLink || id === undefined || !isKey(key)) throw new BotError('LINK_FAILED', 'this is not a link of a device');
+  if (!isLink || id === undefined || !isKey(key))
+    throw new BotError('LINK_FAILED', 'this is not a link of a device');
   return { id, scanned: `tsdevice:/?uuid=${id}&pub_key=${encodeURIComponent(key)}` };
 }
 

@@ -89,7 +89,13 @@ export class ServerState implements MockListener {
     const known = this.#facts.get(device);
     if (known !== undefined) return known;
     const now = this.clock.now();
-    const facts: DeviceFacts = { name: null, capabilities: [], createdAt: now, lastSeen: now, uploads: new Set() };
+    const facts: DeviceFacts = {
+      name: null,
+      capabilities: [],
+      createdAt: now,
+      lastSeen: now,
+      uploads: new Set(),
+    };
     this.#facts.set(device, facts);
     return facts;
   }

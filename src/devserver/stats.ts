@@ -2,7 +2,11 @@
  * Counters for GET /stats.
  */
 export interface StatsReport {
-  readonly sockets: { readonly authenticated: number; readonly anonymous: number; readonly provisioning: number };
+  readonly sockets: {
+    readonly authenticated: number;
+    readonly anonymous: number;
+    readonly provisioning: number;
+  };
   /** By verb and path, ids replaced: `PUT /v1/messages/:id`. */
   readonly requests: Readonly<Record<string, number>>;
   /** Sends that were accepted. */
@@ -51,5 +55,7 @@ export class Stats {
 
 function template(path: string): string {
   const bare = path.split('?', 1)[0] ?? '';
-  return bare.replace(/\/(?:PNI(?::|%3A))?[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}/g, '/:id').replace(/\/\d+(?=\/|$)/g, '/:n');
+  return bare
+    .replace(/\/(?:PNI(?::|%3A))?[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}/g, '/:id')
+    .replace(/\/\d+(?=\/|$)/g, '/:n');
 }

@@ -8,7 +8,13 @@ import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } f
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { EMPTY, type Bytes } from '../bytes.ts';
-import { decodeFrame, encodeRequest, encodeResponse, type RequestFrame, type ResponseFrame } from './frames.ts';
+import {
+  decodeFrame,
+  encodeRequest,
+  encodeResponse,
+  type RequestFrame,
+  type ResponseFrame,
+} from './frames.ts';
 
 export interface UpstreamOptions {
   /** `/v1/websocket/` or `/v1/websocket/provisioning/` */
@@ -22,7 +28,11 @@ export interface UpstreamOptions {
 /** A `ws` object as far as adopting a stream needs it. */
 interface Adopter {
   _isServer: boolean;
-  setSocket(stream: Duplex, head: Buffer, options: { maxPayload: number; allowSynchronousEvents: boolean }): void;
+  setSocket(
+    stream: Duplex,
+    head: Buffer,
+    options: { maxPayload: number; allowSynchronousEvents: boolean },
+  ): void;
 }
 type NullAddress = new (address: null, protocols: undefined, options: object) => WebSocket;
 
@@ -114,7 +124,12 @@ export class UpstreamSocket {
   }
 
   /** @returns undefined when the socket closed before the answer */
-  request(verb: string, path: string, headers: readonly string[], body: Bytes): Promise<ResponseFrame | undefined> {
+  request(
+    verb: string,
+    path: string,
+    headers: readonly string[],
+    body: Bytes,
+  ): Promise<ResponseFrame | undefined> {
     if (this.#ws.readyState !== WebSocket.OPEN) return Promise.resolve(undefined);
     const id = this.#nextId++;
     return new Promise((resolve) => {

@@ -36,7 +36,9 @@ describe('an upgrade', () => {
 
   it('needs the trailing slash', async () => {
     await start();
-    await expect(RawSocket.open(server.url, { path: '/v1/websocket' })).rejects.toMatchObject({ status: 404 });
+    await expect(RawSocket.open(server.url, { path: '/v1/websocket' })).rejects.toMatchObject({
+      status: 404,
+    });
   });
 
   it('with credentials in the query only is anonymous', async () => {
@@ -50,7 +52,9 @@ describe('an upgrade', () => {
   it('works over TLS with the CA of the profile', async () => {
     server = await startDevServer({ tls: true });
     expect(server.profile.chat).toMatch(/^https:/);
-    const ws = new WebSocket(`${server.url.replace('https', 'wss')}/v1/websocket/`, { ca: server.profile.ca });
+    const ws = new WebSocket(`${server.url.replace('https', 'wss')}/v1/websocket/`, {
+      ca: server.profile.ca,
+    });
     await new Promise((resolve, reject) => ws.once('open', resolve).once('error', reject));
     ws.terminate();
   });
@@ -76,7 +80,9 @@ describe('a chat socket', () => {
     anonymous.ws.send('text');
     anonymous.send({ type: 1, request: { verb: 'GET', path: '/v1/keepalive', headers: [] } });
     const basic = Buffer.from(`${phone.aci}.2:${device.password}`).toString('base64');
-    const { status } = await anonymous.request('GET', '/v1/accounts/whoami', { headers: [`authorization:Basic ${basic}`] });
+    const { status } = await anonymous.request('GET', '/v1/accounts/whoami', {
+      headers: [`authorization:Basic ${basic}`],
+    });
     expect(status).toBe(401);
     await anonymous.close();
   });
@@ -101,7 +107,9 @@ describe('a chat socket', () => {
     const headers = ['content-type:application/json:x'];
     const body = new TextEncoder().encode('{"spqr":true}');
     expect((await socket.request('PUT', '/v1/devices/capabilities', { headers, body })).status).toBe(415);
-    expect((await socket.request('PUT', '/v1/devices/capabilities', { json: { spqr: true } })).status).toBe(204);
+    expect((await socket.request('PUT', '/v1/devices/capabilities', { json: { spqr: true } })).status).toBe(
+      204,
+    );
     await socket.close();
   });
 
@@ -118,28 +126,31 @@ describe('a chat socket', () => {
     expect((await socket.closed).code).toBe(1001);
   });
 
-  it.each(['jun25', 'dec25', 'aug26'] as const)('gives way to a second one with 4409 in %s', async (dialect) => {
-    await start({ dialect });
-    const other = await server.createPhone();
-    const first = await device.connect();
-    await first.delivery(0, '/api/v1/queue/empty');
-    const second = await device.connect();
-    expect(await first.closed).toEqual({ code: 4409, reason: 'Connected elsewhere' });
-    await second.delivery(0, '/api/v1/queue/empty');
-    await other.send(phone.aci, 'hello');
-    if (dialect === 'aug26') {
-      await second.delivery(0);
-      await second.close();
-      return;
-    }
-    await pause(80); // the newer one is deaf, and its keepalive tells
-    expect(second.count()).toBe(0);
-    void second.request('GET', '/v1/keepalive');
-    expect((await second.closed).code).toBe(1000);
-    const third = await device.connect();
-    await third.delivery(0);
-    await third.close();
-  });
+  it.each(['jun25', 'dec25', 'aug26'] as const)(
+    'gives way to a second one with 4409 in %s',
+    async (dialect) => {
+      await start({ dialect });
+      const other = await server.createPhone();
+      const first = await device.connect();
+      await first.delivery(0, '/api/v1/queue/empty');
+      const second = await device.connect();
+      expect(await first.closed).toEqual({ code: 4409, reason: 'Connected elsewhere' });
+      await second.delivery(0, '/api/v1/queue/empty');
+      await other.send(phone.aci, 'hello');
+      if (dialect === 'aug26') {
+        await second.delivery(0);
+        await second.close();
+        return;
+      }
+      await pause(80); // the newer one is deaf, and its keepalive tells
+      expect(second.count()).toBe(0);
+      void second.request('GET', '/v1/keepalive');
+      expect((await second.closed).code).toBe(1000);
+      const third = await device.connect();
+      await third.delivery(0);
+      await third.close();
+    },
+  );
 
   it('answers a keepalive in the moment of opening by close 1000 since dec25', async () => {
     await start({ dialect: 'dec25' });
@@ -242,7 +253,10 @@ describe('frames', () => {
   it('come back with ids above 2^53 exactly', async () => {
     await start();
     const socket = await device.connect(); // RawSocket counts from 2^62 + 1 and matches answers exactly
-    const two = await Promise.all([socket.request('GET', '/v1/devices'), socket.request('GET', '/v1/accounts/whoami')]);
+    const two = await Promise.all([
+      socket.request('GET', '/v1/devices'),
+      socket.request('GET', '/v1/accounts/whoami'),
+    ]);
     expect(two.map(({ status }) => status)).toEqual([200, 200]);
     expect(signal.WebSocketMessage.Type.REQUEST).toBe(1);
     await socket.close();

@@ -68,13 +68,28 @@ describe('an upload of keys', () => {
     beforeEach(() => start());
     it.each<[string, () => unknown]>([
       ['with more than 100 keys', () => ({ preKeys: device.identities.aci.ec(101) })],
-      ['with a wrong Kyber signature', () => ({ pqPreKeys: [unsigned(device.identities.aci.kyberKeys(1)[0])] })],
+      [
+        'with a wrong Kyber signature',
+        () => ({ pqPreKeys: [unsigned(device.identities.aci.kyberKeys(1)[0])] }),
+      ],
       ['with a wrong signed key', () => ({ signedPreKey: unsigned(device.identities.aci.signedKey()) })],
-      ['with a last-resort key of the other identity', () => ({ pqLastResortPreKey: device.identities.pni.kyberKeys(1)[0] })],
-      ['with a short EC key', () => ({ preKeys: [{ keyId: 1, publicKey: toBase64(new Uint8Array(32).fill(5)) }] })],
-      ['with an EC key of another type', () => ({ preKeys: [{ keyId: 1, publicKey: toBase64(new Uint8Array(33)) }] })],
+      [
+        'with a last-resort key of the other identity',
+        () => ({ pqLastResortPreKey: device.identities.pni.kyberKeys(1)[0] }),
+      ],
+      [
+        'with a short EC key',
+        () => ({ preKeys: [{ keyId: 1, publicKey: toBase64(new Uint8Array(32).fill(5)) }] }),
+      ],
+      [
+        'with an EC key of another type',
+        () => ({ preKeys: [{ keyId: 1, publicKey: toBase64(new Uint8Array(33)) }] }),
+      ],
       ['with url-safe base64', () => ({ preKeys: [{ keyId: 1, publicKey: '-'.repeat(44) }] })],
-      ['with a key id above 2^31-1', () => ({ preKeys: [{ ...device.identities.aci.ec(1)[0], keyId: 2 ** 31 }] })],
+      [
+        'with a key id above 2^31-1',
+        () => ({ preKeys: [{ ...device.identities.aci.ec(1)[0], keyId: 2 ** 31 }] }),
+      ],
     ])('%s', async (_what, body) => {
       expect(await put(body())).toBe(422);
     });

@@ -1,6 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { toBase64 } from '../../src/bytes.ts';
-import { startDevServer, type DevServer, type DevServerOptions, type PhoneOptions } from '../../src/devserver/devserver.ts';
+import {
+  startDevServer,
+  type DevServer,
+  type DevServerOptions,
+  type PhoneOptions,
+} from '../../src/devserver/devserver.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
 import { RawSocket } from '../support/raw-client.ts';
 import { ALL_CAPABILITIES, provision, RawDevice, type LinkBody } from '../support/raw-device.ts';
@@ -32,8 +37,15 @@ describe('linking', () => {
 
   it('refuses a wrong signature of each of the four keys with 422', async () => {
     await start();
-    for (const field of ['aciSignedPreKey', 'pniSignedPreKey', 'aciPqLastResortPreKey', 'pniPqLastResortPreKey'] as const) {
-      expect(await statusOf((body) => (body[field].signature = toBase64(new Uint8Array(64)))), field).toBe(422);
+    for (const field of [
+      'aciSignedPreKey',
+      'pniSignedPreKey',
+      'aciPqLastResortPreKey',
+      'pniPqLastResortPreKey',
+    ] as const) {
+      expect(await statusOf((body) => (body[field].signature = toBase64(new Uint8Array(64)))), field).toBe(
+        422,
+      );
     }
   });
 
@@ -60,7 +72,9 @@ describe('linking', () => {
 
   it('takes a name of 225 bytes, and none', async () => {
     await start();
-    expect(await statusOf((body) => (body.accountAttributes['name'] = toBase64(new Uint8Array(225))))).toBe(200);
+    expect(await statusOf((body) => (body.accountAttributes['name'] = toBase64(new Uint8Array(225))))).toBe(
+      200,
+    );
     expect(await statusOf((body) => delete body.accountAttributes['name'])).toBe(200);
   });
 
@@ -71,7 +85,9 @@ describe('linking', () => {
 
   it('takes any username, since only the password counts', async () => {
     await start();
-    const { device, response } = await RawDevice.register(server, await provision(server, phone), { username: 'rubbish' });
+    const { device, response } = await RawDevice.register(server, await provision(server, phone), {
+      username: 'rubbish',
+    });
     expect(response).toMatchObject({ status: 200, json: { uuid: phone.aci, deviceId: 2 } });
     await (await device.connect()).close();
   });
@@ -116,7 +132,8 @@ describe('linking', () => {
 
   it('allows six devices and answers 411 with both figures to the seventh', async () => {
     await start();
-    for (let id = 2; id <= 6; id++) expect((await RawDevice.link(server, phone, { keys: 1 })).deviceId).toBe(id);
+    for (let id = 2; id <= 6; id++)
+      expect((await RawDevice.link(server, phone, { keys: 1 })).deviceId).toBe(id);
     await expect(RawDevice.link(server, phone)).rejects.toMatchObject({ code: 'DEVICE_LIMIT' });
     const provisioned = await provision(server, phone, { ignoreLimit: true });
     const { response } = await RawDevice.register(server, provisioned);

@@ -78,14 +78,17 @@ describe('a send', () => {
     });
   });
 
-  it.each(['jun25', 'dec25'] as const)('takes 262,144 bytes and no more in %s, where a list may be empty', async (dialect) => {
-    await start({ dialect });
-    const large = (size: number): Promise<Entry> => entry({ content: toBase64(new Uint8Array(size)) });
-    expect((await send([await large(262_144)])).status).toBe(200);
-    expect((await send([await large(262_145)])).status).toBe(413);
-    expect((await send([])).status).toBe(409);
-    expect((await send(null)).status).toBe(500);
-  });
+  it.each(['jun25', 'dec25'] as const)(
+    'takes 262,144 bytes and no more in %s, where a list may be empty',
+    async (dialect) => {
+      await start({ dialect });
+      const large = (size: number): Promise<Entry> => entry({ content: toBase64(new Uint8Array(size)) });
+      expect((await send([await large(262_144)])).status).toBe(200);
+      expect((await send([await large(262_145)])).status).toBe(413);
+      expect((await send([])).status).toBe(409);
+      expect((await send(null)).status).toBe(500);
+    },
+  );
 
   it('takes 98,304 bytes in aug26, and type 0', async () => {
     await start();
@@ -112,7 +115,11 @@ describe('a send', () => {
     await start();
     const to = phone.aci;
     const one = await entry({ destinationRegistrationId: await registrationId(to, 1) });
-    const two = { ...one, destinationDeviceId: 2, destinationRegistrationId: device.identities.aci.registrationId };
+    const two = {
+      ...one,
+      destinationDeviceId: 2,
+      destinationRegistrationId: device.identities.aci.registrationId,
+    };
     expect(await send([one, two], {}, to)).toMatchObject({
       status: 409,
       json: { missingDevices: [], extraDevices: [2] },
@@ -134,7 +141,9 @@ describe('a send', () => {
     const other = await RawDevice.link(server, peer);
     const theirs = await other.connect();
     const timestamp = Date.now();
-    const messages = await Promise.all([1, 2].map((id) => device.encrypt(socket, peer.aci, id, textContent('hi', timestamp))));
+    const messages = await Promise.all(
+      [1, 2].map((id) => device.encrypt(socket, peer.aci, id, textContent('hi', timestamp))),
+    );
     expect((await send(messages, { timestamp, urgent: false })).status).toBe(200);
     const envelope = await theirs.envelope(0);
     expect(envelope.sourceDevice).toBe(2);
@@ -181,11 +190,16 @@ describe('a sealed send', () => {
     expect((await put()).status).toBe(401);
     expect((await put(`unidentified-access-key:${toBase64(new Uint8Array(16))}`)).status).toBe(401);
     expect((await put('unidentified-access-key:AAAA')).status).toBe(401);
-    expect(await put(`unidentified-access-key:${accessKey()}`)).toMatchObject({ status: 200, json: { needsSync: false } });
+    expect(await put(`unidentified-access-key:${accessKey()}`)).toMatchObject({
+      status: 200,
+      json: { needsSync: false },
+    });
     const envelope = await socket.envelope(0);
     expect([envelope.type, envelope.sourceDevice, envelope.sourceServiceIdBinary]).toEqual([6, null, null]);
     expect((await device.open(envelope)).dataMessage?.body).toBe('sealed');
-    expect(await phone.messages({ waitMs: 5000 })).toMatchObject([{ from: peer.aci, device: 2, kind: 'text', text: 'sealed' }]);
+    expect(await phone.messages({ waitMs: 5000 })).toMatchObject([
+      { from: peer.aci, device: 2, kind: 'text', text: 'sealed' },
+    ]);
     await theirs.close();
   });
 

@@ -55,11 +55,11 @@ describe('an envelope', () => {
       expect(serviceIdFromBytes(envelope.destinationServiceIdBinary ?? new Uint8Array(0))).toBe(phone.aci);
       expect(envelope.serverGuidBinary).toHaveLength(16);
     } else {
-      expect([envelope.sourceServiceIdBinary, envelope.destinationServiceIdBinary, envelope.serverGuidBinary]).toEqual([
-        null,
-        null,
-        null,
-      ]);
+      expect([
+        envelope.sourceServiceIdBinary,
+        envelope.destinationServiceIdBinary,
+        envelope.serverGuidBinary,
+      ]).toEqual([null, null, null]);
     }
     expect(envelope.story).toBe(dialect === 'jun25' ? false : null);
     expect(envelope.urgent).toBe(true);
@@ -88,35 +88,41 @@ describe('the queue', () => {
     await socket.close();
   });
 
-  it.each(DIALECTS)('comes again on the next connection in %s with the same guids in the same order', async (dialect) => {
-    await start({ dialect });
-    await texts(5);
-    const first = await device.connect({ autoAck: false });
-    const before = await guids(first, 5);
-    first.deliveries[1]?.answer();
-    first.deliveries[1]?.answer(); // twice does no harm
-    await quiet();
-    await first.close();
-    const second = await device.connect();
-    const after = await guids(second, 4);
-    expect(after).toEqual(before.filter((_, i) => i !== 1));
-    expect(new Set(before).size).toBe(5);
-    await second.close();
-  });
+  it.each(DIALECTS)(
+    'comes again on the next connection in %s with the same guids in the same order',
+    async (dialect) => {
+      await start({ dialect });
+      await texts(5);
+      const first = await device.connect({ autoAck: false });
+      const before = await guids(first, 5);
+      first.deliveries[1]?.answer();
+      first.deliveries[1]?.answer(); // twice does no harm
+      await quiet();
+      await first.close();
+      const second = await device.connect();
+      const after = await guids(second, 4);
+      expect(after).toEqual(before.filter((_, i) => i !== 1));
+      expect(new Set(before).size).toBe(5);
+      await second.close();
+    },
+  );
 
-  it.each(DIALECTS)('waits in %s while one message is unanswered, and a late answer sets it free', async (dialect) => {
-    await start({ dialect });
-    await texts(2);
-    const socket = await device.connect({ autoAck: false });
-    await socket.delivery(1);
-    await texts(1, 2);
-    socket.deliveries[0]?.answer();
-    await quiet();
-    expect(socket.count()).toBe(2);
-    socket.deliveries[1]?.answer();
-    await socket.delivery(2);
-    await socket.close();
-  });
+  it.each(DIALECTS)(
+    'waits in %s while one message is unanswered, and a late answer sets it free',
+    async (dialect) => {
+      await start({ dialect });
+      await texts(2);
+      const socket = await device.connect({ autoAck: false });
+      await socket.delivery(1);
+      await texts(1, 2);
+      socket.deliveries[0]?.answer();
+      await quiet();
+      expect(socket.count()).toBe(2);
+      socket.deliveries[1]?.answer();
+      await socket.delivery(2);
+      await socket.close();
+    },
+  );
 
   it('sends an unanswered message again after five minutes in jun25 only', async () => {
     await start({ dialect: 'jun25' });
@@ -133,22 +139,25 @@ describe('the queue', () => {
     await socket.close();
   });
 
-  it.each(['dec25', 'aug26'] as const)('goes silent for good in %s once a message was refused', async (dialect) => {
-    await start({ dialect });
-    const socket = await device.connect({ autoAck: false });
-    (await socket.delivery(0, '/api/v1/queue/empty')).answer();
-    await texts(1);
-    (await socket.delivery(0)).answer(500);
-    await texts(2, 1);
-    await quiet();
-    expect(socket.count()).toBe(1);
-    await quiet();
-    expect((await socket.request('GET', '/v1/keepalive')).status).toBe(200);
-    await socket.close();
-    const next = await device.connect();
-    await next.delivery(2);
-    await next.close();
-  });
+  it.each(['dec25', 'aug26'] as const)(
+    'goes silent for good in %s once a message was refused',
+    async (dialect) => {
+      await start({ dialect });
+      const socket = await device.connect({ autoAck: false });
+      (await socket.delivery(0, '/api/v1/queue/empty')).answer();
+      await texts(1);
+      (await socket.delivery(0)).answer(500);
+      await texts(2, 1);
+      await quiet();
+      expect(socket.count()).toBe(1);
+      await quiet();
+      expect((await socket.request('GET', '/v1/keepalive')).status).toBe(200);
+      await socket.close();
+      const next = await device.connect();
+      await next.delivery(2);
+      await next.close();
+    },
+  );
 
   it('repeats a refused message with each later one in jun25', async () => {
     await start({ dialect: 'jun25' });
@@ -183,9 +192,12 @@ describe('the queue', () => {
     const put = async (more: object, query = ''): Promise<void> => {
       const timestamp = Date.now();
       const messages = [];
-      for (const id of [1, 2]) messages.push(await sender.encrypt(theirs, phone.aci, id, textContent('x', timestamp)));
+      for (const id of [1, 2])
+        messages.push(await sender.encrypt(theirs, phone.aci, id, textContent('x', timestamp)));
       const path = `/v1/messages/${phone.aci}${query}`;
-      expect((await theirs.request('PUT', path, { json: { messages, timestamp, ...more } })).status).toBe(200);
+      expect((await theirs.request('PUT', path, { json: { messages, timestamp, ...more } })).status).toBe(
+        200,
+      );
     };
     await put({ online: true });
     await put({}, '?story=true');
@@ -194,7 +206,7 @@ describe('the queue', () => {
     const socket = await device.connect();
     await socket.delivery(0, '/api/v1/queue/empty');
     expect(socket.count()).toBe(1);
-    await socket.close();
+    await device.leave(socket);
     await put({}, '?story=true');
     const curious = await device.connect({ headers: { 'X-Signal-Receive-Stories': 'true' } });
     expect((await curious.envelope(0)).story).toBe(true);
@@ -209,7 +221,9 @@ describe('delivery receipts', () => {
     const theirs = await sender.connect();
     const ours = await device.connect({ autoAck: false });
     const timestamp = Date.now();
-    const messages = await Promise.all([1, 2].map((id) => sender.encrypt(theirs, phone.aci, id, textContent('x', timestamp))));
+    const messages = await Promise.all(
+      [1, 2].map((id) => sender.encrypt(theirs, phone.aci, id, textContent('x', timestamp))),
+    );
     await theirs.request('PUT', `/v1/messages/${phone.aci}`, { json: { messages, timestamp } });
     const fromPhone = await theirs.envelope(0);
     expect(fromPhone).toMatchObject({ type: 5, sourceServiceId: phone.aci, sourceDevice: 1, content: null });
@@ -218,7 +232,11 @@ describe('delivery receipts', () => {
     expect(theirs.count()).toBe(1);
     const delivery: RawDelivery = await ours.delivery(0);
     delivery.answer(204);
-    expect(await theirs.envelope(1)).toMatchObject({ type: 5, sourceDevice: 2, destinationServiceId: peer.aci });
+    expect(await theirs.envelope(1)).toMatchObject({
+      type: 5,
+      sourceDevice: 2,
+      destinationServiceId: peer.aci,
+    });
     await peer.send(phone.aci, 'sealed', { sealed: true }); // and its transcript goes to the sender
     (await ours.delivery(1)).answer();
     await quiet();

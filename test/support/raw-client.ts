@@ -69,7 +69,9 @@ export class RawSocket {
   static open(origin: string, options: RawOptions = {}): Promise<RawSocket> {
     const { username, password } = options;
     const basic =
-      username === undefined ? {} : { Authorization: `Basic ${Buffer.from(`${username}:${password ?? ''}`).toString('base64')}` };
+      username === undefined
+        ? {}
+        : { Authorization: `Basic ${Buffer.from(`${username}:${password ?? ''}`).toString('base64')}` };
     const url = origin.replace(/^http/, 'ws') + (options.path ?? '/v1/websocket/');
     const ws = new WebSocket(url, { headers: { ...basic, ...options.headers } });
     const socket = new RawSocket(ws, options.autoAck ?? true);
@@ -96,7 +98,13 @@ export class RawSocket {
     const answered = new Promise<RawResponse>((resolve) => this.#waiting.set(id, resolve));
     this.send({
       type: signal.WebSocketMessage.Type.REQUEST,
-      request: { verb, path, id: long(id), headers: [...type, ...(options.headers ?? [])], body: body ?? EMPTY },
+      request: {
+        verb,
+        path,
+        id: long(id),
+        headers: [...type, ...(options.headers ?? [])],
+        body: body ?? EMPTY,
+      },
     });
     return answered;
   }

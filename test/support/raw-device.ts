@@ -134,7 +134,10 @@ export async function provision(
   return { message, aci: uuidFromBytes(message.aciBinary ?? new Uint8Array(0)), scanned };
 }
 
-function openProvisioning(ephemeral: PrivateKey, envelope: signal.ProvisionEnvelope): signal.ProvisionMessage {
+function openProvisioning(
+  ephemeral: PrivateKey,
+  envelope: signal.ProvisionEnvelope,
+): signal.ProvisionMessage {
   const shared = ephemeral.agree(PublicKey.deserialize(copy(envelope.publicKey ?? new Uint8Array(0))));
   const keys = hkdf(64, shared, new TextEncoder().encode('TextSecure Provisioning Message'), null);
   const body = envelope.body ?? new Uint8Array(0);
@@ -166,7 +169,8 @@ export class RawDevice {
     this.server = server;
     this.aci = aci;
     this.profileKey = copy(message.profileKey ?? new Uint8Array(0));
-    const key = (bytes: Uint8Array | null): PrivateKey => PrivateKey.deserialize(copy(bytes ?? new Uint8Array(0)));
+    const key = (bytes: Uint8Array | null): PrivateKey =>
+      PrivateKey.deserialize(copy(bytes ?? new Uint8Array(0)));
     const id = (): number => 1 + Math.floor(Math.random() * 0x3fff);
     this.identities = {
       aci: new RawIdentity(key(message.aciIdentityKeyPrivate), id()),
@@ -184,12 +188,16 @@ export class RawDevice {
     const socket = await device.connect();
     for (const kind of ['aci', 'pni'] as const) {
       const identity = device.identities[kind];
-      await expectOk(socket.request('PUT', `/v2/keys?identity=${kind}`, { json: { preKeys: identity.ec(count) } }));
       await expectOk(
-        socket.request('PUT', `/v2/keys?identity=${kind}`, { json: { preKeys: [], pqPreKeys: identity.kyberKeys(count) } }),
+        socket.request('PUT', `/v2/keys?identity=${kind}`, { json: { preKeys: identity.ec(count) } }),
+      );
+      await expectOk(
+        socket.request('PUT', `/v2/keys?identity=${kind}`, {
+          json: { preKeys: [], pqPreKeys: identity.kyberKeys(count) },
+        }),
       );
     }
-    await socket.close();
+    await device.leave(socket);
     if (count > 0) await provisioned.scanned;
     return device;
   }
@@ -226,6 +234,14 @@ export class RawDevice {
     return { device, response };
   }
 
+  /** Closes a socket and waits until the server has seen it go: what it is sent meanwhile would count for that socket. */
+  async leave(socket: RawSocket): Promise<void> {
+    const open = async (): Promise<number> => (await this.server.stats()).sockets.authenticated;
+    const before = await open();
+    await socket.close();
+    while ((await open()) >= before) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
   connect(options: RawOptions = {}): Promise<RawSocket> {
     const username = `${this.aci}.${String(this.deviceId)}`;
     return RawSocket.open(this.server.url, { username, password: this.password, ...options });
@@ -237,9 +253,15 @@ export class RawDevice {
     aci: string,
     deviceId: number,
     content: signal.Content.$Properties,
-  ): Promise<{ type: number; destinationDeviceId: number; destinationRegistrationId: number; content: string }> {
+  ): Promise<{
+    type: number;
+    destinationDeviceId: number;
+    destinationRegistrationId: number;
+    content: string;
+  }> {
     const remote = ProtocolAddress.new(aci, deviceId);
-    if (!this.sessions.records.has(`${aci}.${String(deviceId)}`)) await this.startSession(socket, aci, deviceId);
+    if (!this.sessions.records.has(`${aci}.${String(deviceId)}`))
+      await this.startSession(socket, aci, deviceId);
     const padded = concat(signal.Content.encode(content).finish(), Uint8Array.of(0x80, 0, 0, 0));
     const message = await signalEncrypt(padded, remote, this.#address(), this.sessions, this.#stores);
     const record = await this.sessions.getSession(remote);
@@ -259,8 +281,11 @@ export class RawDevice {
     content: signal.Content.$Properties,
   ): ReturnType<RawDevice['encrypt']> {
     const { json } = await socket.request('GET', '/v1/certificate/delivery?includeE164=false');
-    const certificate = SenderCertificate.deserialize(fromBase64((json as { certificate: string }).certificate));
-    if (!this.sessions.records.has(`${aci}.${String(deviceId)}`)) await this.startSession(socket, aci, deviceId);
+    const certificate = SenderCertificate.deserialize(
+      fromBase64((json as { certificate: string }).certificate),
+    );
+    if (!this.sessions.records.has(`${aci}.${String(deviceId)}`))
+      await this.startSession(socket, aci, deviceId);
     const remote = ProtocolAddress.new(aci, deviceId);
     const padded = concat(signal.Content.encode(content).finish(), Uint8Array.of(0x80, 0));
     const message = await signalEncrypt(padded, remote, this.#address(), this.sessions, this.#stores);
@@ -278,7 +303,12 @@ export class RawDevice {
     const { json } = await socket.request('GET', `/v2/keys/${aci}/${String(deviceId)}`);
     const bundle = json as {
       identityKey: string;
-      devices: { registrationId: number; signedPreKey: Required<WireKey>; preKey: WireKey | null; pqPreKey: Required<WireKey> }[];
+      devices: {
+        registrationId: number;
+        signedPreKey: Required<WireKey>;
+        preKey: WireKey | null;
+        pqPreKey: Required<WireKey>;
+      }[];
     };
     const [keys] = bundle.devices;
     if (keys === undefined) throw new Error('no keys');
@@ -296,7 +326,13 @@ export class RawDevice {
       KEMPublicKey.deserialize(fromBase64(pqPreKey.publicKey)),
       fromBase64(pqPreKey.signature),
     );
-    await processPreKeyBundle(prekeys, ProtocolAddress.new(aci, deviceId), this.#address(), this.sessions, this.#stores);
+    await processPreKeyBundle(
+      prekeys,
+      ProtocolAddress.new(aci, deviceId),
+      this.#address(),
+      this.sessions,
+      this.#stores,
+    );
   }
 
   /** Opens an envelope that is addressed to the ACI. */

@@ -20,7 +20,10 @@ export const DEVICE_RULES: readonly Rule[] = [
 
 async function listDevices(call: Call): Promise<Answer> {
   const devices = await call.state.mock.devicesOf(requireDevice(call).aci);
-  return { status: 200, body: { devices: await Promise.all(devices.map((device) => describe(call.state, device))) } };
+  return {
+    status: 200,
+    body: { devices: await Promise.all(devices.map((device) => describe(call.state, device))) },
+  };
 }
 
 async function describe(state: ServerState, device: Device): Promise<Record<string, unknown>> {
@@ -28,12 +31,22 @@ async function describe(state: ServerState, device: Device): Promise<Record<stri
   const registrationId = device.getCheckedRegistrationId('ACI' as KeyKind);
   const row = { id: device.deviceId, name, lastSeen: lastSeen - (lastSeen % DAY_MS) };
   if (state.dialect.createdAt === 'plain') return { ...row, created: createdAt };
-  const sealed = sealCreatedAt((await device.getIdentityKey()).serialize() as Bytes, device.deviceId, registrationId, createdAt);
+  const sealed = sealCreatedAt(
+    (await device.getIdentityKey()).serialize() as Bytes,
+    device.deviceId,
+    registrationId,
+    createdAt,
+  );
   const full = { ...row, registrationId, createdAtCiphertext: toBase64(sealed) };
   return state.dialect.createdAt === 'both' ? { ...full, created: createdAt } : full;
 }
 
-function sealCreatedAt(identity: Bytes, deviceId: number, registrationId: number, createdAt: number): Uint8Array {
+function sealCreatedAt(
+  identity: Bytes,
+  deviceId: number,
+  registrationId: number,
+  createdAt: number,
+): Uint8Array {
   const time = Buffer.alloc(8);
   time.writeBigInt64BE(BigInt(createdAt));
   const associated = Buffer.alloc(5);

@@ -20,7 +20,10 @@ const UPLOAD = z.object({
 });
 
 const CHECK = z.object({
-  identityType: z.string().transform((text) => text.toUpperCase()).pipe(z.enum(['ACI', 'PNI'])),
+  identityType: z
+    .string()
+    .transform((text) => text.toUpperCase())
+    .pipe(z.enum(['ACI', 'PNI'])),
   digest: base64.refine((bytes) => bytes.length === 32, 'a digest has 32 bytes'),
 });
 
@@ -42,13 +45,18 @@ async function uploadKeys(call: Call): Promise<Answer> {
   const kind = kindOf(call);
   const body = readJson(call, UPLOAD);
   const identity = (await device.getIdentityKey(kind)).serialize() as Bytes;
-  const signed = [...(body.pqPreKeys ?? []), body.signedPreKey, body.pqLastResortPreKey].filter((key) => key != null);
+  const signed = [...(body.pqPreKeys ?? []), body.signedPreKey, body.pqLastResortPreKey].filter(
+    (key) => key != null,
+  );
   if (!signed.every((key) => isSigned(identity, key))) throw new Refusal(422);
   const ids = [...(body.preKeys ?? []), ...signed].map((key) => key.keyId);
   if (call.state.dialect.keyIdsChecked && !ids.every(isKeyId)) throw new Refusal(422);
   const { status } = await call.forward({
     body: {
-      preKeys: (body.preKeys ?? []).map(({ keyId, publicKey }) => ({ keyId, publicKey: toBase64(publicKey) })),
+      preKeys: (body.preKeys ?? []).map(({ keyId, publicKey }) => ({
+        keyId,
+        publicKey: toBase64(publicKey),
+      })),
       ...(body.pqPreKeys != null && { pqPreKeys: body.pqPreKeys.map(writeKey) }),
       ...(body.signedPreKey != null && { signedPreKey: writeKey(body.signedPreKey) }),
       ...(body.pqLastResortPreKey != null && { pqLastResortPreKey: writeKey(body.pqLastResortPreKey) }),

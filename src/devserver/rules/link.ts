@@ -104,9 +104,12 @@ async function check(state: ServerState, aci: string, attributes: Attributes, bo
     ['PNI', body.pniSignedPreKey, body.pniPqLastResortPreKey],
   ] as const;
   for (const [kind, signed, lastResort] of kinds) {
-    const identity = (await primary.getIdentityKey(kind as Parameters<Device['getIdentityKey']>[0])).serialize() as Bytes;
+    const identity = (
+      await primary.getIdentityKey(kind as Parameters<Device['getIdentityKey']>[0])
+    ).serialize() as Bytes;
     if (!isSigned(identity, signed) || !isSigned(identity, lastResort)) throw new Refusal(422);
-    if (state.dialect.keyIdsChecked && !(isKeyId(signed.keyId) && isKeyId(lastResort.keyId))) throw new Refusal(422);
+    if (state.dialect.keyIdsChecked && !(isKeyId(signed.keyId) && isKeyId(lastResort.keyId)))
+      throw new Refusal(422);
   }
   if (lacksCapability(state, devices, names(attributes.capabilities))) throw new Refusal(409);
   // Exactly one way to reach the device: it fetches, or a push token of one kind.
@@ -115,7 +118,11 @@ async function check(state: ServerState, aci: string, attributes: Attributes, bo
   if (devices.length >= MAX_DEVICES) throw new Refusal(411, { current: devices.length, max: MAX_DEVICES });
 }
 
-function lacksCapability(state: ServerState, devices: readonly Device[], declared: readonly string[]): boolean {
+function lacksCapability(
+  state: ServerState,
+  devices: readonly Device[],
+  declared: readonly string[],
+): boolean {
   const { required, noDowngrade } = state.dialect;
   const asked = noDowngrade.filter((name) =>
     devices.every((device) => state.factsOf(device).capabilities.includes(name)),

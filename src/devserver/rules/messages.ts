@@ -25,7 +25,10 @@ const BODY = z.object({
         content: base64.refine((bytes) => bytes.length > 0, 'content is empty'),
       }),
     )
-    .refine((all) => new Set(all.map((each) => each.destinationDeviceId)).size === all.length, 'a device comes twice')
+    .refine(
+      (all) => new Set(all.map((each) => each.destinationDeviceId)).size === all.length,
+      'a device comes twice',
+    )
     .nullish(),
   online: z.boolean().default(false),
   urgent: z.boolean().default(true),
@@ -43,7 +46,8 @@ async function send(call: Call): Promise<Answer> {
   const target = readServiceId(call.params[0] ?? '');
   const body = readJson(call, BODY);
   if (body.messages == null) throw new Refusal(state.dialect.missingObject);
-  if (body.messages.length === 0 && state.dialect.emptyList !== undefined) throw new Refusal(state.dialect.emptyList);
+  if (body.messages.length === 0 && state.dialect.emptyList !== undefined)
+    throw new Refusal(state.dialect.emptyList);
   const story = call.query.get('story') === 'true';
   if (!story) await checkAccess(call, target);
   if (device !== undefined && isPni(target) && device.pni === (target as string)) throw new Refusal(403);
@@ -101,7 +105,9 @@ async function refuseOwnDevice(
   const { server } = call.state.mock;
   const others = messages
     .filter((message) => message !== own)
-    .map((message) => ({ ...message, content: '' })) as unknown as Parameters<typeof server.prepareMultiDeviceMessage>[2];
+    .map((message) => ({ ...message, content: '' })) as unknown as Parameters<
+    typeof server.prepareMultiDeviceMessage
+  >[2];
   const verdict = await server.prepareMultiDeviceMessage(device, device.aci, others, BigInt(timestamp));
   if (verdict.status === 'stale') throw new Refusal(410, { staleDevices: verdict.staleDevices });
   const { missingDevices, extraDevices } =

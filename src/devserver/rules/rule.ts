@@ -61,7 +61,9 @@ export function readJson<T>(call: Call, shape: z.ZodType<T>): T {
   if (!type.toLowerCase().startsWith('application/json')) throw new Refusal(415);
   const parsed = shape.safeParse(parseJson(call.body));
   if (!parsed.success) {
-    throw new Refusal(422, { errors: parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`) });
+    throw new Refusal(422, {
+      errors: parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`),
+    });
   }
   return parsed.data;
 }

@@ -12,7 +12,10 @@ export const base64 = z
   .transform((text): Bytes => fromBase64(text));
 
 const signature = base64.refine((bytes) => bytes.length === 64, 'a signature has 64 bytes');
-const ecKey = base64.refine((bytes) => bytes.length === 33 && bytes[0] === 5, 'an EC key has 33 bytes, the first is 5');
+const ecKey = base64.refine(
+  (bytes) => bytes.length === 33 && bytes[0] === 5,
+  'an EC key has 33 bytes, the first is 5',
+);
 const kyberKey = base64.refine(
   (bytes) => bytes.length === 1569 && bytes[0] === 8,
   'a Kyber-1024 key has 1569 bytes, the first is 8',

@@ -8,7 +8,13 @@ import { MESSAGE_RULES } from './messages.ts';
 import { OTHER_RULES } from './other.ts';
 import { Refusal, type Answer, type Call, type Rule } from './rule.ts';
 
-const RULES: readonly Rule[] = [...LINK_RULES, ...KEY_RULES, ...MESSAGE_RULES, ...DEVICE_RULES, ...OTHER_RULES];
+const RULES: readonly Rule[] = [
+  ...LINK_RULES,
+  ...KEY_RULES,
+  ...MESSAGE_RULES,
+  ...DEVICE_RULES,
+  ...OTHER_RULES,
+];
 
 /** Answers a call by its row, or by the mock where there is none. @returns undefined when no answer is sent */
 export async function answer(call: Omit<Call, 'params'>): Promise<Answer | undefined> {
