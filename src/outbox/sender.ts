@@ -189,8 +189,9 @@ export class Sender {
     } catch (error) {
       if (signal.aborted) return MAX_OFFLINE_MS;
       if (isBotError(error, 'STORE_CONFLICT')) return 1;
-      if (!isBotError(error, 'SERVER_UNREACHABLE') && !isBotError(error, 'REQUEST_TIMEOUT')) throw error;
-      result = { kind: 'later', error };
+      // Only the store is a reason to stop: whatever server and network do, the row waits.
+      if (!(error instanceof BotError) || error.code.startsWith('STORE_')) throw error;
+      result = { kind: error.code === 'PAYLOAD_TOO_LARGE' ? 'failed' : 'later', error };
     }
     switch (result.kind) {
       case 'delivered':

@@ -26,9 +26,12 @@ describe.each(['jun25', 'dec25', 'aug26'] as const)('on a server of %s', (dialec
         name: 'listener',
         version: '1',
         setup: (host) => {
-          host.app({ tag: ECHO, decode: (b) => b, encode: (b) => b, of: (payload) => ({ tag: ECHO, payload }) }, (ctx) => {
-            answers.push(Buffer.from(ctx.value).toString());
-          });
+          host.app(
+            { tag: ECHO, decode: (b) => b, encode: (b) => b, of: (payload) => ({ tag: ECHO, payload }) },
+            (ctx) => {
+              answers.push(Buffer.from(ctx.value).toString());
+            },
+          );
         },
       });
     });
@@ -70,9 +73,14 @@ describe.each(['jun25', 'dec25', 'aug26'] as const)('on a server of %s', (dialec
   it('the sender of a text gets a delivery receipt', async () => {
     const { timestamp } = await alice.phone.send(bob.aci, 'no command');
     await expect
-      .poll(async () => (await alice.phone.messages()).filter(({ kind, from }) => kind === 'receipt' && from === bob.aci).length, {
-        timeout: 20_000,
-      })
+      .poll(
+        async () =>
+          (await alice.phone.messages()).filter(({ kind, from }) => kind === 'receipt' && from === bob.aci)
+            .length,
+        {
+          timeout: 20_000,
+        },
+      )
       .toBeGreaterThan(0);
     expect(timestamp).toBeGreaterThan(0);
   });

@@ -130,6 +130,20 @@ describe('Sender', () => {
     expect(await rows(all.alice)).toEqual([]);
   });
 
+  it('waits when the answer makes no sense, and does not end the bot', async () => {
+    const all = await scene();
+    let calls = 0;
+    all.hub.before = ({ path }) =>
+      path.startsWith('/v2/keys') && calls++ === 0 ? { status: 200, body: { devices: 'no' } } : undefined;
+    await leaveText(all, NOW + 1);
+    all.outbox.start();
+    await until(() => calls === 1);
+    await all.clock.advance(2000);
+    await until(() => all.outbox.ended.length === 1);
+    await all.outbox.stop();
+    expect(all.hub.letters).toMatchObject([{ timestamp: NOW + 1 }]);
+  });
+
   it('keeps what failed for good to be looked at, and goes on with the next', async () => {
     const all = await scene();
     all.hub.before = ({ verb }) =>
