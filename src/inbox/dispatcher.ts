@@ -13,10 +13,11 @@ import { BotError, describe, isBotError } from '../errors.ts';
 import { decodeContent, type Content } from '../content/content.ts';
 import type { Platform } from '../platform.ts';
 import type { Batch, Store } from '../store/store.ts';
-import { inboxRows, padded, type InboxRow } from '../store/tables.ts';
+import { inboxRows, type InboxRow } from '../store/tables.ts';
 import { Alarm } from './alarm.ts';
-import { Attempt } from './attempt.ts';
-import { Lane, type Entry, type Job, type Message, type Task } from './lane.ts';
+import { Attempt, conflicts } from './attempt.ts';
+import { takeTurn, type Entry, type Job, type Lane, type Message, type Task } from './lane.ts';
+import { Lanes } from './lanes.ts';
 import {
   close,
   hasFailed,
@@ -27,6 +28,7 @@ import {
   withDone,
   withFailure,
 } from './progress.ts';
+import { Reader } from './reader.ts';
 
 export interface DispatcherParts {
   readonly store: Store;
@@ -57,8 +59,6 @@ const MAX_RUNNING = 16;
 const MAX_ROWS = 256;
 /** Lanes that wait for another attempt; beyond that no more is read until some are done. */
 const MAX_WAITING = 4_096;
-/** Rows of other lanes that are passed over in one reading for a hungry lane. */
-const MAX_EXAMINED = 1_024;
 const DEADLINE_MS = 60_000;
 /** What running handlers get when the bot stops, before they are cut off (and called again at the next start). */
 const GRACE_MS = 5_000;
@@ -69,26 +69,13 @@ export class Dispatcher {
   readonly #maxRunning: number;
   readonly #maxRows: number;
   readonly #alarm: Alarm;
+  readonly #reader: Reader;
+  readonly #lanes: Lanes;
 
   readonly #entries = new Map<number, Entry>();
-  readonly #lanes = new Map<string, Lane>();
-  readonly #ready: Lane[] = [];
-  readonly #hungry = new Set<Lane>();
-  readonly #waiting = new Set<Lane>();
   readonly #running = new Set<Attempt>();
   /** Calls and commits under way. */
   readonly #tasks = new Set<Promise<void>>();
-
-  /** All rows up to here have been taken, or are remembered by their lanes as spilled. */
-  #considered = 0;
-  /** The inbox is to be read on from here. */
-  #position = 0;
-  #behind = true;
-  /** Offers that were not taken, because the inbox was to be read anyway. */
-  #missed = 0;
-  #reading = false;
-  /** Rows written while the store is being read: what the scan shows of them is old. */
-  readonly #changed = new Set<number>();
 
   #stop: AbortController | undefined;
   #cutOff = false;
@@ -103,6 +90,20 @@ export class Dispatcher {
     this.#alarm = new Alarm(parts.platform.clock, () => {
       this.#onAlarm();
     });
+    this.#lanes = new Lanes(() => this.#bell?.());
+    this.#reader = new Reader({
+      store: parts.store,
+      limit: this.#maxRows,
+      isFull: () => this.#isFull(),
+      isClosed: () => this.#isClosed(),
+      has: (id) => this.#entries.has(id),
+      take: (id, row) => {
+        this.#take(id, row);
+      },
+      takeBack: (lane, id, row) => {
+        this.#takeBack(lane, id, row);
+      },
+    });
   }
 
   /**
@@ -110,22 +111,14 @@ export class Dispatcher {
    * @param content of the row, where it has been read already
    */
   offer(id: number, row: InboxRow, content?: Content): void {
-    if (this.#behind) {
-      this.#missed++;
-      return;
-    }
-    if (id <= this.#considered || this.#isFull()) {
-      this.#fallBehind(id - 1);
-      return;
-    }
-    this.#considered = this.#position = id;
-    this.#take(id, row, content);
-    this.#pump();
+    if (this.#reader.accepts(id)) this.#take(id, row, content);
+    else this.#bell?.();
   }
 
   /** Rows were put into the inbox by another way than `offer`: reads it from the beginning. */
   ring(): void {
-    this.#fallBehind(0);
+    this.#reader.fallBehind(0);
+    this.#bell?.();
   }
 
   /** Resolves when all rows are handled, dead, or waiting for another attempt, and that is durable. */
@@ -155,20 +148,24 @@ export class Dispatcher {
     } finally {
       signal.removeEventListener('abort', onAbort);
       stop.abort();
-      this.#behind = true; // what is offered from now on waits for the next start
+      this.#reader.reset(); // what is offered from now on waits for the next start
       await this.#drain();
     }
-    this.#throwFailure();
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   // ---- reading ----
 
   async #read(stop: AbortSignal): Promise<void> {
     while (!stop.aborted) {
-      const lane = this.#entries.size < this.#maxRows ? first(this.#hungry) : undefined;
-      if (lane !== undefined) await this.#whileReading(() => this.#readLane(lane));
-      else if (this.#behind && !this.#isFull()) await this.#whileReading(() => this.#readInbox(stop));
-      else {
+      const lane = this.#isFull() ? undefined : this.#lanes.hungry;
+      if (lane !== undefined) {
+        await this.#reader.readLane(lane);
+        this.#lanes.settle(lane);
+        this.#pump();
+      } else if (this.#reader.isBehind && !this.#isClosed()) {
+        await this.#reader.readInbox();
+      } else {
         this.#checkIdle();
         await new Promise<void>((resolve) => {
           this.#bell = resolve;
@@ -178,83 +175,6 @@ export class Dispatcher {
     }
   }
 
-  async #whileReading(work: () => Promise<void>): Promise<void> {
-    this.#reading = true;
-    this.#changed.clear();
-    try {
-      await work();
-    } finally {
-      this.#reading = false;
-    }
-    this.#pump();
-  }
-
-  async #readInbox(stop: AbortSignal): Promise<void> {
-    const missed = this.#missed;
-    const limit = this.#maxRows;
-    let count = 0;
-    for await (const [rest, row] of inboxRows.scan(this.#parts.store, [], {
-      after: padded(this.#position),
-      limit,
-    })) {
-      if (stop.aborted || this.#isFull()) return;
-      const id = Number(rest);
-      count++;
-      const fresh = await this.#fresh(id, row);
-      this.#position = id;
-      this.#considered = Math.max(this.#considered, id);
-      if (fresh !== undefined && !this.#entries.has(id)) this.#take(id, fresh);
-      this.#pump();
-    }
-    if (count < limit && this.#missed === missed) {
-      this.#behind = false;
-      this.#position = this.#considered;
-    }
-  }
-
-  /** Rows of one lane that were spilled, as many as it holds. */
-  async #readLane(lane: Lane): Promise<void> {
-    this.#hungry.delete(lane);
-    const from = lane.spilled ?? 0;
-    lane.spilled = Infinity; // what comes meanwhile is spilled too, behind these
-    const after = padded(from - 1);
-    let examined = 0;
-    for await (const [rest, row] of inboxRows.scan(this.#parts.store, [], { after, limit: MAX_EXAMINED })) {
-      const id = Number(rest);
-      if (id > this.#considered) break;
-      const full = this.#entries.size >= this.#maxRows && !this.#entries.has(id);
-      if (!lane.hasRoom || full) {
-        lane.spill(id);
-        break;
-      }
-      if (++examined === MAX_EXAMINED) lane.spill(id + 1);
-      await this.#takeBack(lane, id, row);
-      this.#pump();
-    }
-    if (lane.spilled === Infinity) lane.spilled = undefined;
-    this.#settle(lane);
-  }
-
-  /** Takes a row into memory again for a lane that had spilled it; the row's other lanes still remember it themselves. */
-  async #takeBack(lane: Lane, id: number, row: InboxRow): Promise<void> {
-    const fresh = this.#entries.has(id) ? row : await this.#fresh(id, row);
-    if (fresh === undefined) return;
-    const entry = this.#entries.get(id) ?? this.#entryOf(id, fresh, undefined);
-    const job = entry?.jobs.find((other) => other.lane === lane && other.state === 'spilled');
-    if (entry === undefined || job === undefined) return;
-    this.#entries.set(id, entry);
-    if (lane.hasRoom) this.#queue(job);
-    else lane.spill(id);
-    this.#dropIfInactive(entry);
-  }
-
-  /** The row as it is now, where it was written since the scan began. */
-  async #fresh(id: number, row: InboxRow): Promise<InboxRow | undefined> {
-    let fresh: InboxRow | undefined = row;
-    while (this.#changed.delete(id)) fresh = await inboxRows.get(this.#parts.store.batch(), id);
-    return fresh;
-  }
-
   // ---- taking ----
 
   #take(id: number, row: InboxRow, content?: Content): void {
@@ -262,10 +182,21 @@ export class Dispatcher {
     if (entry === undefined) return;
     this.#entries.set(id, entry);
     for (const job of entry.jobs) {
-      if (job.lane.takes) this.#queue(job);
-      else this.#spill(job);
+      if (job.lane.takes) this.#lanes.queue(job);
+      else this.#lanes.spill(job);
     }
     this.#dropIfInactive(entry);
+    this.#pump();
+  }
+
+  /** The row's other lanes still remember it themselves. */
+  #takeBack(lane: Lane, id: number, row: InboxRow): void {
+    const entry = this.#entries.get(id) ?? this.#entryOf(id, row, undefined);
+    const job = entry?.jobs.find((other) => other.lane === lane && other.state === 'spilled');
+    if (entry === undefined || job === undefined) return;
+    this.#entries.set(id, entry);
+    this.#lanes.queue(job);
+    this.#pump();
   }
 
   /** @returns undefined when nothing is to be done for the row; it is removed then */
@@ -288,7 +219,7 @@ export class Dispatcher {
     }
     const entry: Entry = { id, row, jobs: [], open: tasks.length, active: 0, turn: Promise.resolve() };
     for (const task of tasks) {
-      entry.jobs.push({ entry, task, lane: this.#lane(`${task.plugin} ${task.lane}`), state: 'spilled' });
+      entry.jobs.push({ entry, task, lane: this.#lanes.of(`${task.plugin} ${task.lane}`), state: 'spilled' });
     }
     return entry;
   }
@@ -299,68 +230,33 @@ export class Dispatcher {
     this.#awaitDisk(entry, this.#commitRow(entry, this.#parts.store.batch()));
   }
 
-  #lane(key: string): Lane {
-    let lane = this.#lanes.get(key);
-    if (lane === undefined) this.#lanes.set(key, (lane = new Lane(key)));
-    return lane;
-  }
-
-  #queue(job: Job): void {
-    job.state = 'queued';
-    job.entry.active++;
-    job.lane.queue.push(job);
-    this.#settle(job.lane);
-  }
-
-  #spill(job: Job): void {
-    job.state = 'spilled';
-    job.lane.spill(job.entry.id);
-  }
-
-  /** Puts a lane where it belongs after a change. */
-  #settle(lane: Lane): void {
-    if (lane.canRun) {
-      lane.ready = true;
-      this.#ready.push(lane);
-    } else if (lane.isHungry) {
-      this.#hungry.add(lane);
-      this.#bell?.();
-    } else this.#forgetIfIdle(lane);
-  }
-
-  #forgetIfIdle(lane: Lane): void {
-    if (lane.isIdle && this.#lanes.get(lane.key) === lane) this.#lanes.delete(lane.key);
-  }
-
   // ---- running ----
 
   #pump(): void {
     while (this.#running.size < this.#maxRunning && this.#stop?.signal.aborted === false) {
-      const lane = this.#ready.shift();
-      if (lane === undefined) return;
-      lane.ready = false;
-      const job = lane.queue.shift();
-      if (job !== undefined) this.#start(lane, job);
+      const job = this.#lanes.next();
+      if (job === undefined) return;
+      this.#start(job);
     }
   }
 
-  #start(lane: Lane, job: Job): void {
+  #start(job: Job): void {
     const { clock } = this.#parts.platform;
     const now = clock.now();
     const { attempts, retryAt } = progressOf(job.entry.row, job.task.plugin);
     if (retryAt > now) {
-      this.#wait(lane, job, retryAt);
+      this.#wait(job, retryAt);
       return;
     }
     const deadlineMs = job.task.deadlineMs ?? DEADLINE_MS;
     const attempt = new Attempt(this.#parts.store.batch(), attempts + 1, now + deadlineMs);
-    lane.running = true;
+    job.lane.running = true;
     this.#running.add(attempt);
     this.#alarm.set(attempt.deadline);
-    this.#track(this.#call(lane, job, attempt));
+    this.#track(this.#call(job, attempt));
   }
 
-  async #call(lane: Lane, job: Job, attempt: Attempt): Promise<void> {
+  async #call(job: Job, attempt: Attempt): Promise<void> {
     const failure = await attempt
       .run((call) => job.task.run(call))
       .then(
@@ -370,8 +266,8 @@ export class Dispatcher {
     this.#running.delete(attempt);
     if (this.#cutOff) return;
     await (failure === undefined ? this.#succeed(job, attempt) : this.#fail(job, attempt, failure.error));
-    lane.running = false;
-    this.#settle(lane);
+    job.lane.running = false;
+    this.#lanes.settle(job.lane);
     this.#pump();
   }
 
@@ -399,7 +295,7 @@ export class Dispatcher {
   }
 
   async #fail(job: Job, attempt: Attempt, error: unknown): Promise<void> {
-    const { entry, task, lane } = job;
+    const { entry, task } = job;
     const { platform, store } = this.#parts;
     attempt.abandon(new BotError('PLUGIN_FAILED', 'the handler has failed; nothing can be staged any more'));
     const release = await takeTurn(entry);
@@ -415,7 +311,7 @@ export class Dispatcher {
         { plugin: task.plugin, row: entry.id, attempts, error: code },
         again ? 'a handler failed' : 'a handler failed for the last time',
       );
-      if (again) this.#wait(lane, job, retryAt);
+      if (again) this.#wait(job, retryAt);
       else this.#leave(job);
     } finally {
       release?.();
@@ -423,14 +319,8 @@ export class Dispatcher {
   }
 
   /** The lane's rows leave memory until its time has come. */
-  #wait(lane: Lane, job: Job, until: number): void {
-    lane.until = until;
-    this.#waiting.add(lane);
-    this.#hungry.delete(lane);
-    for (const other of [job, ...lane.queue.splice(0)]) {
-      this.#spill(other);
-      this.#release(other.entry);
-    }
+  #wait(job: Job, until: number): void {
+    for (const { entry } of this.#lanes.wait(job, until)) this.#release(entry);
     this.#alarm.set(until);
   }
 
@@ -446,13 +336,7 @@ export class Dispatcher {
         attempt.abandon(new BotError('PLUGIN_FAILED', 'the handler did not end in time'));
       else this.#alarm.set(attempt.deadline);
     }
-    for (const lane of this.#waiting) {
-      if (lane.until <= now) {
-        lane.until = 0;
-        this.#waiting.delete(lane);
-        this.#settle(lane);
-      } else this.#alarm.set(lane.until);
-    }
+    this.#alarm.set(this.#lanes.wake(now));
     this.#bell?.();
   }
 
@@ -462,7 +346,7 @@ export class Dispatcher {
   #commitRow(entry: Entry, batch: Batch): Promise<void> {
     if (entry.open > 0) inboxRows.put(batch, entry.id, entry.row);
     else close(batch, entry.id, entry.row);
-    if (this.#reading) this.#changed.add(entry.id);
+    this.#reader.note(entry.id);
     return batch.commit();
   }
 
@@ -485,8 +369,8 @@ export class Dispatcher {
   #dropIfInactive(entry: Entry): void {
     if (entry.active > 0) return;
     this.#entries.delete(entry.id);
-    for (const { lane } of entry.jobs) this.#forgetIfIdle(lane);
-    if (this.#behind || this.#hungry.size > 0) this.#bell?.();
+    for (const { lane } of entry.jobs) this.#lanes.settle(lane);
+    if (this.#reader.isBehind || this.#lanes.hungry !== undefined) this.#bell?.();
     this.#checkIdle();
   }
 
@@ -524,62 +408,25 @@ export class Dispatcher {
   }
 
   #reset(): void {
-    for (const map of [this.#entries, this.#lanes, this.#hungry, this.#waiting]) map.clear();
-    this.#ready.length = 0;
-    this.#considered = this.#position = 0;
-    this.#behind = true;
+    this.#entries.clear();
+    this.#lanes.clear();
+    this.#reader.reset();
     this.#cutOff = false;
     this.#failure = undefined;
   }
 
-  #throwFailure(): void {
-    if (this.#failure !== undefined) throw this.#failure.error;
-  }
-
-  #fallBehind(position: number): void {
-    this.#behind = true;
-    this.#missed++;
-    this.#position = Math.min(this.#position, position);
-    this.#bell?.();
-  }
-
   #isFull(): boolean {
-    return this.#entries.size >= this.#maxRows || this.#waiting.size >= MAX_WAITING;
+    return this.#entries.size >= this.#maxRows;
+  }
+
+  /** Whether rows that were not taken yet have to wait. */
+  #isClosed(): boolean {
+    return this.#isFull() || this.#lanes.waiting >= MAX_WAITING;
   }
 
   #checkIdle(): void {
-    if (this.#idlers.length === 0 || this.#behind || this.#reading) return;
-    if (this.#entries.size > 0 || this.#hungry.size > 0 || this.#tasks.size > 0) return;
+    if (this.#idlers.length === 0 || this.#reader.isBehind || this.#reader.isReading) return;
+    if (this.#entries.size > 0 || this.#lanes.hungry !== undefined || this.#tasks.size > 0) return;
     for (const resolve of this.#idlers.splice(0)) resolve();
   }
-}
-
-/** The turn of one plugin to write the row's progress; the others wait until it has called its commit. */
-async function takeTurn(entry: Entry): Promise<(() => void) | undefined> {
-  if (entry.jobs.length < 2) return undefined;
-  const before = entry.turn;
-  let release: (() => void) | undefined;
-  entry.turn = new Promise((resolve) => {
-    release = resolve;
-  });
-  await before;
-  return release;
-}
-
-/** Whether a commit was refused for a conflict, which shows at once; a later failure is left to who awaits the disk. */
-async function conflicts(durable: Promise<void>): Promise<boolean> {
-  const turn = new Promise<void>((resolve) => {
-    setImmediate(resolve);
-  });
-  try {
-    await Promise.race([durable, turn]);
-    return false;
-  } catch (error) {
-    if (isBotError(error, 'STORE_CONFLICT')) return true;
-    throw error;
-  }
-}
-
-function first<T>(set: ReadonlySet<T>): T | undefined {
-  return set.values().next().value;
 }

@@ -93,3 +93,15 @@ export class Lane {
     this.spilled = Math.min(this.spilled ?? Infinity, id);
   }
 }
+
+/** The turn of one plugin to write the row's progress; the others wait until it has called its commit. */
+export async function takeTurn(entry: Entry): Promise<(() => void) | undefined> {
+  if (entry.jobs.length < 2) return undefined;
+  const before = entry.turn;
+  let release: (() => void) | undefined;
+  entry.turn = new Promise((resolve) => {
+    release = resolve;
+  });
+  await before;
+  return release;
+}
