@@ -2,6 +2,7 @@
  * Countersign: the public surface.
  */
 export type { Aci, Address, DeviceId, Pni, ServiceId } from './address.ts';
+export { Bot, type BotEvent, type BotOptions, type Sent } from './bot.ts';
 export type { Bytes } from './bytes.ts';
 export { parseTag, type Tag } from './content/app-message.ts';
 export type {
@@ -48,3 +49,7 @@ export {
   type MatchFields,
   type TextFields,
 } from './router.ts';
+export { loadProfile, type Profile } from './service/profile.ts';
+export { openLevel, type Secret } from './store/level.ts';
+export { openMemory } from './store/memory.ts';
+export type { Store } from './store/store.ts';

@@ -1,0 +1,68 @@
+/** The process around `main`: signals, exit codes, streams. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+const entry = fileURLToPath(new URL('../../src/cli/countersign.ts', import.meta.url));
+
+describe('the countersign process', () => {
+  let folder: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'process-test-'));
+  });
+
+  afterEach(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  const start = (
+    ...argv: string[]
+  ): { child: ChildProcess; out: () => string; ended: Promise<number | null> } => {
+    const tsx = import.meta.resolve('tsx');
+    const child = spawn(process.execPath, ['--import', tsx, entry, ...argv], { cwd: folder });
+    let out = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+    return { child, out: () => out, ended: new Promise((resolve) => child.once('close', resolve)) };
+  };
+
+  it('says its version and ends with 0', async () => {
+    const run = start('--version');
+    expect(await run.ended).toBe(0);
+    expect(run.out()).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it('ends with 2 and a coded error when the call is wrong', async () => {
+    const run = start('me', '--json');
+    expect(await run.ended).toBe(2);
+    expect(JSON.parse(run.out())).toMatchObject({ error: { code: 'USAGE' } });
+  });
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('stops cleanly at %s', async (signal) => {
+    const run = start('devserver', '--json');
+    await expect.poll(run.out, { timeout: 20_000 }).toContain('"ready"');
+    run.child.kill(signal);
+    expect(await run.ended).toBe(0);
+  });
+
+  it('plays the demo to its end, a JSON value per line', async () => {
+    const run = start('demo', '--json');
+    expect(await run.ended).toBe(0);
+    const steps = run
+      .out()
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { step: string }).step);
+    expect(steps).toEqual([
+      'server',
+      ...['phone', 'code', 'linked', 'ready'],
+      ...['phone', 'code', 'linked', 'ready'],
+      ...['text', 'answer', 'app', 'app-answer', 'nothing-shown', 'done'],
+    ]);
+  });
+});
