@@ -288,6 +288,8 @@ export class Bot {
     const pacing = new Pacing();
     const sealing = new Sealing(clock, mode !== 'off');
     const [ownAci, ownDevice] = [account.aci, account.deviceId];
+    // Without handlers nothing is known of tags: all is kept, and nothing announced.
+    const tags = new OwnTags(dispatch ? plugins.tags : undefined);
     const sesame = new Sesame({
       store,
       session,
@@ -298,8 +300,13 @@ export class Bot {
       ownDevice,
       authenticated,
       anonymous,
+      tags,
+      stamp,
+      onOutbox: (row) => {
+        sender.offer(row);
+      },
     });
-    const sender = new Sender({
+    const sender: Sender = new Sender({
       store,
       sesame,
       platform,
@@ -323,8 +330,7 @@ export class Bot {
       platform,
       ownAci,
       ownDevice,
-      // Without handlers nothing is known of tags: all is kept, and nothing announced.
-      tags: new OwnTags(dispatch ? plugins.tags : undefined),
+      tags,
       stamp,
       onContacts: () => {
         upkeep.ring();

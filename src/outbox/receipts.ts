@@ -4,7 +4,6 @@
  */
 import type { ServiceId } from '../address.ts';
 import { encodeDeliveryReceipt } from '../content/encode.ts';
-import { isBotError } from '../errors.ts';
 import type { Clock } from '../platform.ts';
 import { newRow } from '../store/outbox-row.ts';
 import type { Store } from '../store/store.ts';
@@ -79,13 +78,7 @@ export class Receipts {
           content: encodeDeliveryReceipt(some),
         });
         outboxRows.put(batch, recipient, row.timestamp, row);
-        try {
-          await batch.commit();
-        } catch (error) {
-          if (!isBotError(error, 'STORE_CONFLICT')) throw error;
-          this.#owed = true;
-          continue;
-        }
+        await batch.commit();
         onOutbox(row);
       }
     }

@@ -231,7 +231,9 @@ export class Sender {
       sentLog.put(batch, recipient, timestamp, { content, sentAt, devices: result.devices, urgent, tag });
     }
     let copy: OutboxRow | undefined;
-    const hasOthers = result.needsSync || ((await peers.get(batch, 'aci', ownAci))?.devices.length ?? 0) > 0;
+    // Read on a batch of its own: what it says may change, and must not undo that the message has left.
+    const hasOthers =
+      result.needsSync || ((await peers.get(store.batch(), 'aci', ownAci))?.devices.length ?? 0) > 0;
     if (transcript && recipient !== ownAci && hasOthers) {
       const sync = encodeTranscript(content, recipient, timestamp, result.sealed);
       if (sync !== undefined) copy = newRow({ recipient: ownAci, timestamp, kind: 'sync', content: sync });

@@ -17,10 +17,10 @@ import type { Platform } from '../platform.ts';
 import { listDevices } from '../service/devices.ts';
 import { fetchBundles, type Bundle } from '../service/keys.ts';
 import { sendMessages, type OutgoingMessage, type SendOutcome } from '../service/messages.ts';
-import { isMeant } from '../session/peer-tags.ts';
+import { isMeant, type OwnTags } from '../session/peer-tags.ts';
 import type { Session } from '../session/session.ts';
 import type { Batch, Store } from '../store/store.ts';
-import { peers, type OutboxRow, type Peer } from '../store/tables.ts';
+import { outboxRows, peers, type OutboxRow, type Peer } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 import type { Pacing } from './pacing.ts';
 import type { SealedRoute, Sealing } from './sealing.ts';
@@ -35,6 +35,11 @@ export interface SesameParts {
   readonly ownDevice: number;
   readonly authenticated: Requester;
   readonly anonymous: Requester;
+  readonly tags: OwnTags;
+  /** A timestamp of ours that was never given before, ms. */
+  readonly stamp: () => number;
+  /** A row was staged and its commit begun. Returns at once and does not throw. */
+  readonly onOutbox: (row: OutboxRow) => void;
 }
 
 export type Result =
@@ -155,7 +160,7 @@ export class Sesame {
   }
 
   async #seal(row: OutboxRow, route: SealedRoute | undefined): Promise<Sealed> {
-    const { store, session, ownAci, ownDevice } = this.#parts;
+    const { store, session, ownAci, ownDevice, tags, stamp, onOutbox } = this.#parts;
     const { recipient } = row;
     const content = this.#content(row);
     return session.exclusive(recipient, async () => {
@@ -184,7 +189,10 @@ export class Sesame {
         if (mine) meant.push(deviceId);
       }
       if (lacking.length > 0) return { kind: 'lacking', devices: lacking };
+      const announcement = row.kind === 'app' ? await tags.announce(batch, recipient, stamp) : undefined;
+      if (announcement !== undefined) outboxRows.put(batch, recipient, announcement.timestamp, announcement);
       await batch.commit(); // durable before the ciphertext leaves, so no message key is used twice
+      if (announcement !== undefined) onOutbox(announcement);
       return { kind: 'sealed', messages, meant };
     });
   }

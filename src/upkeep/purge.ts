@@ -7,6 +7,7 @@ import type { Store } from '../store/store.ts';
 import {
   deadRows,
   lastResortUses,
+  outboxRows,
   padded,
   prekeys,
   quarantineRows,
@@ -26,6 +27,8 @@ export const RETENTION = {
   sentLogMs: 14 * DAY_MS,
   quarantineMs: 30 * DAY_MS,
   quarantineRows: 1000,
+  /** After the attempt that failed for good. */
+  failedOutboxMs: 30 * DAY_MS,
   /** No limit in time: a dead row waits for a human. */
   deadRows: 10_000,
   lastResortUsesMs: 90 * DAY_MS,
@@ -63,6 +66,15 @@ export async function purge(parts: PurgeParts): Promise<number> {
       store,
       sentLog.key(),
       olderThan(sentLog.scan(store), (row) => row.sentAt, now - RETENTION.sentLogMs),
+    ),
+    await deleteRows(
+      store,
+      outboxRows.key(),
+      olderThan(
+        outboxRows.scan(store),
+        (row) => (row.state === 'failed' ? row.timestamp : Infinity),
+        now - RETENTION.failedOutboxMs,
+      ),
     ),
     await deleteRows(
       store,

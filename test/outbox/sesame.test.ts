@@ -219,6 +219,20 @@ describe('Sesame', () => {
       expect(hub.letters).toHaveLength(2);
     });
 
+    it('bring an announcement of our tags with the first, and none with the next', async () => {
+      const { hub, alice, bob } = await pair();
+      const outbox = outboxOf(alice, hub, { tags: [TAG] });
+      const left = async (): Promise<string[]> => {
+        const kinds: string[] = [];
+        for await (const [, { kind }] of outboxRows.scan(alice.store)) kinds.push(kind);
+        return kinds;
+      };
+      await outbox.sesame.deliver(newRow(row(bob)), new AbortController().signal);
+      expect(await left()).toEqual(['announce']);
+      await outbox.sesame.deliver(newRow(row(bob)), new AbortController().signal);
+      expect(await left()).toEqual(['announce']);
+    });
+
     it('fail when they are too large for the number of devices', async () => {
       const { hub, alice, bob } = await pair();
       const content = new Uint8Array(100_000);

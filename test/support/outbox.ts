@@ -3,10 +3,12 @@ import { Pacing } from '../../src/outbox/pacing.ts';
 import { Sealing } from '../../src/outbox/sealing.ts';
 import { Sender, type Ending } from '../../src/outbox/sender.ts';
 import { Sesame } from '../../src/outbox/sesame.ts';
+import { OwnTags } from '../../src/session/peer-tags.ts';
 import { newRow, type NewRow } from '../../src/store/outbox-row.ts';
 import type { Store } from '../../src/store/store.ts';
 import { outboxRows, type OutboxRow } from '../../src/store/tables.ts';
 import { decodeEnvelope } from '../../src/content/envelope.ts';
+import type { Tag } from '../../src/content/app-message.ts';
 import type { Content } from '../../src/content/content.ts';
 import type { Hub } from './hub.ts';
 import type { Peer } from './peer.ts';
@@ -22,9 +24,14 @@ export interface Outbox {
   stop(): Promise<void>;
 }
 
-export function outboxOf(peer: Peer, hub: Hub, options: { sealed?: boolean; store?: Store } = {}): Outbox {
+export function outboxOf(
+  peer: Peer,
+  hub: Hub,
+  options: { sealed?: boolean; store?: Store; tags?: readonly Tag[] } = {},
+): Outbox {
   const { account, session, platform, aci: ownAci } = peer;
   const store = options.store ?? peer.store;
+  let stamp = 1_800_000_000_000;
   const ended: { row: OutboxRow; end: Ending }[] = [];
   const sesame = new Sesame({
     store,
@@ -36,8 +43,13 @@ export function outboxOf(peer: Peer, hub: Hub, options: { sealed?: boolean; stor
     ownDevice: account.deviceId,
     authenticated: hub.requester(peer),
     anonymous: hub.requester(peer),
+    tags: new OwnTags(options.tags),
+    stamp: () => ++stamp,
+    onOutbox: (row) => {
+      sender.offer(row);
+    },
   });
-  const sender = new Sender({
+  const sender: Sender = new Sender({
     store,
     sesame,
     platform,

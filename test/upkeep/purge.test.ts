@@ -2,9 +2,11 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { EMPTY } from '../../src/bytes.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Batch, Store } from '../../src/store/store.ts';
+import { newRow } from '../../src/store/outbox-row.ts';
 import {
   deadRows,
   lastResortUses,
+  outboxRows,
   prekeys,
   quarantineRows,
   seenMarks,
@@ -70,6 +72,18 @@ describe('purge', () => {
     });
     await purge({ store, clock });
     expect(await keys(`sent/${ACI}/`)).toEqual(['0000000000000002']);
+  });
+
+  it('removes messages that failed for good after thirty days, never one that waits', async () => {
+    const batch = store.batch();
+    const recipient = ACI;
+    const old = clock.now() - 31 * 24 * 3_600_000;
+    const row = newRow({ recipient, timestamp: old, kind: 'text', content: EMPTY });
+    outboxRows.put(batch, recipient, old, { ...row, state: 'failed' });
+    outboxRows.put(batch, recipient, old + 1, { ...row, timestamp: old + 1 });
+    await batch.commit();
+    await purge({ store, clock });
+    expect(await keys('')).toEqual([outboxRows.key(recipient, old + 1)]);
   });
 
   it('keeps a thousand quarantined envelopes, for thirty days', async () => {
