@@ -3,7 +3,7 @@
  * (protocol brief, sections 1.3 to 1.5, 1.8 and 6.2).
  */
 import type { WebSocket } from 'ws';
-import { EMPTY } from '../bytes.ts';
+import { EMPTY, type Bytes } from '../bytes.ts';
 import { ClientSocket } from './client-socket.ts';
 import { faultBody, type FaultAction } from './faults.ts';
 import { readHeaders, type RequestFrame } from './frames.ts';
@@ -52,14 +52,15 @@ export class ChatSocket {
       onRequest: (request) => {
         const held = this.#held;
         this.#held = [];
-        void this.#take(request)
+        this.#take(request)
           .catch((error: unknown) => {
             state.log.warn({ error: String(error), path: request.path }, 'a request failed');
             this.#respond(request, { status: 500 });
           })
           .finally(() => {
             for (const release of held) release();
-          });
+          })
+          .catch(() => undefined); // neither of the two can fail
       },
     });
     this.#mock = upstream.open({
@@ -95,26 +96,30 @@ export class ChatSocket {
         resolve();
       });
     });
-    void this.#mock.catch(() => {
+    this.#mock.catch(() => {
       this.#client.close(1011, 'Server error');
     });
     await older();
     if (device !== undefined) {
-      void state.queueOf(device).serve(
-        {
-          ended: this.#client.ended,
-          wantsStories: this.#parts.wantsStories,
-          deliver: (envelope) =>
-            this.#client.request('PUT', '/api/v1/message', deliveryHeaders(state), envelope),
-          sayEmpty: () => {
-            void this.#client.request('PUT', '/api/v1/queue/empty', serverHeaders(state), EMPTY);
-            this.#isDeaf = replaces && state.dialect.deafAfterReplacing;
-          },
-          close: (code, reason) => {
-            this.#client.close(code, reason);
-          },
+      const socket = {
+        ended: this.#client.ended,
+        wantsStories: this.#parts.wantsStories,
+        deliver: (envelope: Bytes) =>
+          this.#client.request('PUT', '/api/v1/message', deliveryHeaders(state), envelope),
+        sayEmpty: () => {
+          // Whether and how it is answered changes nothing.
+          this.#client
+            .request('PUT', '/api/v1/queue/empty', serverHeaders(state), EMPTY)
+            .catch(() => undefined);
+          this.#isDeaf = replaces && state.dialect.deafAfterReplacing;
         },
-        () => this.#isDeaf,
+        close: (code: number, reason: string) => {
+          this.#client.close(code, reason);
+        },
+      };
+      state.inBackground(
+        state.queueOf(device).serve(socket, () => this.#isDeaf),
+        'serving a queue failed',
       );
     }
     await ended;
@@ -210,7 +215,9 @@ export class ChatSocket {
 }
 
 function readAnswer(headers: Readonly<Record<string, string>>, body: Uint8Array): Partial<Answer> {
-  const { 'x-signal-timestamp': _time, 'content-type': type, ...rest } = headers;
+  const type = headers['content-type'];
+  const ours = ['content-type', 'x-signal-timestamp']; // written anew
+  const rest = Object.fromEntries(Object.entries(headers).filter(([name]) => !ours.includes(name)));
   if (body.length === 0) return { headers: rest };
   if (type !== 'application/json')
     return { body, headers: { ...rest, ...(type !== undefined && { 'Content-Type': type }) } };

@@ -83,10 +83,11 @@ const ROUTES: readonly (readonly [verb: string, path: string, handler: Handler])
 /** @param port 0 for any */
 export async function startControl(parts: ControlParts, port: number): Promise<Control> {
   const server = createServer((request, response) => {
-    void answer(parts, request).then(({ status, body }) => {
+    const answered = answer(parts, request).then(({ status, body }) => {
       response.writeHead(status, { 'Content-Type': 'application/json' });
       response.end(JSON.stringify(body));
     });
+    parts.state.inBackground(answered, 'an answer of the control API failed');
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

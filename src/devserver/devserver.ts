@@ -13,7 +13,7 @@ import { DIALECTS, type DialectName } from './dialect.ts';
 import type { Faults } from './faults.ts';
 import { Front } from './front.ts';
 import { loadLibrary, type LoadedLibrary } from './mock-library.ts';
-import { startMock, type KeyKind } from './mock.ts';
+import { startMock } from './mock.ts';
 import { Phone } from './phone.ts';
 import { countKeys } from './rules/keys.ts';
 import { ServerState } from './state.ts';
@@ -138,10 +138,10 @@ export async function startDevServer(options: DevServerOptions = {}): Promise<De
       await phone(aci).addSecondaryDevice();
     },
     keyCounts: async (aci: string, id: number, kind: 'aci' | 'pni'): Promise<{ ec: number; kyber: number }> =>
-      countKeys(await device(aci, id), kind.toUpperCase() as KeyKind),
+      countKeys(await device(aci, id), kind === 'aci' ? mock.kinds.ACI : mock.kinds.PNI),
     exhaustKeys: async (aci: string, id: number): Promise<void> => {
       const target = await device(aci, id);
-      for (const kind of ['ACI', 'PNI'] as KeyKind[]) {
+      for (const kind of [mock.kinds.ACI, mock.kinds.PNI]) {
         for (let left = 1; left > 0;) {
           const { ec, kyber } = await countKeys(target, kind);
           left = Math.max(ec, kyber);

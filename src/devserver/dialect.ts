@@ -107,11 +107,19 @@ export interface Mail {
   readonly updatedPni?: string;
 }
 
+const TYPES = new Map<number, signal.Envelope.Type>([
+  [1, signal.Envelope.Type.CIPHERTEXT],
+  [3, signal.Envelope.Type.PREKEY_BUNDLE],
+  [5, signal.Envelope.Type.SERVER_DELIVERY_RECEIPT],
+  [6, signal.Envelope.Type.UNIDENTIFIED_SENDER],
+  [8, signal.Envelope.Type.PLAINTEXT_CONTENT],
+]);
+
 /** Writes the protobuf `Envelope` of 6.1. @param guid UUID text */
 export function writeEnvelope(dialect: Dialect, mail: Mail, guid: string, serverTimestamp: number): Bytes {
   const { source, destination, updatedPni } = mail;
   const fields: signal.Envelope.$Properties = {
-    type: mail.type,
+    type: TYPES.get(mail.type) ?? signal.Envelope.Type.UNKNOWN,
     clientTimestamp: time(mail.clientTimestamp),
     serverTimestamp: time(serverTimestamp),
     urgent: mail.urgent,

@@ -137,8 +137,9 @@ export class Front {
       },
     });
     this.#chat.add(chat);
-    this.#count(device === undefined ? 'anonymous' : 'authenticated', chat.closed);
-    void chat.closed.then(() => this.#chat.delete(chat));
+    this.#count(device === undefined ? 'anonymous' : 'authenticated', chat.closed, () => {
+      this.#chat.delete(chat);
+    });
     if (device !== undefined) state.factsOf(device).lastSeen = state.clock.now();
   }
 
@@ -146,16 +147,19 @@ export class Front {
     const { state, upstream } = this.#parts;
     const relay = new ProvisioningRelay(ws, state, upstream);
     this.#provisioning.add(relay);
-    this.#count('provisioning', relay.closed);
-    void relay.closed.then(() => this.#provisioning.delete(relay));
+    this.#count('provisioning', relay.closed, () => {
+      this.#provisioning.delete(relay);
+    });
   }
 
-  #count(kind: SocketKind, closed: Promise<void>): void {
-    const { sockets } = this.#parts.state.stats;
-    sockets[kind] += 1;
-    void closed.then(() => {
-      sockets[kind] -= 1;
+  #count(kind: SocketKind, closed: Promise<void>, forget: () => void): void {
+    const { state } = this.#parts;
+    state.stats.sockets[kind] += 1;
+    const counted = closed.finally(() => {
+      state.stats.sockets[kind] -= 1;
+      forget();
     });
+    state.inBackground(counted, 'a socket failed');
   }
 }
 

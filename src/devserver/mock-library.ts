@@ -7,9 +7,10 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import type * as MockServer from '@signalapp/mock-server';
 import { BotError } from '../errors.ts';
 
-export type Library = typeof import('@signalapp/mock-server');
+export type Library = typeof MockServer;
 
 export interface LoadedLibrary {
   readonly library: Library;

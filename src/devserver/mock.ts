@@ -7,9 +7,9 @@
  * - Key uploads merge: the mock drops Kyber keys when EC keys come alone, and fails on a second upload while linking.
  * - Device ids are the lowest free ones, as on a real server.
  */
-import type { AddressInfo, Socket as NetSocket } from 'node:net';
+import type { Socket as NetSocket } from 'node:net';
 import type { Device, PrimaryDevice, Server } from '@signalapp/mock-server';
-import { parseServiceId, serviceIdFromBytes, uuidFromBytes } from '../address.ts';
+import { isPni, parseServiceId, serviceIdFromBytes, uuidFromBytes } from '../address.ts';
 import { copy, decodeProto, EMPTY, fromBase64, toTime } from '../bytes.ts';
 import type { Mail } from './dialect.ts';
 import type { Library } from './mock-library.ts';
@@ -39,10 +39,14 @@ interface ServerParts {
 export interface Mock {
   readonly server: Server;
   readonly port: number;
+  /** The mock's names for the two identities. */
+  readonly kinds: Library['ServiceIdKind'];
   /** The keys that a device has on the mock. */
   keysOf(device: Device, kind: KeyKind): Parameters<Device['setKeys']>[1] | undefined;
   devicesOf(serviceId: string): Promise<readonly Device[]>;
   createPrimary(name: string, number: string | undefined): Promise<PrimaryDevice>;
+  /** Has a primary decrypt and handle a message. @throws Error whatever goes wrong with it there */
+  handOver(primary: PrimaryDevice, source: Device | undefined, mail: Mail): Promise<void>;
   /** Answers the open provisioning socket `id` as a phone that scanned `url`; false when no such socket is open. */
   scan(id: string, url: string, primary: PrimaryDevice): Promise<boolean>;
   close(): Promise<void>;
@@ -138,9 +142,13 @@ export async function startMock(
       const old = keysOf(device, kind);
       const ec = keys.preKeys !== undefined && keys.preKeys.length > 0;
       const kyber = keys.kyberPreKeys !== undefined && keys.kyberPreKeys.length > 0;
+      const signedPreKey = keys.signedPreKey ?? old?.signedPreKey;
+      const lastResortKey = keys.lastResortKey ?? old?.lastResortKey;
       await device.setKeys(kind, {
         ...old,
-        ...Object.fromEntries(Object.entries(keys).filter(([, value]) => value !== undefined)),
+        ...keys,
+        ...(signedPreKey !== undefined && { signedPreKey }),
+        ...(lastResortKey !== undefined && { lastResortKey }),
         preKeys: (ec ? keys.preKeys : old?.preKeys) ?? [],
         kyberPreKeys: (kyber ? keys.kyberPreKeys : old?.kyberPreKeys) ?? [],
         identityKey,
@@ -179,10 +187,7 @@ export async function startMock(
         target,
         sender === undefined
           ? undefined
-          : await this.getDeviceByServiceId(
-              sender as unknown as Device['aci'],
-              deviceId as Device['deviceId'],
-            ),
+          : await this.getDeviceByServiceId(sender as string as Device['aci'], deviceId),
         {
           type: envelope.type ?? 0,
           source: sender === undefined ? undefined : { serviceId: sender, deviceId },
@@ -218,13 +223,27 @@ export async function startMock(
 
   return {
     server,
-    port: (server.address() as AddressInfo).port,
+    port: server.address().port,
+    kinds: library.ServiceIdKind,
     keysOf,
     devicesOf: (serviceId) => server.getAllDevicesByServiceId(serviceId as Device['aci']),
     createPrimary: (name, number) => {
       (server as unknown as ServerParts).generateNumber =
         number === undefined ? originalNumber : (): Promise<string> => Promise.resolve(number);
       return server.createPrimaryDevice({ profileName: name });
+    },
+    handOver: (primary, source, mail) => {
+      const { CipherText, PreKey, SealedSender, Plaintext } = library.EnvelopeType;
+      const types = new Map([
+        [1, CipherText],
+        [3, PreKey],
+        [6, SealedSender],
+        [8, Plaintext],
+      ]);
+      const type = types.get(mail.type);
+      if (type === undefined) return Promise.reject(new Error('a type that no client reads'));
+      const kind = isPni(mail.destination) ? library.ServiceIdKind.PNI : library.ServiceIdKind.ACI;
+      return primary.handleEnvelope(source, kind, type, Buffer.from(copy(mail.content)));
     },
     scan: async (id, url, primaryDevice) => {
       const scanned = await addresses.get(id)?.whenTaken;

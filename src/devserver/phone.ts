@@ -4,13 +4,11 @@
  * What comes for it is taken in asynchronously and in order, so that whatever a message does to the phone, its sender's PUT
  * is answered as a real server would.
  */
-import type { EnvelopeType } from '@signalapp/mock-server';
-import { isPni } from '../address.ts';
-import { copy, fromBase64 } from '../bytes.ts';
+import { fromBase64 } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Clock } from '../platform.ts';
 import type { Mail } from './dialect.ts';
-import type { Device, KeyKind, PrimaryDevice } from './mock.ts';
+import type { Device, PrimaryDevice } from './mock.ts';
 import { mockAddress } from './provisioning-relay.ts';
 import { MAX_DEVICES } from './rules/link.ts';
 import type { Recipient, ServerState, Token } from './state.ts';
@@ -65,17 +63,9 @@ interface PrimaryParts {
   };
 }
 
-const ENVELOPE_TYPES = new Map([
-  [1, 'CipherText'],
-  [3, 'PreKey'],
-  [6, 'SealedSender'],
-  [8, 'Plaintext'],
-] as const) as ReadonlyMap<number, EnvelopeType>;
-
 /** How long a scan waits for the device to register, and then for its one-time keys. */
 const LINK_MS = 60_000;
 const KEYS_MS = 10_000;
-const ACI = 'ACI' as KeyKind;
 
 export class Phone implements Recipient {
   readonly #primary: PrimaryDevice;
@@ -199,12 +189,9 @@ export class Phone implements Recipient {
   }
 
   async #take(mail: Mail, source: Device | undefined): Promise<void> {
-    const envelopeType = ENVELOPE_TYPES.get(mail.type);
     this.#decrypted = undefined;
     try {
-      if (envelopeType === undefined) throw new Error('a type that no client reads');
-      const kind = (isPni(mail.destination) ? 'PNI' : 'ACI') as KeyKind;
-      await this.#primary.handleEnvelope(source, kind, envelopeType, Buffer.from(copy(mail.content)));
+      await this.#state.mock.handOver(this.#primary, source, mail);
     } catch (error) {
       this.#state.log.debug({ error: String(error) }, 'a phone could not take a message');
     }
@@ -219,7 +206,7 @@ export class Phone implements Recipient {
       timestamp: mail.clientTimestamp,
     });
     this.#state.bell.ring();
-    if (opened?.content.content?.decryptionErrorMessage != null && sender !== undefined)
+    if (isPresent(opened?.content.content?.decryptionErrorMessage) && sender !== undefined)
       await this.#resend(sender);
   }
 
@@ -250,6 +237,7 @@ export class Phone implements Recipient {
   async #prepareSession(device: Device): Promise<void> {
     const { sessions } = this.#primary as unknown as PrimaryParts;
     const session = await sessions.getSession(device.address);
+    const { ACI } = this.#state.mock.kinds;
     const isCurrent =
       session?.hasCurrentState(new Date()) === true &&
       session.remoteRegistrationId() === device.getCheckedRegistrationId(ACI);
@@ -261,6 +249,7 @@ export class Phone implements Recipient {
     const { timestamp } = await this.#primary.waitForDecryptionError();
     const text = this.#sent.get(timestamp);
     if (text === undefined) return;
+    const { ACI } = this.#state.mock.kinds;
     await this.#primary.addSingleUseKey(device, await device.popSingleUseKey(ACI), ACI);
     await this.#primary.sendText(device, text, { timestamp, withProfileKey: true });
   }
@@ -272,12 +261,17 @@ export class Phone implements Recipient {
 }
 
 function kindOf({ content }: DecryptedContent): MessageKind {
-  if (content?.dataMessage != null) return textOf({ content }) === undefined ? 'other' : 'text';
-  if (content?.syncMessage != null) return 'sync';
-  if (content?.nullMessage != null) return 'null';
-  if (content?.receiptMessage != null) return 'receipt';
-  if (content?.typingMessage != null) return 'typing';
+  if (isPresent(content?.dataMessage)) return textOf({ content }) === undefined ? 'other' : 'text';
+  if (isPresent(content?.syncMessage)) return 'sync';
+  if (isPresent(content?.nullMessage)) return 'null';
+  if (isPresent(content?.receiptMessage)) return 'receipt';
+  if (isPresent(content?.typingMessage)) return 'typing';
   return 'other';
+}
+
+/** The mock's codec says null or nothing for a field that is not there. */
+function isPresent(field: object | null | undefined): boolean {
+  return field !== undefined && field !== null;
 }
 
 function textOf({ content }: DecryptedContent): string | undefined {

@@ -3,6 +3,7 @@
  */
 import { uuidFromBytes } from '../address.ts';
 import { EMPTY, type Bytes } from '../bytes.ts';
+import { describe } from '../errors.ts';
 import type { Log, Random } from '../platform.ts';
 import { Bell } from './bell.ts';
 import type { ServerClock } from './clock.ts';
@@ -85,6 +86,13 @@ export class ServerState implements MockListener {
     this.#mock = mock;
   }
 
+  /** Takes a promise that nobody waits for; a failure is logged. */
+  inBackground(work: Promise<unknown>, what: string): void {
+    work.catch((error: unknown) => {
+      this.log.warn({ error: describe(error) }, what);
+    });
+  }
+
   factsOf(device: Device): DeviceFacts {
     const known = this.#facts.get(device);
     if (known !== undefined) return known;
@@ -112,7 +120,7 @@ export class ServerState implements MockListener {
       },
       onAcked: (mail) => {
         this.stats.acks += 1;
-        void this.#sendReceipts(mail, device);
+        this.inBackground(this.#sendReceipts(mail, device), 'a receipt failed');
       },
     });
     this.#queues.set(device, queue);
@@ -143,7 +151,8 @@ export class ServerState implements MockListener {
     const recipient = target.deviceId === 1 ? this.recipients.get(target.aci) : undefined;
     if (recipient !== undefined) {
       if (mail.type === 5) return; // for the server's own receipts a phone has no use here
-      void recipient.accept(mail, source).then(() => this.#sendReceipts(mail, target));
+      const taken = recipient.accept(mail, source).then(() => this.#sendReceipts(mail, target));
+      this.inBackground(taken, 'a phone failed');
       return;
     }
     if (!target.isProvisioned) return; // nobody can ever connect as this device

@@ -78,7 +78,7 @@ export class Upstream {
   #connect(): Promise<ClientHttp2Session> {
     return new Promise((resolve, reject) => {
       const session = connect(`https://127.0.0.1:${String(this.#port)}`, { ca: this.#ca });
-      session.once('error', (error) => {
+      session.once('error', (error: Error) => {
         this.#session = undefined;
         reject(error);
       });
@@ -119,7 +119,11 @@ export class UpstreamSocket {
     ws.on('message', (data: Buffer) => {
       const frame = decodeFrame(data);
       if (frame.kind === 'response') this.#settle(frame.response);
-      if (frame.kind === 'request') void this.#answer(frame.request, options.onRequest);
+      if (frame.kind === 'request') {
+        this.#answer(frame.request, options.onRequest).catch(() => {
+          ws.terminate();
+        });
+      }
     });
   }
 

@@ -8,8 +8,8 @@ describe('the server clock', () => {
     const base = new ManualClock(1_000);
     const clock = new ServerClock(base);
     const woken: string[] = [];
-    void clock.sleep(100).then(() => woken.push('short'));
-    void clock.sleep(1_000).then(() => woken.push('long'));
+    const short = clock.sleep(100).then(() => woken.push('short'));
+    const long = clock.sleep(1_000).then(() => woken.push('long'));
     clock.advance(500);
     await settle();
     expect([clock.now(), woken]).toEqual([1_500, ['short']]);
@@ -17,6 +17,7 @@ describe('the server clock', () => {
     expect(woken).toEqual(['short']);
     await base.advance(1);
     expect(woken).toEqual(['short', 'long']);
+    await Promise.all([short, long]);
   });
 
   it("rejects with the signal's reason, also after an advance", async () => {

@@ -53,7 +53,7 @@ describe('the control API', () => {
       call('POST', `/phones/${phone.aci}/link`, { url }).then(
         ({ json }) => (json as { deviceId: number }).deviceId,
       );
-    const provisioned = await provision(server, { link: scan } as typeof phone);
+    const provisioned = await provision(server, { link: scan });
     const { device } = await RawDevice.register(server, provisioned);
     const socket = await device.connect();
     for (const kind of ['aci', 'pni'] as const) {

@@ -71,7 +71,7 @@ describe('a fault for requests', () => {
   it('closes the socket with a code', async () => {
     const socket = await device.connect();
     server.faults.add({ path: '/v1/devices', action: { close: 1011 } });
-    void socket.request('GET', '/v1/devices');
+    socket.ask('GET', '/v1/devices');
     expect((await socket.closed).code).toBe(1011);
   });
 

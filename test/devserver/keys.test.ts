@@ -116,7 +116,7 @@ describe('keys/check', () => {
     for (const kind of ['aci', 'pni'] as const) {
       const identity = device.identities[kind];
       const signedPreKey = identity.signedKey();
-      const pqLastResortPreKey = identity.kyberKeys(1)[0] as Required<WireKey>;
+      const pqLastResortPreKey = identity.kyberKeys(1)[0] ?? fail();
       await put({ signedPreKey, pqLastResortPreKey }, kind);
       const digest = createHash('sha256')
         .update(identity.key.getPublicKey().serialize())
@@ -174,6 +174,10 @@ describe('fetching keys', () => {
     await anonymous.close();
   });
 });
+
+function fail(): never {
+  throw new Error('no key was made');
+}
 
 function unsigned(key: WireKey | undefined): WireKey {
   return { keyId: 1, publicKey: '', ...key, signature: toBase64(new Uint8Array(64)) };

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 describe('the way to the mock', () => {
-  const closers: (() => Promise<unknown> | void)[] = [];
+  const closers: (() => Promise<unknown>)[] = [];
   afterEach(async () => {
     for (const close of closers.splice(0).reverse()) await close();
   });
@@ -63,13 +63,14 @@ describe('the way to the mock', () => {
     const { mock, ca } = await mockServer();
     const upstream = new Upstream(mock.port, ca);
     closers.push(() => upstream.close());
-    const code = await new Promise((resolve) => {
-      void upstream.open({
+    const code = await new Promise((resolve, reject) => {
+      const options = {
         path: '/v1/websocket/',
         authorization: `Basic ${Buffer.from('nobody.1:x').toString('base64')}`,
         onRequest: () => Promise.resolve(200),
         onClose: resolve,
-      });
+      };
+      upstream.open(options).catch(reject);
     });
     expect(code).toBe(3000);
   });

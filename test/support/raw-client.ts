@@ -109,6 +109,11 @@ export class RawSocket {
     return answered;
   }
 
+  /** Asks and does not wait: the socket is about to close. */
+  ask(verb: string, path: string): void {
+    this.request(verb, path).catch(() => undefined);
+  }
+
   send(message: signal.WebSocketMessage.$Properties): void {
     this.ws.send(signal.WebSocketMessage.encode(message).finish());
   }

@@ -115,7 +115,7 @@ export interface Provisioned {
 /** Opens a provisioning socket, shows the link to the phone, takes the answer in. */
 export async function provision(
   server: DevServer,
-  phone: Phone,
+  phone: Pick<Phone, 'link'>,
   options: { ignoreLimit?: boolean } = {},
 ): Promise<Provisioned> {
   const ephemeral = PrivateKey.generate();
@@ -266,7 +266,7 @@ export class RawDevice {
     const message = await signalEncrypt(padded, remote, this.#address(), this.sessions, this.#stores);
     const record = await this.sessions.getSession(remote);
     return {
-      type: message.type() === CiphertextMessageType.Whisper ? 1 : 3,
+      type: isWhisper(message.type()) ? 1 : 3,
       destinationDeviceId: deviceId,
       destinationRegistrationId: record?.remoteRegistrationId() ?? 0,
       content: toBase64(message.serialize()),
@@ -343,7 +343,7 @@ export class RawDevice {
     if (envelope.type === signal.Envelope.Type.UNIDENTIFIED_SENDER) {
       const usmc = await sealedSenderDecryptToUsmc(content, this.#stores);
       const certificate = usmc.senderCertificate();
-      const type = usmc.msgType() === CiphertextMessageType.Whisper ? 1 : 3;
+      const type = isWhisper(usmc.msgType()) ? 1 : 3;
       return this.#decrypt(type, usmc.contents(), certificate.senderUuid(), certificate.senderDeviceId());
     }
     return this.#decrypt(envelope.type ?? 0, content, from, envelope.sourceDevice ?? 0);
@@ -372,6 +372,12 @@ export class RawDevice {
   #address(): ProtocolAddress {
     return ProtocolAddress.new(this.aci, this.deviceId);
   }
+}
+
+const WHISPER: number = CiphertextMessageType.Whisper; // 2; on the wire it is 1
+
+function isWhisper(type: number): boolean {
+  return type === WHISPER;
 }
 
 export function textContent(body: string, timestamp: number): signal.Content.$Properties {

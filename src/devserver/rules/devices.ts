@@ -4,7 +4,7 @@
 import { PublicKey } from '@signalapp/libsignal-client';
 import { z } from 'zod';
 import { fromUtf8, toBase64, type Bytes } from '../../bytes.ts';
-import type { Device, KeyKind } from '../mock.ts';
+import type { Device } from '../mock.ts';
 import type { ServerState } from '../state.ts';
 import { names } from './link.ts';
 import { readJson, Refusal, requireDevice, type Answer, type Call, type Rule } from './rule.ts';
@@ -28,11 +28,11 @@ async function listDevices(call: Call): Promise<Answer> {
 
 async function describe(state: ServerState, device: Device): Promise<Record<string, unknown>> {
   const { name, createdAt, lastSeen } = state.factsOf(device);
-  const registrationId = device.getCheckedRegistrationId('ACI' as KeyKind);
+  const registrationId = device.getCheckedRegistrationId(state.mock.kinds.ACI);
   const row = { id: device.deviceId, name, lastSeen: lastSeen - (lastSeen % DAY_MS) };
   if (state.dialect.createdAt === 'plain') return { ...row, created: createdAt };
   const sealed = sealCreatedAt(
-    (await device.getIdentityKey()).serialize() as Bytes,
+    (await device.getIdentityKey()).serialize(),
     device.deviceId,
     registrationId,
     createdAt,

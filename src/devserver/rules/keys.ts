@@ -3,20 +3,20 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { equal, toBase64, type Bytes } from '../../bytes.ts';
+import { equal, toBase64 } from '../../bytes.ts';
 import type { Device, KeyKind } from '../mock.ts';
 import { checkAccess } from './access.ts';
 import { writeKey } from './link.ts';
 import { readJson, Refusal, requireDevice, type Answer, type Call, type Rule } from './rule.ts';
-import { base64, ecPrekey, isKeyId, isSigned, kyberPrekey, signedEcPrekey } from './shapes.ts';
+import { base64, ecPrekey, isKeyId, isSigned, kyberPrekey, optional, signedEcPrekey } from './shapes.ts';
 
 const MAX_KEYS = 100;
 
 const UPLOAD = z.object({
-  preKeys: z.array(ecPrekey).max(MAX_KEYS).nullish(),
-  pqPreKeys: z.array(kyberPrekey).max(MAX_KEYS).nullish(),
-  signedPreKey: signedEcPrekey.nullish(),
-  pqLastResortPreKey: kyberPrekey.nullish(),
+  preKeys: optional(z.array(ecPrekey).max(MAX_KEYS)),
+  pqPreKeys: optional(z.array(kyberPrekey).max(MAX_KEYS)),
+  signedPreKey: optional(signedEcPrekey),
+  pqLastResortPreKey: optional(kyberPrekey),
 });
 
 const CHECK = z.object({
@@ -37,16 +37,16 @@ export const KEY_RULES: readonly Rule[] = [
 function kindOf(call: Call): KeyKind {
   const identity = (call.query.get('identity') ?? 'aci').toUpperCase();
   if (identity !== 'ACI' && identity !== 'PNI') throw new Refusal(400);
-  return identity as KeyKind;
+  return call.state.mock.kinds[identity];
 }
 
 async function uploadKeys(call: Call): Promise<Answer> {
   const device = requireDevice(call);
   const kind = kindOf(call);
   const body = readJson(call, UPLOAD);
-  const identity = (await device.getIdentityKey(kind)).serialize() as Bytes;
+  const identity = (await device.getIdentityKey(kind)).serialize();
   const signed = [...(body.pqPreKeys ?? []), body.signedPreKey, body.pqLastResortPreKey].filter(
-    (key) => key != null,
+    (key) => key !== undefined,
   );
   if (!signed.every((key) => isSigned(identity, key))) throw new Refusal(422);
   const ids = [...(body.preKeys ?? []), ...signed].map((key) => key.keyId);
@@ -57,9 +57,9 @@ async function uploadKeys(call: Call): Promise<Answer> {
         keyId,
         publicKey: toBase64(publicKey),
       })),
-      ...(body.pqPreKeys != null && { pqPreKeys: body.pqPreKeys.map(writeKey) }),
-      ...(body.signedPreKey != null && { signedPreKey: writeKey(body.signedPreKey) }),
-      ...(body.pqLastResortPreKey != null && { pqLastResortPreKey: writeKey(body.pqLastResortPreKey) }),
+      ...(body.pqPreKeys !== undefined && { pqPreKeys: body.pqPreKeys.map(writeKey) }),
+      ...(body.signedPreKey !== undefined && { signedPreKey: writeKey(body.signedPreKey) }),
+      ...(body.pqLastResortPreKey !== undefined && { pqLastResortPreKey: writeKey(body.pqLastResortPreKey) }),
     },
   });
   return { status: status === 200 ? 204 : status };
@@ -69,7 +69,7 @@ async function uploadKeys(call: Call): Promise<Answer> {
 function checkKeys(call: Call): Answer {
   const device = requireDevice(call);
   const { identityType, digest } = readJson(call, CHECK);
-  const keys = call.state.mock.keysOf(device, identityType as KeyKind);
+  const keys = call.state.mock.keysOf(device, call.state.mock.kinds[identityType]);
   if (keys?.signedPreKey === undefined || keys.lastResortKey === undefined) return { status: 409 };
   const ours = createHash('sha256')
     .update(keys.identityKey.serialize())

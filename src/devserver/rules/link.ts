@@ -2,11 +2,19 @@
  * Linking: PUT /v1/devices/link (protocol brief, sections 2.5 and 2.6).
  */
 import { z } from 'zod';
-import { toBase64, type Bytes } from '../../bytes.ts';
+import { toBase64 } from '../../bytes.ts';
 import type { Device } from '../mock.ts';
 import type { ServerState, Token } from '../state.ts';
 import { Refusal, readJson, type Answer, type Call, type Rule } from './rule.ts';
-import { base64, isKeyId, isSigned, kyberPrekey, signedEcPrekey, type SignedKey } from './shapes.ts';
+import {
+  base64,
+  isKeyId,
+  isSigned,
+  kyberPrekey,
+  optional,
+  signedEcPrekey,
+  type SignedKey,
+} from './shapes.ts';
 
 export const TOKEN_LIFE_MS = 600_000;
 /** Devices of an account, the primary included. */
@@ -16,21 +24,21 @@ const registrationId = z.int().min(1).max(0x3fff);
 
 const BODY = z.object({
   verificationCode: z.string(),
-  accountAttributes: z
-    .object({
+  accountAttributes: optional(
+    z.object({
       fetchesMessages: z.boolean().default(false),
       registrationId,
       pniRegistrationId: registrationId,
-      name: base64.refine((bytes) => bytes.length <= 225, 'a name has at most 225 bytes').nullish(),
+      name: optional(base64.refine((bytes) => bytes.length <= 225, 'a name has at most 225 bytes')),
       capabilities: z.record(z.string(), z.boolean()),
-    })
-    .nullish(),
+    }),
+  ),
   aciSignedPreKey: signedEcPrekey,
   pniSignedPreKey: signedEcPrekey,
   aciPqLastResortPreKey: kyberPrekey,
   pniPqLastResortPreKey: kyberPrekey,
-  apnToken: z.object({ apnRegistrationId: z.string() }).nullish(),
-  gcmToken: z.object({ gcmRegistrationId: z.string() }).nullish(),
+  apnToken: optional(z.object({ apnRegistrationId: z.string() })),
+  gcmToken: optional(z.object({ gcmRegistrationId: z.string() })),
 });
 
 type Body = z.output<typeof BODY>;
@@ -45,7 +53,7 @@ async function linkDevice(call: Call): Promise<Answer> {
   const password = readPassword(call);
   const body = readJson(call, BODY);
   const attributes = body.accountAttributes;
-  if (attributes == null) throw new Refusal(state.dialect.missingObject);
+  if (attributes === undefined) throw new Refusal(state.dialect.missingObject);
   const token = usableToken(state, body.verificationCode);
   try {
     await check(state, token.aci, attributes, body);
@@ -57,7 +65,7 @@ async function linkDevice(call: Call): Promise<Answer> {
     throw error;
   }
   token.refusal = undefined;
-  const name = attributes.name == null ? null : toBase64(attributes.name);
+  const name = attributes.name === undefined ? null : toBase64(attributes.name);
   const answer = await call.forward({
     // The Java servers take any username and the mock only the ACI; both keep the password.
     authorization: `Basic ${Buffer.from(`${token.aci}:${password}`).toString('base64')}`,
@@ -104,16 +112,16 @@ async function check(state: ServerState, aci: string, attributes: Attributes, bo
     ['PNI', body.pniSignedPreKey, body.pniPqLastResortPreKey],
   ] as const;
   for (const [kind, signed, lastResort] of kinds) {
-    const identity = (
-      await primary.getIdentityKey(kind as Parameters<Device['getIdentityKey']>[0])
-    ).serialize() as Bytes;
+    const identity = (await primary.getIdentityKey(state.mock.kinds[kind])).serialize();
     if (!isSigned(identity, signed) || !isSigned(identity, lastResort)) throw new Refusal(422);
     if (state.dialect.keyIdsChecked && !(isKeyId(signed.keyId) && isKeyId(lastResort.keyId)))
       throw new Refusal(422);
   }
   if (lacksCapability(state, devices, names(attributes.capabilities))) throw new Refusal(409);
   // Exactly one way to reach the device: it fetches, or a push token of one kind.
-  const ways = [attributes.fetchesMessages, body.apnToken != null, body.gcmToken != null].filter(Boolean);
+  const ways = [attributes.fetchesMessages, body.apnToken !== undefined, body.gcmToken !== undefined].filter(
+    Boolean,
+  );
   if (ways.length !== 1) throw new Refusal(422);
   if (devices.length >= MAX_DEVICES) throw new Refusal(411, { current: devices.length, max: MAX_DEVICES });
 }

@@ -10,26 +10,27 @@ import { packType } from '../send-flags.ts';
 import { checkAccess, readServiceId } from './access.ts';
 import { takeToken } from './limits.ts';
 import { readJson, Refusal, type Answer, type Call, type Rule } from './rule.ts';
-import { base64 } from './shapes.ts';
+import { base64, optional } from './shapes.ts';
 
 const TYPES = [0, 1, 3, 6, 8];
 const MAX_TIME = 8_640_000_000_000_000;
 
 const BODY = z.object({
-  messages: z
-    .array(
-      z.object({
-        type: z.int().refine((type) => TYPES.includes(type), 'no such type'),
-        destinationDeviceId: z.int().min(-128).max(127),
-        destinationRegistrationId: z.int().default(0),
-        content: base64.refine((bytes) => bytes.length > 0, 'content is empty'),
-      }),
-    )
-    .refine(
-      (all) => new Set(all.map((each) => each.destinationDeviceId)).size === all.length,
-      'a device comes twice',
-    )
-    .nullish(),
+  messages: optional(
+    z
+      .array(
+        z.object({
+          type: z.int().refine((type) => TYPES.includes(type), 'no such type'),
+          destinationDeviceId: z.int().min(-128).max(127),
+          destinationRegistrationId: z.int().default(0),
+          content: base64.refine((bytes) => bytes.length > 0, 'content is empty'),
+        }),
+      )
+      .refine(
+        (all) => new Set(all.map((each) => each.destinationDeviceId)).size === all.length,
+        'a device comes twice',
+      ),
+  ),
   online: z.boolean().default(false),
   urgent: z.boolean().default(true),
   timestamp: z.int().min(0).max(MAX_TIME).default(0),
@@ -45,20 +46,18 @@ async function send(call: Call): Promise<Answer> {
   const { state, device } = call;
   const target = readServiceId(call.params[0] ?? '');
   const body = readJson(call, BODY);
-  if (body.messages == null) throw new Refusal(state.dialect.missingObject);
+  if (body.messages === undefined) throw new Refusal(state.dialect.missingObject);
   if (body.messages.length === 0 && state.dialect.emptyList !== undefined)
     throw new Refusal(state.dialect.emptyList);
   const story = call.query.get('story') === 'true';
   if (!story) await checkAccess(call, target);
-  if (device !== undefined && isPni(target) && device.pni === (target as string)) throw new Refusal(403);
+  if (isPni(target) && device?.pni === (target as string)) throw new Refusal(403);
   limit(call, target);
   if (body.messages.some(({ content }) => content.length > state.dialect.maxContent)) {
     throw new Refusal(413, { code: 413, message: 'HTTP 413 Request Entity Too Large' });
   }
   const timestamp = body.timestamp === 0 ? state.clock.now() : body.timestamp;
-  if (device !== undefined && device.aci === (target as string)) {
-    await refuseOwnDevice(call, device, body.messages, timestamp);
-  }
+  if (device?.aci === (target as string)) await refuseOwnDevice(call, device, body.messages, timestamp);
   const flags = { urgent: body.urgent, online: body.online, story };
   const answer = await call.forward({
     body: {

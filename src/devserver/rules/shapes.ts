@@ -26,6 +26,11 @@ export const ecPrekey = z.object({ keyId, publicKey: ecKey });
 export const signedEcPrekey = z.object({ keyId, publicKey: ecKey, signature });
 export const kyberPrekey = z.object({ keyId, publicKey: kyberKey, signature });
 
+/** Absent and null are one. */
+export function optional<T extends z.ZodType>(shape: T): z.ZodType<z.output<T> | undefined> {
+  return shape.nullish().transform((value) => value ?? undefined);
+}
+
 export type SignedKey = z.output<typeof signedEcPrekey>;
 
 export const identityKey = ecKey.transform((bytes) => PublicKey.deserialize(bytes));
