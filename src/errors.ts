@@ -79,3 +79,7 @@ export function describe(error: unknown): string {
   if (error instanceof BotError) return `${error.code}: ${error.message}`;
   return error instanceof Error ? error.message : String(error);
 }
+
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(NEXT, text);
+}

@@ -111,7 +111,7 @@ export interface PluginInfo {
 export interface PluginsParts extends ContextParts {
   readonly platform: Platform;
   /** Called when outbox rows were added outside of a message. Returns at once and does not throw. */
-  readonly onRow: () => void;
+  readonly onRow: (keys: readonly string[]) => void;
   /** In front of commands; default `!`. */
   readonly prefix?: string;
 }
@@ -237,7 +237,7 @@ export class Plugins {
       try {
         const result = await work(new StagedTransaction(this.#parts, scope, attempt));
         await attempt.close().commit();
-        if (attempt.hasOutbox) onRow();
+        if (attempt.outbox.length > 0) onRow(attempt.outbox);
         return result;
       } catch (error) {
         attempt.abandon(

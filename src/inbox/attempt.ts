@@ -29,7 +29,7 @@ export class Attempt implements Call, Staging {
   #reject: ((reason: BotError) => void) | undefined;
   #open = true;
   #hasRead = false;
-  #hasOutbox = false;
+  readonly #outbox: string[] = [];
 
   constructor(batch: Batch, attempt: number, deadline: number) {
     this.#batch = batch;
@@ -55,9 +55,9 @@ export class Attempt implements Call, Staging {
     return this.#hasRead;
   }
 
-  /** Whether it staged a message. */
-  get hasOutbox(): boolean {
-    return this.#hasOutbox;
+  /** Keys of the outbox rows that it staged. */
+  get outbox(): readonly string[] {
+    return this.#outbox;
   }
 
   async get(key: string): Promise<Bytes | undefined> {
@@ -70,7 +70,7 @@ export class Attempt implements Call, Staging {
 
   put(key: string, value: Bytes): void {
     this.#check();
-    this.#hasOutbox ||= key.startsWith(OUTBOX);
+    if (key.startsWith(OUTBOX)) this.#outbox.push(key);
     this.#batch.put(key, value);
   }
 

@@ -36,7 +36,7 @@ export interface DispatcherParts {
   /** Says who takes a message. At once, without throwing, and the same for the same message. */
   readonly router: { route(message: Message): readonly Task[] };
   /** Called when a commit has added outbox rows. Returns at once and does not throw. */
-  readonly onRow: () => void;
+  readonly onRow: (keys: readonly string[]) => void;
   /** Handlers that run side by side; default 16. */
   readonly maxRunning?: number;
   /** Rows in memory; default 256. */
@@ -286,7 +286,7 @@ export class Dispatcher {
         return;
       }
       this.#awaitDisk(entry, durable);
-      if (attempt.hasOutbox) this.#parts.onRow();
+      if (attempt.outbox.length > 0) this.#parts.onRow(attempt.outbox);
       this.counters.handled++;
       this.#leave(job);
     } finally {

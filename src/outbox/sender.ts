@@ -76,8 +76,8 @@ export class Sender {
   }
 
   /** A row's commit has begun. */
-  offer(row: OutboxRow): void {
-    if (this.#stop !== undefined && row.state === 'queued') this.#enqueue(row.recipient, row.timestamp);
+  offer({ recipient, timestamp }: Pick<OutboxRow, 'recipient' | 'timestamp'>): void {
+    if (this.#stop !== undefined) this.#enqueue(recipient, timestamp);
   }
 
   /** Rows were left by another way than `offer`: looks for them. Rings that come together are one look. */

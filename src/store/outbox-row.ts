@@ -3,7 +3,7 @@
  */
 import type { DeviceId, ServiceId } from '../address.ts';
 import { EMPTY, type Bytes } from '../bytes.ts';
-import type { OutboxKind, OutboxRow } from './tables.ts';
+import { outboxRows, type OutboxKind, type OutboxRow } from './tables.ts';
 
 export interface NewRow {
   readonly recipient: ServiceId;
@@ -44,4 +44,10 @@ export function newRow(row: NewRow): OutboxRow {
     state: 'queued',
     error: '',
   };
+}
+
+/** Which row a key of the outbox names. */
+export function readOutboxKey(key: string): Pick<OutboxRow, 'recipient' | 'timestamp'> {
+  const [recipient, timestamp] = key.slice(outboxRows.key().length).split('/');
+  return { recipient: recipient as ServiceId, timestamp: Number(timestamp) };
 }

@@ -1,0 +1,172 @@
+/**
+ * Parts: everything that runs in a bot, built and wired. The flows know nothing of each other: each leaves rows, and the
+ * functions passed in here ring the one that reads them.
+ */
+import { fromBase64, type Bytes } from '../bytes.ts';
+import type { BotError } from '../errors.ts';
+import { Identities } from '../identities/identities.ts';
+import { Dispatcher } from '../inbox/dispatcher.ts';
+import { Intake } from '../inbox/intake.ts';
+import { Receiver } from '../inbox/receiver.ts';
+import { Pacing } from '../outbox/pacing.ts';
+import { Receipts } from '../outbox/receipts.ts';
+import { Sealing } from '../outbox/sealing.ts';
+import { Sender, type Ending } from '../outbox/sender.ts';
+import { Sesame } from '../outbox/sesame.ts';
+import type { Platform } from '../platform.ts';
+import { Plugins } from '../plugin.ts';
+import { endpointOf, type Profile } from '../service/profile.ts';
+import { OwnTags } from '../session/peer-tags.ts';
+import { Session } from '../session/session.ts';
+import { readOutboxKey } from '../store/outbox-row.ts';
+import type { Store } from '../store/store.ts';
+import type { Account, OutboxRow } from '../store/tables.ts';
+import { Connection, type OpenSocket } from '../transport/connection.ts';
+import type { ConnectionState } from '../transport/request.ts';
+import { Upkeep } from '../upkeep/upkeep.ts';
+
+export interface PartsNeeds {
+  readonly store: Store;
+  readonly account: Account;
+  readonly profile: Profile;
+  readonly platform: Platform;
+  /** A timestamp of ours that was never given before, ms. */
+  readonly stamp: () => number;
+  readonly prefix: string | undefined;
+  readonly openSocket: OpenSocket | undefined;
+  /** Sets up the plugins; absent: no handler is called, and what arrives is kept. */
+  readonly install: ((plugins: Plugins) => Promise<void>) | undefined;
+  readonly onState: (state: ConnectionState, error?: BotError) => void;
+  readonly onSkew: (ms: number) => void;
+  readonly onSettled: (row: OutboxRow, end: Ending) => void;
+}
+
+export interface Parts {
+  readonly plugins: Plugins;
+  readonly authenticated: Connection;
+  readonly anonymous: Connection;
+  readonly sender: Sender;
+  readonly receipts: Receipts;
+  readonly upkeep: Upkeep;
+  readonly intake: Intake;
+  readonly dispatcher: Dispatcher | undefined;
+  readonly receiver: Receiver;
+  /** Resolves when the server has said that its queue is empty. */
+  readonly drained: Promise<void>;
+}
+
+/** @throws BotError `PLUGIN_INVALID`, `STORE_DAMAGED` */
+export async function buildParts(needs: PartsNeeds): Promise<Parts> {
+  const { store, account, profile, platform, stamp, prefix, install } = needs;
+  const { aci: ownAci, deviceId: ownDevice } = account;
+  const { clock } = platform;
+
+  const onOutbox = (row: Pick<OutboxRow, 'recipient' | 'timestamp'>): void => {
+    sender.offer(row);
+  };
+  const onRow = (keys: readonly string[]): void => {
+    for (const key of keys) sender.offer(readOutboxKey(key));
+  };
+  const profileKey = profileKeyOf(account);
+  const plugins = new Plugins({
+    self: ownAci,
+    store,
+    platform,
+    stamp,
+    onRow,
+    ...(profileKey === undefined ? {} : { profileKey }),
+    ...(prefix === undefined ? {} : { prefix }),
+  });
+  await install?.(plugins);
+  const tags = new OwnTags(install === undefined ? undefined : plugins.tags);
+
+  const { authenticated, anonymous } = connections(needs);
+  const identities = new Identities(clock);
+  const sealed = profile.sealedSender.mode !== 'off';
+  const trustRoots = sealed ? profile.sealedSender.trustRoots : [];
+  const session = new Session({ account, identities, platform, trustRoots });
+  const upkeep = new Upkeep({ store, requester: authenticated, platform, profile });
+  const ringUpkeep = (): void => {
+    upkeep.ring();
+  };
+
+  const sesame = new Sesame({
+    store,
+    session,
+    platform,
+    ownAci,
+    ownDevice,
+    authenticated,
+    anonymous,
+    tags,
+    stamp,
+    onOutbox,
+    sealing: new Sealing(clock, sealed),
+    pacing: new Pacing(),
+  });
+  const sender: Sender = new Sender({ store, sesame, platform, ownAci, onSettled: needs.onSettled });
+  const receipts = new Receipts({ store, clock, stamp, onOutbox });
+
+  const intake = new Intake({
+    session,
+    identities,
+    platform,
+    ownAci,
+    ownDevice,
+    tags,
+    stamp,
+    onContacts: ringUpkeep,
+  });
+  await intake.open(store);
+  const dispatcher =
+    install === undefined ? undefined : new Dispatcher({ store, platform, router: plugins.router, onRow });
+  let onDrained = (): void => undefined;
+  const drained = new Promise<void>((resolve) => {
+    onDrained = resolve;
+  });
+  const receiver = new Receiver({
+    store,
+    session,
+    intake,
+    platform,
+    stamp,
+    onOutbox,
+    onDrained,
+    onPrekey: ringUpkeep,
+    onInbox: (id, row, content) => {
+      dispatcher?.offer(id, row, content);
+      receipts.ring();
+    },
+  });
+  return {
+    plugins,
+    authenticated,
+    anonymous,
+    sender,
+    receipts,
+    upkeep,
+    intake,
+    dispatcher,
+    receiver,
+    drained,
+  };
+}
+
+function connections(needs: PartsNeeds): Record<'authenticated' | 'anonymous', Connection> {
+  const { account, profile, platform, openSocket, onState, onSkew } = needs;
+  const common = {
+    endpoint: endpointOf(profile),
+    platform,
+    ...(openSocket === undefined ? {} : { openSocket }),
+  };
+  const credentials = { username: `${account.aci}.${String(account.deviceId)}`, password: account.password };
+  return {
+    authenticated: new Connection({ ...common, credentials, onState, onSkew }),
+    anonymous: new Connection(common),
+  };
+}
+
+/** Ours, 32 bytes. */
+export function profileKeyOf(account: Account): Bytes | undefined {
+  return account.profileKey === null ? undefined : fromBase64(account.profileKey);
+}

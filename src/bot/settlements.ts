@@ -1,0 +1,71 @@
+/**
+ * Settlements: who waits for a message to leave, and how it ended, also when it left before anybody waited.
+ */
+import type { ServiceId } from '../address.ts';
+import { BotError, isErrorCode } from '../errors.ts';
+import type { Ending } from '../outbox/sender.ts';
+import type { Store } from '../store/store.ts';
+import { outboxRows, sentLog, type OutboxRow } from '../store/tables.ts';
+
+interface Waiter {
+  readonly recipient: ServiceId;
+  readonly timestamp: number;
+  readonly settle: (end: Ending) => void;
+}
+
+export class Settlements {
+  readonly #store: Store;
+  readonly #waiters = new Set<Waiter>();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  settle({ recipient, timestamp }: Pick<OutboxRow, 'recipient' | 'timestamp'>, end: Ending): void {
+    for (const waiter of this.#waiters) {
+      if (waiter.recipient === recipient && waiter.timestamp === timestamp) waiter.settle(end);
+    }
+  }
+
+  /** Resolves when the message has been sent or has failed; rejects with the signal's reason. */
+  async wait(recipient: ServiceId, timestamp: number, signal: AbortSignal): Promise<Ending> {
+    signal.throwIfAborted();
+    // Waiting begins before the look, so that what ends between the two is not missed.
+    const settled = this.#next(recipient, timestamp, signal);
+    const ended = await this.#look(recipient, timestamp);
+    if (ended !== undefined) this.settle({ recipient, timestamp }, ended);
+    return settled;
+  }
+
+  #next(recipient: ServiceId, timestamp: number, signal: AbortSignal): Promise<Ending> {
+    return new Promise<Ending>((resolve, reject) => {
+      const waiter: Waiter = {
+        recipient,
+        timestamp,
+        settle: (end) => {
+          signal.removeEventListener('abort', onAbort);
+          this.#waiters.delete(waiter);
+          resolve(end);
+        },
+      };
+      const onAbort = (): void => {
+        this.#waiters.delete(waiter);
+        reject(signal.reason as Error);
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#waiters.add(waiter);
+    });
+  }
+
+  async #look(recipient: ServiceId, timestamp: number): Promise<Ending | undefined> {
+    const batch = this.#store.batch();
+    const row = await outboxRows.get(batch, recipient, timestamp);
+    if (row?.state === 'failed') {
+      const code = isErrorCode(row.error) ? row.error : 'REQUEST_REFUSED';
+      return { state: 'failed', error: new BotError(code, 'the message could not be sent') };
+    }
+    if (row !== undefined) return undefined;
+    const sent = await sentLog.get(batch, recipient, timestamp);
+    return { state: 'sent', devices: sent?.devices ?? [] };
+  }
+}
