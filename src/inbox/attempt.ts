@@ -3,7 +3,7 @@
  * progress, or dropped. A handler that goes on after its end finds everything refused.
  */
 import type { Bytes } from '../bytes.ts';
-import { BotError, isBotError } from '../errors.ts';
+import { BotError } from '../errors.ts';
 import type { Batch, Staging } from '../store/store.ts';
 import { outboxRows } from '../store/tables.ts';
 
@@ -110,19 +110,5 @@ export class Attempt implements Call, Staging {
       this.#reason ??
       new BotError('PLUGIN_FAILED', 'the handler has returned; nothing can be staged any more')
     );
-  }
-}
-
-/** Whether a commit was refused for a conflict, which shows at once; a later failure is left to who awaits the disk. */
-export async function conflicts(durable: Promise<void>): Promise<boolean> {
-  const turn = new Promise<void>((resolve) => {
-    setImmediate(resolve);
-  });
-  try {
-    await Promise.race([durable, turn]);
-    return false;
-  } catch (error) {
-    if (isBotError(error, 'STORE_CONFLICT')) return true;
-    throw error;
   }
 }

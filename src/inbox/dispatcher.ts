@@ -12,10 +12,11 @@
 import { BotError, describe, isBotError } from '../errors.ts';
 import { decodeContent, type Content } from '../content/content.ts';
 import type { Platform } from '../platform.ts';
+import { isAccepted } from '../store/accepted.ts';
 import type { Batch, Store } from '../store/store.ts';
 import { inboxRows, type InboxRow } from '../store/tables.ts';
 import { Alarm } from './alarm.ts';
-import { Attempt, conflicts } from './attempt.ts';
+import { Attempt } from './attempt.ts';
 import { takeTurn, type Entry, type Job, type Lane, type Message, type Task } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import {
@@ -279,7 +280,7 @@ export class Dispatcher {
       entry.row = entry.jobs.length > 1 || before.progress?.length ? withDone(before, task.plugin) : before;
       entry.open--;
       const durable = this.#commitRow(entry, attempt.close());
-      if (attempt.hasRead && (await conflicts(durable))) {
+      if (attempt.hasRead && !(await isAccepted(durable))) {
         entry.row = before;
         entry.open++;
         job.lane.queue.unshift(job); // nothing was written: the handler sees the new values

@@ -11,10 +11,11 @@ import type { ServiceId } from '../address.ts';
 import { EMPTY } from '../bytes.ts';
 import { encodeDeliveryReceipt } from '../content/encode.ts';
 import { decodeEnvelope, type Envelope } from '../content/envelope.ts';
-import { describe, isBotError } from '../errors.ts';
+import { describe } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import type { Identification, Identified } from '../session/identify.ts';
 import type { Opened, Session } from '../session/session.ts';
+import { isAccepted } from '../store/accepted.ts';
 import { newRow } from '../store/outbox-row.ts';
 import type { Batch, Store } from '../store/store.ts';
 import {
@@ -52,6 +53,8 @@ export type Outcome = 'stored' | 'handled' | 'duplicate' | 'unreadable' | 'dropp
 interface Taken {
   readonly outcome: Outcome;
   readonly durable: Promise<void>;
+  /** Hands on what was staged; to be called once the commit is accepted, and not where it is refused. */
+  readonly handOn?: () => void;
 }
 
 /** Deliveries that may wait for their commit at once; the server has as many on the way (6.2). */
@@ -81,13 +84,12 @@ export class Receiver {
     let failure: unknown;
     const settle = async (delivery: Delivery, taken: Taken): Promise<void> => {
       try {
-        await taken.durable;
-        delivery.ack();
+        if (await isAccepted(taken.durable)) {
+          taken.handOn?.();
+          await taken.durable;
+          delivery.ack();
+        } else await this.accept(delivery);
       } catch (error) {
-        if (isBotError(error, 'STORE_CONFLICT')) {
-          await this.accept(delivery);
-          return;
-        }
         delivery.abandon();
         failure ??= error;
       }
@@ -96,9 +98,7 @@ export class Receiver {
       if (item.kind === 'drained') {
         this.#parts.onDrained();
       } else {
-        const settled = settle(item.delivery, await this.#take(item.delivery)).catch((error: unknown) => {
-          failure ??= error;
-        });
+        const settled = settle(item.delivery, await this.#take(item.delivery));
         this.#inFlight.add(settled);
         void settled.then(() => this.#inFlight.delete(settled));
         while (this.#inFlight.size >= IN_FLIGHT) await Promise.race(this.#inFlight);
@@ -114,11 +114,13 @@ export class Receiver {
     for (let attempt = 1; ; attempt++) {
       const taken = await this.#take(delivery);
       try {
-        await taken.durable;
-        delivery.ack();
-        return taken.outcome;
+        if (attempt === ATTEMPTS || (await isAccepted(taken.durable))) {
+          await taken.durable;
+          taken.handOn?.();
+          delivery.ack();
+          return taken.outcome;
+        }
       } catch (error) {
-        if (isBotError(error, 'STORE_CONFLICT') && attempt < ATTEMPTS) continue;
         delivery.abandon();
         throw error;
       }
@@ -187,11 +189,12 @@ export class Receiver {
       row = inboxRow(identified.source, envelope, identified, opened.content, platform.clock.now());
       inboxRows.put(batch, id, row);
     }
-    const taken = this.#finish(batch, envelope, mark, row === undefined ? 'handled' : 'stored');
-    if (id !== undefined && row !== undefined) onInbox(id, row, content);
-    for (const outboxRow of result.outbox) onOutbox(outboxRow);
-    if (opened.prekey) onPrekey();
-    return taken;
+    const handOn = (): void => {
+      if (id !== undefined && row !== undefined) onInbox(id, row, content);
+      for (const outboxRow of result.outbox) onOutbox(outboxRow);
+      if (opened.prekey) onPrekey();
+    };
+    return { ...this.#finish(batch, envelope, mark, row === undefined ? 'handled' : 'stored'), handOn };
   }
 
   /** The server's own delivery receipt is kept as the receipt of a peer would be. */
@@ -207,9 +210,10 @@ export class Receiver {
       this.#parts.platform.clock.now(),
     );
     inboxRows.put(batch, id, row);
-    const taken = this.#finish(batch, envelope, mark, 'stored');
-    this.#parts.onInbox(id, row, { kind: 'receipt', type: 'delivery', timestamps: [envelope.timestamp] });
-    return taken;
+    const handOn = (): void => {
+      this.#parts.onInbox(id, row, { kind: 'receipt', type: 'delivery', timestamps: [envelope.timestamp] });
+    };
+    return { ...this.#finish(batch, envelope, mark, 'stored'), handOn };
   }
 
   async #unreadable(
@@ -255,9 +259,10 @@ export class Receiver {
     });
     for (const row of outbox) outboxRows.put(batch, row.recipient, row.timestamp, row);
     if (envelope === undefined) return { outcome: 'unreadable', durable: batch.commit() };
-    const taken = this.#finish(batch, envelope, markOf(envelope), 'unreadable');
-    for (const row of outbox) onOutbox(row);
-    return taken;
+    const handOn = (): void => {
+      for (const row of outbox) onOutbox(row);
+    };
+    return { ...this.#finish(batch, envelope, markOf(envelope), 'unreadable'), handOn };
   }
 
   /** Marks the envelope as seen and begins the commit. */

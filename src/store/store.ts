@@ -21,7 +21,7 @@ export interface Batch {
   delete(key: string): void;
   /**
    * Resolves when all writes are durable; a batch without writes resolves at once. A batch is spent by its commit.
-   * Conflicts are noticed before anything becomes visible.
+   * A conflict is found before anything becomes visible, and rejects within one turn of the event loop.
    * @throws BotError `STORE_CONFLICT` nothing was written; `STORE_WRITE_FAILED` the store is closed for writing;
    *   `STORE_CLOSED` the commit began after `close()`
    */

@@ -19,6 +19,7 @@ import {
   outboxRows,
   owedReceipts,
   peers,
+  prekeys,
   quarantineRows,
   sentLog,
   type InboxRow,
@@ -187,6 +188,32 @@ describe('Receiver', () => {
     expect([received.acked, received.abandoned]).toEqual([0, 1]);
     const restarted = inboxOf(bob);
     expect(await restarted.receiver.accept(delivery(received.body))).toBe('stored');
+  });
+
+  it('hands a row on once when its commit is refused for a conflict and made again', async () => {
+    const { alice, bob } = await pair();
+    const inbox = inboxOf(bob);
+    const received = delivery(await text(alice, bob, NOW + 1));
+    const running = inbox.receiver.run(incoming(received), new AbortController().signal);
+    // Upkeep marks the very prekey that the message uses, between the reading and the commit.
+    const open = bob.session.open.bind(bob.session);
+    let meddled = false;
+    bob.session.open = async (...args) => {
+      const opened = await open(...args);
+      if (!meddled) {
+        meddled = true;
+        const batch = bob.store.batch();
+        const key = await prekeys.get(batch, 'aci', 'ec', 100);
+        if (key !== undefined) prekeys.put(batch, 'aci', 'ec', 100, { ...key, replacedAt: NOW });
+        await batch.commit();
+      }
+      return opened;
+    };
+    await running;
+    expect(meddled).toBe(true);
+    expect(inbox.offered).toHaveLength(1);
+    expect(received.acked).toBe(1);
+    expect(await all(inboxRows.scan(bob.store))).toHaveLength(1);
   });
 
   it('keeps what cannot be opened, acks it and asks for it again, five times an hour', async () => {

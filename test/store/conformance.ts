@@ -1,4 +1,5 @@
 /** What every backend of the store promises; each runs this suite. */
+import { isAccepted } from '../../src/store/accepted.ts';
 import { describe, expect, it, afterEach, beforeEach } from 'vitest';
 import { fromUtf8, toUtf8, type Bytes } from '../../src/bytes.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -253,6 +254,16 @@ export function storeConformance(name: string, makeBackend: () => Promise<Backen
         batch.put('mine', value('2'));
         await batch.commit();
         expect(await read(store, 'mine')).toBe('2');
+      });
+
+      it('is told within one turn of the event loop, long before a disk could answer', async () => {
+        await write(store, { a: '1' });
+        const refused = store.batch();
+        await refused.get('a');
+        const taken = write(store, { a: '2' });
+        refused.put('a', value('3'));
+        expect(await isAccepted(refused.commit())).toBe(false);
+        expect(await isAccepted(taken)).toBe(true);
       });
 
       it('lets exactly one of two batches through', async () => {
