@@ -134,7 +134,7 @@ export class ChatSocket {
       this.#client.close(1011, 'Server error');
       return;
     }
-    const fault = state.faults.take({ verb, path, aci: device?.aci });
+    const fault = state.faults.take({ kind: 'request', verb, path, aci: device?.aci });
     if (fault !== undefined && (await this.#inject(fault, request)) === 'done') return;
     if (path.startsWith('/v1/keepalive') && this.#isKeepaliveClosing()) {
       this.#client.close(1000, 'OK');

@@ -6,16 +6,16 @@ import type { AddressInfo } from 'node:net';
 import { z } from 'zod';
 import { toUtf8 } from '../bytes.ts';
 import { BotError, isBotError, type ErrorCode } from '../errors.ts';
+import type { Accounts } from './accounts.ts';
 import { FAULT } from './faults.ts';
 import type { Phone } from './phone.ts';
 import type { ServerState } from './state.ts';
 import type { StatsReport } from './stats.ts';
 
-/** What the API reaches; the development server itself has all of it. */
+/** What the API reaches. */
 export interface ControlParts {
   readonly state: ServerState;
-  readonly phones: ReadonlyMap<string, Phone>;
-  createPhone(options: { number?: string; name?: string }): Promise<Phone>;
+  readonly accounts: Accounts;
   stats(): Promise<StatsReport>;
 }
 
@@ -171,14 +171,14 @@ function read<T>(shape: z.ZodType<T>, { body }: Asked): T {
 
 function phoneOf(parts: ControlParts, { params }: Asked): Phone {
   const aci = params[0] ?? '';
-  const phone = parts.phones.get(aci.toLowerCase());
+  const phone = parts.accounts.phones.get(aci.toLowerCase());
   if (phone === undefined) throw new BotError('RECIPIENT_UNKNOWN', `there is no phone ${aci}`);
   return phone;
 }
 
 async function createPhone(parts: ControlParts, asked: Asked): Promise<unknown> {
   const { number, name } = read(NEW_PHONE, asked);
-  const phone = await parts.createPhone({
+  const phone = await parts.accounts.createPhone({
     ...(number !== undefined && { number }),
     ...(name !== undefined && { name }),
   });

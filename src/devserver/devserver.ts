@@ -7,6 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemPlatform, type Platform } from '../platform.ts';
+import { Accounts, type PhoneOptions } from './accounts.ts';
 import { ServerClock } from './clock.ts';
 import { startControl } from './control.ts';
 import { DIALECTS, type DialectName } from './dialect.ts';
@@ -14,11 +15,12 @@ import type { Faults } from './faults.ts';
 import { Front } from './front.ts';
 import { loadLibrary, type LoadedLibrary } from './mock-library.ts';
 import { startMock } from './mock.ts';
-import { Phone } from './phone.ts';
-import { countKeys } from './rules/keys.ts';
+import type { Phone } from './phone.ts';
 import { ServerState } from './state.ts';
 import type { StatsReport } from './stats.ts';
 import { Upstream } from './upstream.ts';
+
+export type { PhoneOptions } from './accounts.ts';
 
 export interface DevServerOptions {
   /** 0, the default: any. */
@@ -68,104 +70,58 @@ export interface DevServer {
   close(): Promise<void>;
 }
 
-export interface PhoneOptions {
-  /** E.164; a free one if unsaid. */
-  readonly number?: string;
-  readonly name?: string;
-  /** Default: all that official apps declare. */
-  readonly capabilities?: readonly string[];
-}
-
-const PRIMARY_CAPABILITIES = [
-  'storage',
-  'transfer',
-  'deleteSync',
-  'ssre2',
-  'attachmentBackfill',
-  'spqr',
-  'usernameChangeSyncMessage',
-  'versionedExpirationTimer',
-];
-
-/** @throws BotError `DEVSERVER_MISSING` when the mock is not installed */
+/** @throws BotError `DEVSERVER_MISSING` when the mock is not installed; Error when a port is taken */
 export async function startDevServer(options: DevServerOptions = {}): Promise<DevServer> {
   const loaded = await loadLibrary();
   const platform = options.platform ?? systemPlatform();
   const clock = new ServerClock(platform.clock);
   const dialect = DIALECTS[options.dialect ?? 'aug26'];
   const state = new ServerState({ dialect, clock, random: platform.random, log: platform.log });
-  const attachments = await mkdtemp(join(tmpdir(), 'countersign-devserver-'));
-  const mock = await startMock(loaded.library, attachments, state);
-  state.start(mock);
-  const upstream = new Upstream(mock.port, loaded.certificateAuthority);
-  const front = new Front({ state, upstream, tls: options.tls === true ? loaded : undefined });
-  const phones = new Map<string, Phone>();
+  const accounts = new Accounts(state, platform.clock);
+  const stats = async (): Promise<StatsReport> =>
+    state.stats.report({ queued: state.queued, devices: await accounts.count() });
 
-  const device = async (aci: string, id: number): ReturnType<typeof find> => find(aci, id);
-  async function find(aci: string, id: number): Promise<Awaited<ReturnType<typeof mock.devicesOf>>[number]> {
-    const found = (await mock.devicesOf(aci)).find((each) => each.deviceId === id);
-    if (found === undefined) throw new Error(`there is no device ${String(id)} of ${aci}`);
-    return found;
+  const opened: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const undo of opened.splice(0).reverse()) await undo();
+  };
+  try {
+    const attachments = await mkdtemp(join(tmpdir(), 'countersign-devserver-'));
+    opened.push(() => rm(attachments, { recursive: true, force: true }));
+    const mock = await startMock(loaded.library, attachments, state);
+    opened.push(() => mock.close());
+    state.start(mock);
+    const upstream = new Upstream(mock.port, loaded.certificateAuthority);
+    opened.push(() => upstream.close());
+    const front = new Front({ state, upstream, tls: options.tls === true ? loaded : undefined });
+    const port = await front.listen(options.port ?? 0);
+    opened.push(() => front.close());
+    const parts = { state, accounts, stats };
+    const control = await startControl(parts, options.controlPort ?? 0);
+    opened.push(() => control.close());
+
+    const url = `${options.tls === true ? 'https' : 'http'}://127.0.0.1:${String(port)}`;
+    return {
+      url,
+      port,
+      controlUrl: control.url,
+      profile: profileOf(url, mock.port, loaded),
+      dialect: dialect.name,
+      clock,
+      faults: state.faults,
+      phones: accounts.phones,
+      createPhone: (wanted = {}) => accounts.createPhone(wanted),
+      addSecondaryDevice: (aci) => accounts.phone(aci).addSecondaryDevice(),
+      relinkSecondaryDevice: (aci, id) => accounts.relinkSecondaryDevice(aci, id),
+      keyCounts: (aci, id, kind) => accounts.keyCounts(aci, id, kind),
+      exhaustKeys: (aci, id) => accounts.exhaustKeys(aci, id),
+      stats,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
   }
-  const phone = (aci: string): Phone => {
-    const found = phones.get(aci);
-    if (found === undefined) throw new Error(`there is no phone ${aci}`);
-    return found;
-  };
-
-  const port = await front.listen(options.port ?? 0);
-  const url = `${options.tls === true ? 'https' : 'http'}://127.0.0.1:${String(port)}`;
-  const parts = {
-    url,
-    port,
-    dialect: dialect.name,
-    profile: profileOf(url, mock.port, loaded),
-    clock,
-    faults: state.faults,
-    phones,
-    createPhone: async (wanted: PhoneOptions = {}): Promise<Phone> => {
-      const name = wanted.name ?? `Phone ${String(phones.size + 1)}`;
-      const primary = await mock.createPrimary(name, wanted.number);
-      const created = new Phone(primary, state, platform.clock);
-      state.factsOf(primary.device).capabilities = wanted.capabilities ?? PRIMARY_CAPABILITIES;
-      state.recipients.set(created.aci, created);
-      phones.set(created.aci, created);
-      return created;
-    },
-    addSecondaryDevice: (aci: string): Promise<number> => phone(aci).addSecondaryDevice(),
-    relinkSecondaryDevice: async (aci: string, deviceId: number): Promise<void> => {
-      await phone(aci).removeDevice(deviceId);
-      await phone(aci).addSecondaryDevice();
-    },
-    keyCounts: async (aci: string, id: number, kind: 'aci' | 'pni'): Promise<{ ec: number; kyber: number }> =>
-      countKeys(await device(aci, id), kind === 'aci' ? mock.kinds.ACI : mock.kinds.PNI),
-    exhaustKeys: async (aci: string, id: number): Promise<void> => {
-      const target = await device(aci, id);
-      for (const kind of [mock.kinds.ACI, mock.kinds.PNI]) {
-        for (let left = 1; left > 0;) {
-          const { ec, kyber } = await countKeys(target, kind);
-          left = Math.max(ec, kyber);
-          if (left > 0) await target.popSingleUseKey(kind);
-        }
-      }
-    },
-    stats: async (): Promise<StatsReport> => {
-      let devices = 0;
-      for (const aci of phones.keys()) devices += (await mock.devicesOf(aci)).length;
-      return state.stats.report({ queued: state.queued, devices });
-    },
-  };
-  const control = await startControl({ ...parts, state }, options.controlPort ?? 0);
-  return {
-    ...parts,
-    controlUrl: control.url,
-    close: async () => {
-      await Promise.all([front.close(), control.close()]);
-      await upstream.close();
-      await mock.close();
-      await rm(attachments, { recursive: true, force: true });
-    },
-  };
 }
 
 function profileOf(chat: string, mockPort: number, loaded: LoadedLibrary): ProfileFile {

@@ -27,7 +27,10 @@ const ACTION = z.union([
   z.strictObject({ delayMs: z.int().min(0).max(3_600_000) }),
 ]);
 
-/** What the control API takes; `path` matches as the beginning of the path, query included. */
+/**
+ * What the control API takes; `path` matches as the beginning of the path, query included. Without a path only requests of
+ * the client match, no deliveries and no upgrades.
+ */
 export const FAULT = z.strictObject({
   verb: z.string().optional(),
   path: z.string().optional(),
@@ -41,6 +44,7 @@ export type FaultAction = z.infer<typeof ACTION>;
 export type Fault = z.input<typeof FAULT>;
 
 export interface FaultSubject {
+  readonly kind: 'request' | 'delivery' | 'upgrade';
   readonly verb: string;
   readonly path: string;
   readonly aci: string | undefined;
@@ -75,7 +79,9 @@ export class Faults {
   }
 }
 
-function matches(fault: z.output<typeof FAULT>, { verb, path, aci }: FaultSubject): boolean {
+function matches(fault: z.output<typeof FAULT>, { kind, verb, path, aci }: FaultSubject): boolean {
+  if (fault.path === undefined && kind !== 'request') return false;
+  if (kind === 'delivery' && 'status' in fault.action) return false;
   if (fault.verb !== undefined && fault.verb.toUpperCase() !== verb) return false;
   if (fault.path !== undefined && !path.startsWith(fault.path)) return false;
   if (fault.aci === undefined) return true;

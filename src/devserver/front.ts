@@ -88,7 +88,7 @@ export class Front {
     }
     const who: Credentials = path === CHAT ? await this.#authenticate(request.headers.authorization) : 'none';
     const aci = typeof who === 'string' ? undefined : who.aci;
-    const fault = state.faults.take({ verb: 'GET', path, aci });
+    const fault = state.faults.take({ kind: 'upgrade', verb: 'GET', path, aci });
     if (fault !== undefined && 'drop' in fault) return;
     if (fault !== undefined && 'delayMs' in fault) await state.clock.sleep(fault.delayMs);
     if (fault !== undefined && 'status' in fault) {

@@ -27,9 +27,13 @@ export interface LoadedLibrary {
 
 const NAME = '@signalapp/mock-server';
 
-/** @throws BotError `DEVSERVER_MISSING` when the package is not installed */
-export async function loadLibrary(): Promise<LoadedLibrary> {
-  const require = createRequire(import.meta.url);
+/**
+ * @param require looks the package up; from here if unsaid
+ * @throws BotError `DEVSERVER_MISSING` when the package is not installed
+ */
+export async function loadLibrary(
+  require: NodeJS.Require = createRequire(import.meta.url),
+): Promise<LoadedLibrary> {
   const root = dirname(find(require));
   polyfillWithResolvers();
   const library = require(NAME) as Library;

@@ -60,7 +60,12 @@ export class ProvisioningRelay {
     const state = this.#state;
     state.stats.countRequest(request.verb, request.path);
     const body = request.path === '/v1/address' ? javaAddress(request.body) : request.body;
-    const fault = state.faults.take({ verb: request.verb, path: request.path, aci: undefined });
+    const fault = state.faults.take({
+      kind: 'delivery',
+      verb: request.verb,
+      path: request.path,
+      aci: undefined,
+    });
     if (fault !== undefined && 'close' in fault) this.#client.close(fault.close, '');
     if (fault !== undefined && 'delayMs' in fault) await state.clock.sleep(fault.delayMs);
     if (fault !== undefined && 'drop' in fault) return 200;

@@ -114,7 +114,8 @@ export class ServerState implements MockListener {
     const queue = new DeviceQueue({
       dialect: this.dialect,
       clock: this.clock,
-      takeFault: () => this.faults.take({ verb: 'PUT', path: '/api/v1/message', aci: device.aci }),
+      takeFault: () =>
+        this.faults.take({ kind: 'delivery', verb: 'PUT', path: '/api/v1/message', aci: device.aci }),
       onDelivered: () => {
         this.stats.deliveries += 1;
       },

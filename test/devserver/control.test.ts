@@ -1,5 +1,7 @@
 import { request as httpRequest } from 'node:http';
+import { CiphertextMessageType, DecryptionErrorMessage, PlaintextContent } from '@signalapp/libsignal-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { copy, EMPTY, toBase64 } from '../../src/bytes.ts';
 import { startDevServer, type DevServer } from '../../src/devserver/devserver.ts';
 import { RawSocket } from '../support/raw-client.ts';
 import { provision, RawDevice, textContent } from '../support/raw-device.ts';
@@ -208,6 +210,33 @@ describe('a phone', () => {
     const three = await again.connect();
     expect((await again.open(await three.envelope(0))).dataMessage?.body).toBe('three');
     await Promise.all([two.close(), three.close()]);
+  });
+
+  it('answers a retry request with the same text and timestamp on a fresh session', async () => {
+    const [a, b] = [await server.createPhone(), await server.createPhone()];
+    const device = await RawDevice.link(server, a);
+    const socket = await device.connect();
+    const { timestamp } = await b.send(a.aci, 'lost');
+    const lost = await socket.envelope(0);
+    const error = DecryptionErrorMessage.forOriginal(
+      copy(lost.content ?? EMPTY),
+      CiphertextMessageType.PreKey,
+      timestamp,
+      1,
+    );
+    const entry = {
+      type: 8,
+      destinationDeviceId: 1,
+      destinationRegistrationId: await device.registrationIdOf(socket, b.aci, 1),
+      content: toBase64(PlaintextContent.from(error).serialize()),
+    };
+    const json = { messages: [entry], timestamp: timestamp + 1 };
+    expect((await socket.request('PUT', `/v1/messages/${b.aci}`, { json })).status).toBe(200);
+    await socket.delivery(2); // the receipt for the request and the text again, in either order
+    const again = [await socket.envelope(1), await socket.envelope(2)].find(({ type }) => type === lost.type);
+    expect(again?.clientTimestamp).toEqual(lost.clientTimestamp);
+    expect(again === undefined ? '' : (await device.open(again)).dataMessage?.body).toBe('lost');
+    await socket.close();
   });
 
   it('writes to a device whose one-time keys are used up', async () => {

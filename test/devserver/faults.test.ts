@@ -184,6 +184,18 @@ describe('a fault for upgrades', () => {
   });
 });
 
+describe('a fault without a path', () => {
+  it('is for requests, not for deliveries or upgrades', async () => {
+    server.faults.add({ count: 2, action: { status: 503 } });
+    const socket = await device.connect();
+    await peer.send(phone.aci, 'one');
+    expect(await bodies(socket, 1)).toEqual(['one']);
+    expect((await socket.request('GET', '/v1/devices')).status).toBe(503);
+    expect(server.faults.list).toHaveLength(1);
+    await socket.close();
+  });
+});
+
 describe('all faults', () => {
   it('are gone once cleared', async () => {
     const socket = await device.connect();

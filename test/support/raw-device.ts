@@ -299,6 +299,11 @@ export class RawDevice {
     };
   }
 
+  async registrationIdOf(socket: RawSocket, aci: string, deviceId: number): Promise<number> {
+    const { json } = await socket.request('GET', `/v2/keys/${aci}/${String(deviceId)}`);
+    return (json as { devices: { registrationId: number }[] }).devices[0]?.registrationId ?? 0;
+  }
+
   async startSession(socket: RawSocket, aci: string, deviceId: number): Promise<void> {
     const { json } = await socket.request('GET', `/v2/keys/${aci}/${String(deviceId)}`);
     const bundle = json as {
