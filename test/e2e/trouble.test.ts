@@ -7,6 +7,7 @@ import { parseAci } from '../../src/address.ts';
 import type { Bot } from '../../src/bot.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
 import { isBotError } from '../../src/errors.ts';
+import { systemPlatform } from '../../src/platform.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import { account, outboxRows, prekeyStates } from '../../src/store/tables.ts';
 import { received, Scene, type RunningBot } from '../support/scene.ts';
@@ -88,11 +89,9 @@ describe.each(DIALECTS)('on a server of %s', (dialect) => {
     expect(third.account.deviceId).toBe(3);
     expect(await say('three')).toEqual([1, 2, 3]);
   });
-});
 
-describe('a bot', () => {
   it('waits as long as the server says (429), and sends then', async () => {
-    scene = await Scene.start();
+    scene = await Scene.start({ dialect });
     const bot = await scene.bot(pong);
     const friend = await scene.server.createPhone();
     await ping(bot, friend);
@@ -105,7 +104,7 @@ describe('a bot', () => {
   });
 
   it('ends with DEVICE_UNLINKED when the phone removes it, and keeps its data', async () => {
-    scene = await Scene.start();
+    scene = await Scene.start({ dialect });
     const bot = await scene.bot(pong);
     expect(await bot.phone.removeDevice(bot.account.deviceId)).toBe(true);
     expect(isBotError(await bot.ended, 'DEVICE_UNLINKED')).toBe(true);
@@ -120,7 +119,7 @@ describe('a bot', () => {
   });
 
   it('ends with CONNECTED_ELSEWHERE when another process connects with its identity', async () => {
-    scene = await Scene.start();
+    scene = await Scene.start({ dialect });
     const bot = await scene.bot(pong);
     const copy = openMemory();
     const batch = copy.batch();
@@ -134,7 +133,7 @@ describe('a bot', () => {
     'is reached when its one-time keys are used up, and fills them up again',
     { timeout: 60_000 },
     async () => {
-      scene = await Scene.start();
+      scene = await Scene.start({ dialect });
       const bot = await scene.bot(pong);
       const { aci, deviceId } = bot.account;
       await scene.server.exhaustKeys(aci, deviceId);
@@ -153,8 +152,28 @@ describe('a bot', () => {
     },
   );
 
+  it('rotates its signed and last-resort keys after a day and a half, and is reached with the new ones', async () => {
+    scene = await Scene.start({ dialect });
+    const bot = await scene.bot(pong);
+    const keys = async (): Promise<unknown[]> => {
+      const state = await prekeyStates.get(bot.store.batch(), 'aci');
+      return [state?.signedId, state?.lastResortId];
+    };
+    const before = await keys();
+    await bot.stop();
+    const clock = { ...systemPlatform().clock, now: () => Date.now() + 37 * 3_600_000 };
+    const later = await scene.run(bot.phone, bot.account, bot.store, pong, {
+      platform: { ...systemPlatform(), clock },
+    });
+    await expect.poll(keys, { timeout: 20_000 }).not.toEqual(before);
+    const [signed, lastResort] = await keys();
+    expect([signed, lastResort]).not.toContain(before[0]);
+    expect([signed, lastResort]).not.toContain(before[1]);
+    await ping(later);
+  });
+
   it('has uploaded 100 one-time keys of each kind for both identities', async () => {
-    scene = await Scene.start();
+    scene = await Scene.start({ dialect });
     const bot = await scene.bot();
     const { aci, deviceId } = bot.account;
     for (const kind of ['aci', 'pni'] as const) {
@@ -166,7 +185,7 @@ describe('a bot', () => {
   });
 
   it('sends what waits in the outbox when the server is back', async () => {
-    scene = await Scene.start();
+    scene = await Scene.start({ dialect });
     const bot = await scene.bot(pong);
     const friend = await scene.server.createPhone();
     await ping(bot, friend);
@@ -179,7 +198,7 @@ describe('a bot', () => {
   });
 
   it('takes each message once when the server delivers it twice or out of order', async () => {
-    scene = await Scene.start();
+    scene = await Scene.start({ dialect });
     const seen: string[] = [];
     const bot = await scene.bot((each) => {
       each.handle((on) => {
