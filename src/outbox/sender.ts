@@ -150,13 +150,13 @@ export class Sender {
         break;
       const row = await outboxRows.get(store.batch(), recipient, timestamp);
       if (row?.state !== 'queued') {
-        queue.timestamps.shift();
+        remove(queue, timestamp);
         continue;
       }
       const delayMs = row.retryAt - platform.clock.now();
       const waitMs = delayMs > 0 ? delayMs : await this.#attempt(row, this.#stop.signal);
       if (waitMs === 0) {
-        queue.timestamps.shift();
+        remove(queue, timestamp);
         continue;
       }
       this.#wait(recipient, queue, waitMs);
@@ -265,6 +265,12 @@ export class Sender {
     outboxRows.delete(batch, row.recipient, row.timestamp);
     await batch.commit();
   }
+}
+
+/** It need not be the first any more: a row with an older timestamp may have come while this one was under way. */
+function remove({ timestamps }: Queue, timestamp: number): void {
+  const place = timestamps.indexOf(timestamp);
+  if (place >= 0) timestamps.splice(place, 1);
 }
 
 function backoffMs(attempts: number, error: BotError): number {

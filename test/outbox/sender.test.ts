@@ -58,6 +58,21 @@ describe('Sender', () => {
     expect(all.outbox.ended[0]).toMatchObject({ end: { state: 'sent', devices: [2] } });
   });
 
+  it('sends a row with an older timestamp that comes while a newer one is under way', async () => {
+    const all = await scene();
+    let older: Promise<OutboxRow> | undefined;
+    all.hub.before = ({ verb }) => {
+      if (verb === 'PUT') older ??= leaveText(all, NOW + 1);
+      return undefined;
+    };
+    await leaveText(all, NOW + 2);
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 2);
+    await all.outbox.stop();
+    expect(all.hub.letters.map(({ timestamp }) => timestamp - NOW)).toEqual([2, 1]);
+    expect(await rows(all.alice)).toEqual([]);
+  });
+
   it('keeps the time that the server names in the row, also over a restart', async () => {
     const all = await scene();
     all.hub.before = ({ verb }) =>
