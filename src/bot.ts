@@ -271,7 +271,7 @@ export class Bot {
   async #noteUnlinked(): Promise<void> {
     const batch = this.#options.store.batch();
     const row = await accountRow.get(batch);
-    if (row === undefined || row.unlinkedAt !== null) return;
+    if (row?.unlinkedAt !== null) return;
     accountRow.put(batch, { ...row, unlinkedAt: this.#platform.clock.now() });
     await batch.commit();
   }

@@ -88,7 +88,11 @@ export function toBigInt(value: Long64 | number): bigint {
 
 /** The inverse of `toBigInt`, in the shape the generated code encodes. */
 export function fromBigInt(value: bigint): Long64 & { unsigned: boolean } {
-  return { low: Number(BigInt.asIntN(32, value)), high: Number(BigInt.asIntN(32, value >> 32n)), unsigned: true };
+  return {
+    low: Number(BigInt.asIntN(32, value)),
+    high: Number(BigInt.asIntN(32, value >> 32n)),
+    unsigned: true,
+  };
 }
 
 /**

@@ -77,7 +77,7 @@ export type Sync =
     }
   | { readonly type: 'other'; readonly message: signal.SyncMessage };
 
-const RECEIPTS = ['delivery', 'read', 'viewed'] as const;
+const RECEIPTS: readonly ReceiptContent['type'][] = ['delivery', 'read', 'viewed'];
 /** A receipt that names more messages than this is not meant well. */
 const MAX_TIMESTAMPS = 10_000;
 

@@ -98,9 +98,10 @@ export class Receiver {
       if (item.kind === 'drained') {
         this.#parts.onDrained();
       } else {
-        const settled = settle(item.delivery, await this.#take(item.delivery));
+        const settled: Promise<void> = settle(item.delivery, await this.#take(item.delivery)).finally(() => {
+          this.#inFlight.delete(settled);
+        });
         this.#inFlight.add(settled);
-        void settled.then(() => this.#inFlight.delete(settled));
         while (this.#inFlight.size >= IN_FLIGHT) await Promise.race(this.#inFlight);
       }
       if (failure !== undefined || signal.aborted) break;

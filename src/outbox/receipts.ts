@@ -46,8 +46,7 @@ export class Receipts {
       while (!signal.aborted) {
         if (!this.#owed) await new Promise<void>((resolve) => (this.#rung = resolve));
         this.#rung = undefined;
-        await clock.sleep(GATHER_MS, signal).catch(() => undefined);
-        if (signal.aborted) return;
+        if (!(await pause(clock, signal))) return;
         this.#owed = false;
         await this.gather();
       }
@@ -84,4 +83,12 @@ export class Receipts {
     }
     if (count === CHUNK) this.#owed = true;
   }
+}
+
+/** @returns false when the wait was aborted */
+function pause(clock: Clock, signal: AbortSignal): Promise<boolean> {
+  return clock.sleep(GATHER_MS, signal).then(
+    () => true,
+    () => false,
+  );
 }

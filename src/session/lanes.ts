@@ -8,11 +8,11 @@ export class Lanes {
   run<T>(name: string, work: () => Promise<T>): Promise<T> {
     const before = this.#tails.get(name);
     const result = before === undefined ? work() : before.then(work, work);
-    const tail = result.catch(() => undefined);
-    this.#tails.set(name, tail);
-    void tail.then(() => {
+    const forget = (): void => {
       if (this.#tails.get(name) === tail) this.#tails.delete(name);
-    });
+    };
+    const tail: Promise<void> = result.then(forget, forget);
+    this.#tails.set(name, tail);
     return result;
   }
 }

@@ -19,7 +19,7 @@ import {
   PublicKey,
   groupDecrypt,
   sealedSenderEncrypt,
-  SenderCertificate,
+  type SenderCertificate,
   SenderKeyDistributionMessage,
   SessionRecord,
   signalDecrypt,
@@ -142,7 +142,7 @@ export class Session {
         await this.#takeSenderKey(batch, message.source, parts.distribution);
       return { kind: 'opened', content, parts, prekey: message.type === INNER.PREKEY };
     } catch (error) {
-      if (context.batch.failure !== undefined) throw context.batch.failure;
+      if (context.batch.failure !== undefined) throw context.batch.failure as Error;
       if (isBotError(error, 'STORE_DAMAGED')) throw error;
       return this.#failed(error, message, timestamp, context);
     }
@@ -173,7 +173,7 @@ export class Session {
         now,
       );
     } catch (error) {
-      if (context.batch.failure !== undefined) throw context.batch.failure;
+      if (context.batch.failure !== undefined) throw context.batch.failure as Error;
       if (isLibsignal(error, ErrorCode.UntrustedIdentity)) throw changed(to.serviceId);
       if (isLibsignal(error, ErrorCode.Generic)) return undefined;
       throw error;
@@ -217,7 +217,7 @@ export class Session {
         now,
       );
     } catch (error) {
-      if (context.batch.failure !== undefined) throw context.batch.failure;
+      if (context.batch.failure !== undefined) throw context.batch.failure as Error;
       if (!isLibsignal(error, ErrorCode.UntrustedIdentity)) {
         throw new BotError('CONTENT_INVALID', `the server gave keys of ${to} that do not hold`, {
           cause: error,

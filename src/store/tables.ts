@@ -374,11 +374,11 @@ const inboxCodec: Codec<InboxRow> = proto(rows.Inbox, 'an inbox row', (row) => (
   plugin: row.plugin,
   receivedAt: toTime(row.receivedAt),
   progress: row.progress.map((entry) => ({
-    plugin: entry.plugin ?? '',
-    done: entry.done ?? false,
-    attempts: entry.attempts ?? 0,
-    retryAt: toTime(entry.retryAt ?? 0),
-    error: entry.error ?? '',
+    plugin: entry.plugin,
+    done: entry.done,
+    attempts: entry.attempts,
+    retryAt: toTime(entry.retryAt),
+    error: entry.error,
   })),
 }));
 

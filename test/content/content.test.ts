@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseAci, serviceIdToBytes, uuidToBytes, type Aci } from '../../src/address.ts';
+import { parseAci, serviceIdToBytes, uuidToBytes } from '../../src/address.ts';
 import { own, type Bytes } from '../../src/bytes.ts';
 import {
   decodeAnnouncement,
@@ -59,9 +59,7 @@ describe('padding', () => {
     ['only zeros', [0, 0]],
     ['another last byte', [1, 2, 0]],
   ])('refuses %s', (_, bytes) => {
-    expect(() => unpad(Uint8Array.from(bytes))).toThrowError(
-      expect.objectContaining({ code: 'CONTENT_INVALID' }),
-    );
+    expect(() => unpad(Uint8Array.from(bytes))).toThrow(expect.objectContaining({ code: 'CONTENT_INVALID' }));
   });
 });
 
@@ -95,7 +93,7 @@ describe('app messages', () => {
     'a/-1',
     'a/1.0',
   ])('refuse the tag "%s"', (tag) => {
-    expect(() => parseTag(tag)).toThrowError(expect.objectContaining({ code: 'CONTENT_INVALID' }));
+    expect(() => parseTag(tag)).toThrow(expect.objectContaining({ code: 'CONTENT_INVALID' }));
   });
 
   it('are told from fillers and from versions that we do not know', () => {
@@ -121,8 +119,11 @@ describe('app messages', () => {
     // All six devices, each a sealed prekey message, in one frame of JSON.
     const frame = 6 * (Math.ceil((paddedLength(content.length) + 2_300) / 3) * 4 + 150) + 500;
     expect(frame).toBeLessThan(524_288);
-    expect(() => encodeApp(TAG, new Uint8Array(limit + 1))).toThrowError(
-      expect.objectContaining({ code: 'PAYLOAD_TOO_LARGE', message: expect.stringContaining(String(limit)) }),
+    expect(() => encodeApp(TAG, new Uint8Array(limit + 1))).toThrow(
+      expect.objectContaining({
+        code: 'PAYLOAD_TOO_LARGE',
+        message: expect.stringContaining(String(limit)) as string,
+      }),
     );
   });
 
@@ -132,9 +133,7 @@ describe('app messages', () => {
     expect(decodeAnnouncement(encodeAnnouncement([]))).toEqual([]);
     const many = Array.from({ length: 257 }, (_, n) => `a/${String(n)}` as Tag);
     for (const bad of [Buffer.from('no tag'), Buffer.from([0xff]), encodeAnnouncement(many)]) {
-      expect(() => decodeAnnouncement(bad)).toThrowError(
-        expect.objectContaining({ code: 'CONTENT_INVALID' }),
-      );
+      expect(() => decodeAnnouncement(bad)).toThrow(expect.objectContaining({ code: 'CONTENT_INVALID' }));
     }
   });
 });
@@ -214,8 +213,11 @@ describe('contents', () => {
   });
 
   it('of a text above 2,048 bytes are refused with the figure', () => {
-    expect(() => encodeText('ä'.repeat(1025), NOW)).toThrowError(
-      expect.objectContaining({ code: 'PAYLOAD_TOO_LARGE', message: expect.stringContaining('2050') }),
+    expect(() => encodeText('ä'.repeat(1025), NOW)).toThrow(
+      expect.objectContaining({
+        code: 'PAYLOAD_TOO_LARGE',
+        message: expect.stringContaining('2050') as string,
+      }),
     );
     expect(decodeContent(encodeText('ä'.repeat(1024), NOW))).toMatchObject({ kind: 'text' });
   });
@@ -233,7 +235,7 @@ describe('envelopes', () => {
   const wire = (fields: signal.Envelope.$Shape): Bytes => own(signal.Envelope.encode(fields).finish());
   const expected = {
     source: ACI,
-    destination: ACI as Aci,
+    destination: ACI,
     guid,
     sourceDevice: 3,
     timestamp: NOW,
@@ -267,7 +269,7 @@ describe('envelopes', () => {
   });
 
   it('with a guid that would make a bad key are refused', () => {
-    expect(() => decodeEnvelope(wire({ ...base, serverGuid: 'x'.repeat(65) }))).toThrowError(
+    expect(() => decodeEnvelope(wire({ ...base, serverGuid: 'x'.repeat(65) }))).toThrow(
       expect.objectContaining({ code: 'CONTENT_INVALID' }),
     );
   });

@@ -58,7 +58,9 @@ function inboxOf(peer: Peer, store: Store = peer.store): Inbox {
     ownDevice: peer.account.deviceId,
     tags: new OwnTags([TAG]),
     stamp: () => ++stamp,
-    onContacts: () => void inbox.contacts++,
+    onContacts: () => {
+      inbox.contacts++;
+    },
   });
   const receiver = new Receiver({
     store,
@@ -68,8 +70,12 @@ function inboxOf(peer: Peer, store: Store = peer.store): Inbox {
     stamp: () => ++stamp,
     onInbox: (id, row, content) => offered.push({ id, row, content }),
     onOutbox: (row) => left.push(row),
-    onPrekey: () => void inbox.prekeys++,
-    onDrained: () => void inbox.drained++,
+    onPrekey: () => {
+      inbox.prekeys++;
+    },
+    onDrained: () => {
+      inbox.drained++;
+    },
   });
   const inbox: Inbox = { receiver, intake, offered, left, prekeys: 0, drained: 0, contacts: 0 };
   return inbox;
@@ -86,8 +92,12 @@ function delivery(body: Bytes): Received {
     serverTime: undefined,
     acked: 0,
     abandoned: 0,
-    ack: () => void received.acked++,
-    abandon: () => void received.abandoned++,
+    ack: () => {
+      received.acked++;
+    },
+    abandon: () => {
+      received.abandoned++;
+    },
   };
   return received;
 }

@@ -270,7 +270,7 @@ describe('Session', () => {
     ])('drops an envelope %s', async (_, change) => {
       const [alice, bob] = [await makePeer(), await makePeer()];
       const wire = await envelopeFrom(alice, bob, encodeText('x', NOW), { timestamp: NOW });
-      const fields = { ...signal.Envelope.decode(wire), ...change } as signal.Envelope;
+      const fields = Object.assign(signal.Envelope.decode(wire), change);
       const changed = new Uint8Array(signal.Envelope.encode(fields).finish());
       expect(await bob.session.identify(decodeEnvelope(changed))).toMatchObject({ kind: 'dropped' });
     });

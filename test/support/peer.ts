@@ -58,7 +58,8 @@ export async function makePeer(options: PeerOptions = {}): Promise<Peer> {
   const now = platform.clock.now();
   const made = await Promise.all(
     (['aci', 'pni'] as const).map(async (kind) => {
-      const pair = kind === 'aci' ? account.identity : (account.pniIdentity as StoredKeyPair);
+      const pair = kind === 'aci' ? account.identity : account.pniIdentity;
+      if (pair === null) throw new Error('the account has no PNI');
       const count = options.oneTimeKeys ?? 3;
       const keys = {
         signed: generateSignedPrekey(7, pair, now),

@@ -27,7 +27,11 @@ export class Scene {
   }
 
   /** Links a device to the phone's account. */
-  async link(phone: Phone, store: Store = openMemory(), name = 'a bot'): Promise<{ account: Account; store: Store }> {
+  async link(
+    phone: Phone,
+    store: Store = openMemory(),
+    name = 'a bot',
+  ): Promise<{ account: Account; store: Store }> {
     let scanned: Promise<unknown> | undefined;
     const parts = { store, profile: this.profile, platform: systemPlatform(), name };
     const account = await link(
@@ -138,7 +142,11 @@ export class RunningBot {
 }
 
 /** What a phone has got of one kind, once there are so many of it; what there is after 20 s. */
-export async function received(phone: Phone, kind: PhoneMessage['kind'], count: number): Promise<PhoneMessage[]> {
+export async function received(
+  phone: Phone,
+  kind: PhoneMessage['kind'],
+  count: number,
+): Promise<PhoneMessage[]> {
   const end = Date.now() + 20_000;
   for (;;) {
     const found = (await phone.messages()).filter((message) => message.kind === kind);

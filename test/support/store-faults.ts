@@ -106,6 +106,11 @@ export class FaultyStore implements Store {
     await this.inner.close();
   }
 
+  /** The process is gone, whatever it was doing. */
+  crash(): void {
+    this.#state = 'crashed';
+  }
+
   assertAlive(): void {
     if (this.#state === 'crashed') throw new Crash();
   }
