@@ -3,7 +3,8 @@
  *
  * client --HTTP/1.1 upgrade--> front (rules, faults, queues) --HTTP/2 CONNECT--> mock (accounts, keys, certificates)
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemPlatform, type Platform } from '../platform.ts';
@@ -70,6 +71,22 @@ export interface DevServer {
   close(): Promise<void>;
 }
 
+let attachments: Promise<string> | undefined;
+
+/**
+ * One folder for all servers of this process, removed with it: the mock makes sure of its folder at a time of its own, and
+ * throws where nobody can catch it when that is gone already.
+ */
+function attachmentFolder(): Promise<string> {
+  attachments ??= mkdtemp(join(tmpdir(), 'countersign-devserver-')).then((folder) => {
+    process.once('exit', () => {
+      rmSync(folder, { recursive: true, force: true });
+    });
+    return folder;
+  });
+  return attachments;
+}
+
 /** @throws BotError `DEVSERVER_MISSING` when the mock is not installed; Error when a port is taken */
 export async function startDevServer(options: DevServerOptions = {}): Promise<DevServer> {
   const loaded = await loadLibrary();
@@ -86,9 +103,7 @@ export async function startDevServer(options: DevServerOptions = {}): Promise<De
     for (const undo of opened.splice(0).reverse()) await undo();
   };
   try {
-    const attachments = await mkdtemp(join(tmpdir(), 'countersign-devserver-'));
-    opened.push(() => rm(attachments, { recursive: true, force: true }));
-    const mock = await startMock(loaded.library, attachments, state);
+    const mock = await startMock(loaded.library, await attachmentFolder(), state);
     opened.push(() => mock.close());
     state.start(mock);
     const upstream = new Upstream(mock.port, loaded.certificateAuthority);

@@ -183,7 +183,7 @@ describe('contents', () => {
     });
     expect(decodeParts(content).content).toMatchObject({ kind: 'text' });
     expect(new Uint8Array(decodeParts(content).distribution ?? [])).toEqual(Uint8Array.of(9));
-    expect(decodeParts(content).profileKey).toEqual(new Uint8Array(32).fill(3));
+    expect(new Uint8Array(decodeParts(content).profileKey ?? [])).toEqual(new Uint8Array(32).fill(3));
   });
 
   it('keep fields that nobody here knows', () => {
