@@ -183,9 +183,13 @@ export class Receiver {
     const { content } = opened.parts;
     const result = await intake.take(batch, identified, envelope, opened.parts);
     for (const row of result.outbox) outboxRows.put(batch, row.recipient, row.timestamp, row);
+    const name = result.keep ? nameOf(identified.source, envelope, opened.content, content) : undefined;
+    const isRepeat =
+      name !== undefined && (await seenMarks.get(batch, envelope.timestamp, name)) !== undefined;
+    if (name !== undefined) seenMarks.put(batch, envelope.timestamp, name, platform.clock.now());
     let id: number | undefined;
     let row: InboxRow | undefined;
-    if (result.keep) {
+    if (result.keep && !isRepeat) {
       id = this.#nextId();
       row = inboxRow(identified.source, envelope, identified, opened.content, platform.clock.now());
       inboxRows.put(batch, id, row);
@@ -195,7 +199,8 @@ export class Receiver {
       for (const outboxRow of result.outbox) onOutbox(outboxRow);
       if (opened.prekey) onPrekey();
     };
-    return { ...this.#finish(batch, envelope, mark, row === undefined ? 'handled' : 'stored'), handOn };
+    const outcome = isRepeat ? 'duplicate' : row === undefined ? 'handled' : 'stored';
+    return { ...this.#finish(batch, envelope, mark, outcome), handOn };
   }
 
   /** The server's own delivery receipt is kept as the receipt of a peer would be. */
@@ -311,6 +316,21 @@ function inboxRow(
     plugin: '',
     receivedAt: now,
   };
+}
+
+/**
+ * Names a message in the words of its sender. One who has not heard the server's answer sends it again, encrypted anew, in
+ * another envelope; with the content in the name nothing else can be taken for it. Receipts and typing repeat harmlessly.
+ */
+function nameOf(
+  { serviceId, deviceId }: InboxSource,
+  { timestamp }: Envelope,
+  bytes: InboxRow['content'],
+  { kind }: Content,
+): string | undefined {
+  if (kind === 'receipt' || kind === 'typing') return undefined;
+  const source = `${serviceId}.${String(deviceId)}.${String(timestamp)}.`;
+  return createHash('sha256').update(source).update(bytes).digest('base64url');
 }
 
 /** The server's guid, else a hash over what makes an envelope the same one (6.2). */

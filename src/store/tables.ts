@@ -388,7 +388,10 @@ export const inboxRows: Table<[number], InboxRow> = table('inbox', 1, inboxCodec
 /** Rows whose handler failed five times; same number as in the inbox. Writer: inbox. */
 export const deadRows: Table<[number], InboxRow> = table('dead', 1, inboxCodec);
 
-/** By serverTimestamp and guid or hash: envelopes that were taken; value: when, in ms. Writer: inbox. */
+/**
+ * By serverTimestamp and guid or hash: envelopes that were taken; by the sender's timestamp and a hash: messages that were.
+ * Value: when, in ms. Writer: inbox.
+ */
 export const seenMarks: Table<[number, string], number> = table('seen', 2, timeCodec);
 
 /** Delivery receipts that we owe, by sender and the message's timestamp; value: since when, in ms. Writer: inbox; the outbox takes them away. */

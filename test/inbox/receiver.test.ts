@@ -187,6 +187,20 @@ describe('Receiver', () => {
     expect(await inbox.receiver.accept(delivery(again))).toBe('duplicate');
   });
 
+  it('takes a message once that its sender has encrypted and sent again', async () => {
+    const [alice, bob] = [await makePeer(), await makePeer()];
+    const { receiver, offered } = inboxOf(bob);
+    const outcomes: string[] = [];
+    for (const [n, text] of ['one', 'one', 'two'].entries()) {
+      const options = { timestamp: NOW, guid: `guid ${String(n)}` };
+      const received = delivery(await envelopeFrom(alice, bob, encodeText(text, NOW), options));
+      outcomes.push(await receiver.accept(received));
+      expect(received.acked).toBe(1);
+    }
+    expect(outcomes).toEqual(['stored', 'duplicate', 'stored']);
+    expect(offered.map(({ content }) => content)).toMatchObject([{ text: 'one' }, { text: 'two' }]);
+  });
+
   it('closes the socket instead of acking when the store cannot be written, and ends with the reason', async () => {
     const { alice, bob } = await pair();
     const store = new FaultyStore(bob.store, { at: 1, kind: 'fail' });
