@@ -2,6 +2,7 @@
  * Inspect: what the rows of one account say, in the shapes of the CLI contract, and acting on rows that are stuck.
  * Used on a store that was opened for it, and through the control socket of a running bot.
  */
+import type { DropCounts } from './inbox/intake.ts';
 import { isAci, parseServiceId, type Aci, type IdentityKind, type ServiceId } from './address.ts';
 import { BotError } from './errors.ts';
 import * as progress from './inbox/progress.ts';
@@ -47,6 +48,8 @@ export interface Status {
   readonly quarantine: number;
   readonly prekeys: Readonly<Record<IdentityKind, PrekeyCounts>>;
   readonly plugins: readonly string[];
+  /** What was dropped without a word since the bot started; absent where none runs. */
+  readonly dropped?: DropCounts;
 }
 
 export interface ContactLine {
@@ -115,7 +118,7 @@ export async function me(store: Store): Promise<Me> {
 /** @param running what only a running bot knows */
 export async function status(
   store: Store,
-  running: { readonly connection: ConnectionState; readonly plugins: readonly string[] },
+  running: Pick<Status, 'connection' | 'plugins' | 'dropped'>,
 ): Promise<Status> {
   const found = await account.get(store.batch());
   return {
@@ -127,6 +130,7 @@ export async function status(
     quarantine: await count(quarantineRows.scan(store)),
     prekeys: { aci: await countPrekeys(store, 'aci'), pni: await countPrekeys(store, 'pni') },
     plugins: running.plugins,
+    ...(running.dropped === undefined ? {} : { dropped: running.dropped }),
   };
 }
 

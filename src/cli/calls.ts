@@ -2,6 +2,7 @@
  * Calls: what commands ask of an account, as values, so that the process that holds the store answers them, whether
  * that is the command itself or a running bot behind its control socket.
  */
+import type { DropCounts } from '../inbox/intake.ts';
 import { z } from 'zod';
 import type { ServiceId } from '../address.ts';
 import { fromBase64 } from '../bytes.ts';
@@ -60,6 +61,7 @@ type SendCall = Extract<Call, { call: 'send' }>;
 export interface RunningBot {
   readonly connection: ConnectionState;
   readonly plugins: readonly string[];
+  readonly drops: DropCounts | undefined;
   /** The authenticated connection. */
   readonly requester: Requester;
   send(
@@ -102,7 +104,11 @@ export async function answer(parts: CallParts, call: Call, signal: AbortSignal):
     case 'me':
       return me(store);
     case 'status':
-      return status(store, { connection: bot?.connection ?? 'stopped', plugins: bot?.plugins ?? [] });
+      return status(store, {
+        connection: bot?.connection ?? 'stopped',
+        plugins: bot?.plugins ?? [],
+        ...(bot?.drops === undefined ? {} : { dropped: bot.drops }),
+      });
     case 'contacts':
       return listContacts(store);
     case 'outbox':

@@ -120,6 +120,7 @@ describe('the commands, from link to unlink', () => {
     expect((await json('status', '--check')).value).toMatchObject({
       connection: 'online',
       plugins: ['echo'],
+      dropped: { unknownTags: 0, blocked: 0, refused: 0 },
     });
     expect((await json('me')).value).toMatchObject({ aci: phone.aci });
     expect((await json('send', 'self', 'a note')).value).toMatchObject({
