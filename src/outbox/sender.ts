@@ -7,6 +7,7 @@
  *
  * The store is the truth; in memory there are only the timestamps of the rows, by recipient.
  */
+import { setMaxListeners } from 'node:events';
 import type { ServiceId } from '../address.ts';
 import { encodeTranscript } from '../content/encode.ts';
 import { BotError, describe, isBotError } from '../errors.ts';
@@ -39,6 +40,8 @@ interface Queue {
 
 /** Recipients that are served at once. */
 const CONCURRENCY = 32;
+/** Each of them waits for the abort by several listeners; Node warns of more than ten. */
+const LISTENERS = 8 * CONCURRENCY;
 const BACKOFF_MS = 1000;
 const MAX_BACKOFF_MS = 15 * 60_000;
 /** Without a word from the server; it is tried at once when the connection is back. */
@@ -64,6 +67,7 @@ export class Sender {
     const { promise, reject } = withRejection();
     const own = new AbortController();
     const both = AbortSignal.any([signal, own.signal]);
+    setMaxListeners(LISTENERS, both);
     this.#stop = { signal: both, fail: reject };
     try {
       await this.#look();
