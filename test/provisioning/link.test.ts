@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { fromBase64, toUtf8 } from '../../src/bytes.ts';
 import { BotError } from '../../src/errors.ts';
 import { signal as proto } from '../../src/proto/messages.js';
-import { decryptDeviceName } from '../../src/provisioning/device-name.ts';
+import { decryptDeviceName } from '../../src/session/device-name.ts';
 import { link, resumeLink, type LinkEvent, type LinkParts } from '../../src/provisioning/link.ts';
 import type { Profile } from '../../src/service/profile.ts';
 import { openMemory } from '../../src/store/memory.ts';
@@ -20,7 +20,7 @@ import {
 } from '../../src/store/tables.ts';
 import type { Request, Response } from '../../src/transport/request.ts';
 import { ManualClock, settle, testPlatform } from '../support/clock.ts';
-import { CrashingStore, type Crash } from '../support/crashing-store.ts';
+import { FaultyStore } from '../support/store-faults.ts';
 import { answer, FakeServer, scriptedRandom } from './fake-server.ts';
 import { ACI, envelope, phoneAccount, PNI } from './seal.ts';
 
@@ -371,14 +371,14 @@ describe('the crash walk over link', () => {
   }
 
   it('loses nothing and makes one device, whichever commit the process dies at', async () => {
-    const counting = new CrashingStore(store);
+    const counting = new FaultyStore(store);
     await linkWith(counting);
     expect(counting.commits).toBeGreaterThan(10);
     for (let at = 1; at <= counting.commits; at++) {
-      for (const when of ['before', 'after'] as const satisfies Crash['when'][]) {
+      for (const kind of ['crash-before', 'crash-after'] as const) {
         store = openMemory();
         server = new FakeServer(phone);
-        await linkWith(new CrashingStore(store, { at, when })).catch(() => undefined);
+        await linkWith(new FaultyStore(store, { at, kind })).catch(() => undefined);
         await restart();
       }
     }
@@ -393,12 +393,12 @@ describe('the crash walk over link', () => {
         store = openMemory();
         server = new FakeServer(phone);
         let count = 0;
-        const dying = new CrashingStore(store);
+        const dying = new FaultyStore(store);
         server.fault = (_: Request, take: () => Response): Response => {
           count += 1;
           if (count < at) return take();
           if (when === 'after' && count === at) take();
-          dying.dead = true;
+          dying.crash();
           throw new BotError('SERVER_UNREACHABLE', 'the process died here');
         };
         await linkWith(dying).catch(() => undefined);

@@ -5,7 +5,7 @@ import { advanceId } from '../../src/session/prekey-generation.ts';
 import type { Store } from '../../src/store/store.ts';
 import { prekeys, prekeyStates, type PrekeyRow } from '../../src/store/tables.ts';
 import { PrekeyUpkeep, ROTATE_KEYS_MS } from '../../src/upkeep/prekey-upkeep.ts';
-import { CrashingStore } from '../support/crashing-store.ts';
+import { FaultyStore } from '../support/store-faults.ts';
 import { ManualClock, testPlatform } from '../support/clock.ts';
 import { answer, FakeKeyServer, identity, linkedStore, pniIdentity } from './fixtures.ts';
 
@@ -178,20 +178,20 @@ describe('prekey upkeep', () => {
       await clock.advance(ROTATE_KEYS_MS);
       await dying.check();
     };
-    const counting = new CrashingStore(store);
+    const counting = new FaultyStore(store);
     await scenario(counting);
     expect(counting.commits).toBeGreaterThan(15);
     for (let at = 1; at <= counting.commits; at++) {
-      for (const when of ['before', 'after'] as const) {
+      for (const kind of ['crash-before', 'crash-after'] as const) {
         store = await linkedStore();
         server = new FakeKeyServer();
-        await scenario(new CrashingStore(store, { at, when })).catch(() => undefined);
+        await scenario(new FaultyStore(store, { at, kind })).catch(() => undefined);
         await expectPrivateHalves();
         await newUpkeep().check();
         await expectPrivateHalves();
-        for (const kind of ['signed', 'kyber'] as const) {
-          const current = (await rows(kind)).filter(
-            (row) => row.replacedAt === 0 && (kind === 'signed' || row.lastResort),
+        for (const key of ['signed', 'kyber'] as const) {
+          const current = (await rows(key)).filter(
+            (row) => row.replacedAt === 0 && (key === 'signed' || row.lastResort),
           );
           expect(current.map((row) => row.confirmedAt !== 0)).toEqual([true]);
         }
