@@ -6,7 +6,7 @@ import { fromBase64, type Bytes } from '../bytes.ts';
 import { BotError, isBotError } from '../errors.ts';
 import { linkedAccount } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
-import { decryptDeviceName } from '../provisioning/device-name.ts';
+import { decryptDeviceName } from '../session/device-name.ts';
 import { whoami } from '../service/account.ts';
 import { listDevices, removeDevice } from '../service/devices.ts';
 import type { Store } from '../store/store.ts';

@@ -3,21 +3,16 @@
  * asked for what a device needs to know. Repeated until it is done, it changes nothing twice.
  * Spec: protocol brief, sections 2.1 (steps 6 and 7) and 3.4.
  */
-import type { IdentityKind } from '../address.ts';
 import { own } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { signal } from '../proto/messages.js';
-import { uploadKeys, type UploadOutcome } from '../service/keys.ts';
-import {
-  hasConfirmedKeys,
-  type OneTimeUpload,
-  supplyOneTimeKeys,
-  writeAgainOnConflict,
-} from '../session/prekey-supply.ts';
+import { uploadKeys } from '../service/keys.ts';
+import { supplyFirstKeys } from '../session/first-supply.ts';
+import { writeAgainOnConflict } from '../session/prekey-supply.ts';
 import { newRow } from '../store/outbox-row.ts';
 import type { Batch, Store } from '../store/store.ts';
-import { account as accountCell, outboxRows, type Account, type StoredKeyPair } from '../store/tables.ts';
+import { account as accountCell, outboxRows, type Account } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 
 export interface FirstUploadParts {
@@ -42,51 +37,30 @@ const SYNC_REQUESTS = [
  *   `DEVICE_UNLINKED`. The account stays as it is, and the next start takes the upload up again
  */
 export async function uploadFirstKeys(parts: FirstUploadParts, account: Account): Promise<Account> {
-  await supply(parts, 'aci', account.identity);
-  if (account.pniIdentity) await supply(parts, 'pni', account.pniIdentity);
-  return writeAgainOnConflict(parts.store, async (batch) => {
-    const done: Account = { ...((await accountCell.get(batch)) ?? account), keysUploaded: true };
-    accountCell.put(batch, done);
-    await putSyncRequests(batch, done, parts.platform.clock.now());
-    return done;
-  });
-}
-
-async function supply(parts: FirstUploadParts, identity: IdentityKind, pair: StoredKeyPair): Promise<void> {
-  const ec = await supplyKind(parts, identity, 'ec', pair);
-  if (ec !== 'stored') {
+  const { store, platform, requester } = parts;
+  const left = await supplyFirstKeys(
+    {
+      store,
+      ...platform,
+      upload: (identity, keys) => uploadKeys(requester, identity, keys),
+      isStored: (outcome) => outcome.kind === 'stored',
+    },
+    account,
+  );
+  if (left !== undefined) {
+    const { identity, outcome } = left;
     throw new BotError(
       'LINK_FAILED',
-      `the device is linked, but the server did not take its ${identity} keys: ${ec}`,
-      {
-        next: 'Start again: the upload is taken up where it stopped.',
-      },
+      `the device is linked, but the server did not take its ${identity} keys: ${outcome.kind}`,
+      { next: 'Start again: the upload is taken up where it stopped.' },
     );
   }
-  // Where the server's storage for Kyber keys is broken, the last-resort key serves (3.1); upkeep tries again.
-  const kyber = await supplyKind(parts, identity, 'kyber', pair);
-  if (kyber !== 'stored') {
-    const { log } = parts.platform;
-    log.warn({ identity, outcome: kyber }, 'the server did not take the one-time Kyber keys');
-  }
-}
-
-/** Once per kind: what an earlier start has uploaded is not replaced. */
-async function supplyKind(
-  { store, platform, requester }: FirstUploadParts,
-  identity: IdentityKind,
-  kind: 'ec' | 'kyber',
-  pair: StoredKeyPair,
-): Promise<UploadOutcome['kind']> {
-  if (await hasConfirmedKeys(store, identity, kind)) return 'stored';
-  const supplyParts = {
-    store,
-    clock: platform.clock,
-    random: platform.random,
-    upload: (which: IdentityKind, keys: OneTimeUpload) => uploadKeys(requester, which, keys),
-    isStored: (outcome: UploadOutcome) => outcome.kind === 'stored',
-  };
-  return (await supplyOneTimeKeys(supplyParts, identity, kind, pair)).kind;
+  return writeAgainOnConflict(store, async (batch) => {
+    const done: Account = { ...((await accountCell.get(batch)) ?? account), keysUploaded: true };
+    accountCell.put(batch, done);
+    await putSyncRequests(batch, done, platform.clock.now());
+    return done;
+  });
 }
 
 /** The outbox sends them once the bot runs. */

@@ -2,19 +2,11 @@
  * Link body: the JSON of `PUT /v1/devices/link`. Spec: protocol brief, section 2.5.
  */
 import { PublicKey } from '@signalapp/libsignal-client';
-import type { IdentityKind } from '../address.ts';
 import { fromBase64, toBase64 } from '../bytes.ts';
 import { CAPABILITIES } from '../service/devices.ts';
-import { publicSignedPrekey, type NewPrekey } from '../session/prekey-generation.ts';
-import type { Account, PrekeyState } from '../store/tables.ts';
-import { encryptDeviceName } from './device-name.ts';
-
-/** A signed prekey as JSON; key and signature in base64. */
-export interface SignedKeyJson {
-  readonly keyId: number;
-  readonly publicKey: string;
-  readonly signature: string;
-}
+import { encryptDeviceName } from '../session/device-name.ts';
+import { signedKeyJson, type FirstKeys, type SignedKeyJson } from '../session/first-keys.ts';
+import type { Account } from '../store/tables.ts';
 
 /** The `pni` fields are there if and only if the account has a PNI. */
 export interface LinkBody {
@@ -31,14 +23,6 @@ export interface LinkBody {
   readonly aciPqLastResortPreKey: SignedKeyJson;
   readonly pniSignedPreKey?: SignedKeyJson;
   readonly pniPqLastResortPreKey?: SignedKeyJson;
-}
-
-/** The keys that an identity is registered with, and its counters behind them. */
-export interface FirstKeys {
-  readonly identity: IdentityKind;
-  readonly state: PrekeyState;
-  readonly signed: NewPrekey;
-  readonly lastResort: NewPrekey;
 }
 
 /** @param code the provisioning code of the phone */
@@ -58,16 +42,11 @@ export function linkBody(
       name: toBase64(name),
       capabilities: CAPABILITIES,
     },
-    aciSignedPreKey: signedKey('signed', aci.signed),
-    aciPqLastResortPreKey: signedKey('kyber', aci.lastResort),
+    aciSignedPreKey: signedKeyJson('signed', aci.signed),
+    aciPqLastResortPreKey: signedKeyJson('kyber', aci.lastResort),
     ...(pni && {
-      pniSignedPreKey: signedKey('signed', pni.signed),
-      pniPqLastResortPreKey: signedKey('kyber', pni.lastResort),
+      pniSignedPreKey: signedKeyJson('signed', pni.signed),
+      pniPqLastResortPreKey: signedKeyJson('kyber', pni.lastResort),
     }),
   };
-}
-
-function signedKey(kind: 'signed' | 'kyber', key: NewPrekey): SignedKeyJson {
-  const { id, publicKey, signature } = publicSignedPrekey(kind, key.row.record);
-  return { keyId: id, publicKey: toBase64(publicKey), signature: toBase64(signature) };
 }

@@ -12,11 +12,12 @@
 import { BotError, isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { whoami } from '../service/account.ts';
+import { credentialsOf } from '../service/connected.ts';
 import type { Profile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import { account as accountCell, type Account } from '../store/tables.ts';
 import type { Credentials, Requester } from '../transport/request.ts';
-import { checkDeviceName } from './device-name.ts';
+import { checkDeviceName } from '../session/device-name.ts';
 import { uploadFirstKeys } from './first-upload.ts';
 import { profileTransport, type LinkTransport } from './link-transport.ts';
 import {
@@ -27,7 +28,7 @@ import {
   type PendingLink,
   type Registered,
 } from './pending-link.ts';
-import type { Provision } from './provision-message.ts';
+import type { Provision } from '../session/provision-message.ts';
 import { registerDevice } from './register.ts';
 import { awaitProvision } from './scan.ts';
 
@@ -208,10 +209,6 @@ class Linking {
       throw error;
     }
   }
-}
-
-function credentialsOf(device: Pick<Account, 'aci' | 'deviceId' | 'password'>): Credentials {
-  return { username: `${device.aci}.${String(device.deviceId)}`, password: device.password };
 }
 
 /** A removed device may be linked anew, and its data go on, only for the same account. */

@@ -6,16 +6,17 @@
  */
 import { z } from 'zod';
 import type { Aci, IdentityKind, Pni } from '../address.ts';
-import { toBase64 } from '../bytes.ts';
 import { BotError } from '../errors.ts';
-import { randomInt, type Platform, type Random } from '../platform.ts';
+import type { Platform } from '../platform.ts';
 import {
-  advanceId,
-  firstPrekeyState,
-  generateLastResort,
-  generateSignedPrekey,
-  putPrekeys,
-} from '../session/prekey-generation.ts';
+  confirmFirstKeys,
+  newFirstKeys,
+  newPassword,
+  newRegistrationId,
+  putFirstKeys,
+} from '../session/first-keys.ts';
+import type { Provision } from '../session/provision-message.ts';
+import { deleteAll } from '../store/delete-all.ts';
 import type { Batch, Store } from '../store/store.ts';
 import {
   account as accountCell,
@@ -25,15 +26,8 @@ import {
   prekeyStates,
   sessions,
   type Account,
-  type StoredKeyPair,
 } from '../store/tables.ts';
-import { linkBody, type FirstKeys, type LinkBody } from './link-body.ts';
-import type { Provision } from './provision-message.ts';
-
-const MAX_REGISTRATION_ID = 16_383;
-const PASSWORD_BYTES = 16;
-/** Rows that one commit deletes. */
-const DELETE_CHUNK = 200;
+import { linkBody, type LinkBody } from './link-body.ts';
 
 const pairSchema = z.object({ publicKey: z.string(), privateKey: z.string() });
 const schema = z.object({
@@ -100,24 +94,19 @@ export async function beginLink(
   const { code, ...known } = provision;
   const pending: PendingLink = {
     ...known,
-    // 22 characters: the padding says nothing, and a colon cannot occur.
-    password: toBase64(random.bytes(PASSWORD_BYTES)).replaceAll('=', ''),
+    password: newPassword(random),
     name,
     server,
     registrationId: newRegistrationId(random),
     pniRegistrationId: provision.pniIdentity ? newRegistrationId(random) : null,
     linkedAt: now,
   };
-  const aciKeys = newKeys('aci', pending.identity, random, now);
-  const pniKeys = pending.pniIdentity ? newKeys('pni', pending.pniIdentity, random, now) : undefined;
+  const aciKeys = newFirstKeys('aci', pending.identity, random, now);
+  const pniKeys = pending.pniIdentity ? newFirstKeys('pni', pending.pniIdentity, random, now) : undefined;
 
   const batch = store.batch();
   pendingLink.put(batch, pending);
-  for (const keys of [aciKeys, pniKeys]) {
-    if (!keys) continue;
-    prekeyStates.put(batch, keys.identity, keys.state);
-    putPrekeys(batch, keys.identity, [keys.signed, keys.lastResort]);
-  }
+  for (const keys of [aciKeys, pniKeys]) if (keys) putFirstKeys(batch, keys);
   await batch.commit();
   return { pending, body: linkBody(pending, code, aciKeys, pniKeys) };
 }
@@ -140,28 +129,15 @@ export async function completeLink(
     keysUploaded: false,
     unlinkedAt: null,
   };
-  const first = [...(await firstKeys(store, 'aci')), ...(await firstKeys(store, 'pni'))];
+  const first = { aci: await firstKeyIds(store, 'aci'), pni: await firstKeyIds(store, 'pni') };
   const batch = store.batch();
   accountCell.put(batch, account);
   pendingLink.delete(batch);
   facts.delete(batch, 'senderCertificate');
   facts.delete(batch, 'sealedSender');
-  for (const { identity, kind, id } of first) {
-    const row = await prekeys.get(batch, identity, kind, id);
-    if (row) prekeys.put(batch, identity, kind, id, { ...row, confirmedAt: now });
-  }
   for (const identity of ['aci', 'pni'] as const) {
-    const state = await prekeyStates.get(batch, identity);
-    const signed = first.find((key) => key.identity === identity && key.kind === 'signed');
-    const lastResort = first.find((key) => key.identity === identity && key.kind === 'kyber');
-    if (!state || !signed || !lastResort) continue;
-    prekeyStates.put(batch, identity, {
-      ...state,
-      signedId: signed.id,
-      signedAt: now,
-      lastResortId: lastResort.id,
-      lastResortAt: now,
-    });
+    const ids = first[identity];
+    if (ids) await confirmFirstKeys(batch, identity, ids, now);
   }
   await batch.commit();
   return account;
@@ -176,44 +152,15 @@ export async function dropPendingLink(store: Store): Promise<void> {
   await batch.commit();
 }
 
-function newKeys(identity: IdentityKind, pair: StoredKeyPair, random: Random, now: number): FirstKeys {
-  const state = firstPrekeyState(random);
-  return {
-    identity,
-    signed: generateSignedPrekey(state.nextSignedId, pair, now),
-    lastResort: generateLastResort(state.nextKyberId, pair, now),
-    state: {
-      ...state,
-      nextSignedId: advanceId(state.nextSignedId, 1),
-      nextKyberId: advanceId(state.nextKyberId, 1),
-    },
-  };
-}
-
 /** The signed and the last-resort key: all rows that there are before the one-time keys. */
-async function firstKeys(
+async function firstKeyIds(
   store: Store,
   identity: IdentityKind,
-): Promise<{ identity: IdentityKind; kind: 'signed' | 'kyber'; id: number }[]> {
-  const keys: { identity: IdentityKind; kind: 'signed' | 'kyber'; id: number }[] = [];
+): Promise<{ signedId: number; lastResortId: number } | undefined> {
+  const ids: Record<'signed' | 'kyber', number | undefined> = { signed: undefined, kyber: undefined };
   for (const kind of ['signed', 'kyber'] as const) {
-    for await (const [id] of prekeys.scan(store, [identity, kind]))
-      keys.push({ identity, kind, id: Number(id) });
+    for await (const [id] of prekeys.scan(store, [identity, kind])) ids[kind] = Number(id);
   }
-  return keys;
-}
-
-function newRegistrationId(random: Random): number {
-  return 1 + randomInt(random, MAX_REGISTRATION_ID);
-}
-
-async function deleteAll(store: Store, prefix: string): Promise<void> {
-  for (;;) {
-    const keys: string[] = [];
-    for await (const [key] of store.scan(prefix, { limit: DELETE_CHUNK })) keys.push(key);
-    if (keys.length === 0) return;
-    const batch = store.batch();
-    for (const key of keys) batch.delete(key);
-    await batch.commit();
-  }
+  if (ids.signed === undefined || ids.kyber === undefined) return undefined;
+  return { signedId: ids.signed, lastResortId: ids.kyber };
 }

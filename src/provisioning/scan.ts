@@ -6,9 +6,9 @@ import { BotError, isBotError } from '../errors.ts';
 import type { Clock } from '../platform.ts';
 import { CODE_LIFE_MS, IDLE, step, type LinkEffect, type LinkInput, type LinkState } from './link-machine.ts';
 import type { CodeSocket, LinkTransport } from './link-transport.ts';
-import { formatLinkUrl } from './link-url.ts';
-import { parseProvisionMessage, type Provision } from './provision-message.ts';
-import { openProvisionEnvelope } from './provisioning-cipher.ts';
+import { formatLinkUrl } from '../session/link-url.ts';
+import { parseProvisionMessage, type Provision } from '../session/provision-message.ts';
+import { openProvisionEnvelope } from '../session/provisioning-cipher.ts';
 
 export interface ScanParts {
   readonly transport: LinkTransport;

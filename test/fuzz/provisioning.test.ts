@@ -3,10 +3,10 @@ import fc from 'fast-check';
 import { describe, it } from 'vitest';
 import { BotError } from '../../src/errors.ts';
 import { signal } from '../../src/proto/messages.js';
-import { decryptDeviceName } from '../../src/provisioning/device-name.ts';
-import { parseLinkUrl } from '../../src/provisioning/link-url.ts';
-import { parseProvisionMessage } from '../../src/provisioning/provision-message.ts';
-import { openProvisionEnvelope } from '../../src/provisioning/provisioning-cipher.ts';
+import { decryptDeviceName } from '../../src/session/device-name.ts';
+import { parseLinkUrl } from '../../src/session/link-url.ts';
+import { parseProvisionMessage } from '../../src/session/provision-message.ts';
+import { openProvisionEnvelope } from '../../src/session/provisioning-cipher.ts';
 import { openAttachment, parseContactList } from '../../src/upkeep/contact-stream.ts';
 import { phoneAccount, provisionMessage, seal } from '../provisioning/seal.ts';
 

@@ -5,7 +5,7 @@ import { startDevServer, type DevServer, type DevServerOptions } from '../../src
 import type { Phone } from '../../src/devserver/phone.ts';
 import { systemPlatform } from '../../src/platform.ts';
 import { fromBase64 } from '../../src/bytes.ts';
-import { decryptDeviceName } from '../../src/provisioning/device-name.ts';
+import { decryptDeviceName } from '../../src/session/device-name.ts';
 import { link, resumeLink, type LinkEvent, type LinkParts } from '../../src/provisioning/link.ts';
 import { profileTransport } from '../../src/provisioning/link-transport.ts';
 import { parseProfile } from '../../src/service/profile.ts';

@@ -7,7 +7,7 @@ import { fromUtf8, toUtf8, type Bytes, EMPTY } from '../../src/bytes.ts';
 import { BotError } from '../../src/errors.ts';
 import type { signal as proto } from '../../src/proto/messages.js';
 import type { CodeSocket, LinkTransport } from '../../src/provisioning/link-transport.ts';
-import { parseLinkUrl } from '../../src/provisioning/link-url.ts';
+import { parseLinkUrl } from '../../src/session/link-url.ts';
 import type { Credentials, Request, Requester, Response } from '../../src/transport/request.ts';
 import { PublicKey } from '@signalapp/libsignal-client';
 import { encodeMessage, provisionMessage, seal, type PhoneAccount } from './seal.ts';

@@ -3,7 +3,7 @@ import { createCipheriv, createHmac, randomBytes } from 'node:crypto';
 import { PrivateKey, type PublicKey } from '@signalapp/libsignal-client';
 import { concat, own, toBase64, type Bytes } from '../../src/bytes.ts';
 import { signal } from '../../src/proto/messages.js';
-import { deriveProvisioningKeys } from '../../src/provisioning/provisioning-cipher.ts';
+import { deriveProvisioningKeys } from '../../src/session/provisioning-cipher.ts';
 import { uuidToBytes } from '../../src/address.ts';
 
 export interface PhoneAccount {

@@ -3,8 +3,8 @@ import { PrivateKey } from '@signalapp/libsignal-client';
 import { describe, expect, it } from 'vitest';
 import { fromBase64 } from '../../src/bytes.ts';
 import type { signal } from '../../src/proto/messages.js';
-import { parseProvisionMessage } from '../../src/provisioning/provision-message.ts';
-import { ACI, encodeMessage, pairOf, phoneAccount, PNI, provisionMessage } from './seal.ts';
+import { parseProvisionMessage } from '../../src/session/provision-message.ts';
+import { ACI, encodeMessage, pairOf, phoneAccount, PNI, provisionMessage } from '../provisioning/seal.ts';
 
 interface Vectors {
   readonly aci: string;

@@ -3,8 +3,8 @@ import { PrivateKey } from '@signalapp/libsignal-client';
 import { describe, expect, it } from 'vitest';
 import { fromBase64, fromUtf8, toBase64 } from '../../src/bytes.ts';
 import { signal } from '../../src/proto/messages.js';
-import { openProvisionEnvelope } from '../../src/provisioning/provisioning-cipher.ts';
-import { seal } from './seal.ts';
+import { openProvisionEnvelope } from '../../src/session/provisioning-cipher.ts';
+import { seal } from '../provisioning/seal.ts';
 
 interface Vectors {
   readonly cases: readonly {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { PrivateKey } from '@signalapp/libsignal-client';
 import { describe, expect, it } from 'vitest';
 import { fromBase64, toBase64 } from '../../src/bytes.ts';
-import { decryptDeviceName, encryptDeviceName } from '../../src/provisioning/device-name.ts';
+import { decryptDeviceName, encryptDeviceName } from '../../src/session/device-name.ts';
 
 interface Vectors {
   readonly identityPrivateKey: string;
