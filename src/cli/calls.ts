@@ -5,7 +5,9 @@
 import type { DropCounts } from '../inbox/intake.ts';
 import { z } from 'zod';
 import type { ServiceId } from '../address.ts';
+import { writeBackup } from '../backup/backup.ts';
 import { fromBase64 } from '../bytes.ts';
+import { examineBeside } from '../doctor/linked-ways.ts';
 import { BotError } from '../errors.ts';
 import {
   dropDead,
@@ -21,6 +23,7 @@ import {
   status,
 } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
+import { parseProfile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import type { Outgoing, Sent } from '../bot.ts';
 import type { ConnectionState, Requester } from '../transport/request.ts';
@@ -35,12 +38,16 @@ export const callSchema = z.discriminatedUnion('call', [
   z.object({ call: z.literal('contacts') }),
   z.object({ call: z.literal('devices') }),
   z.object({ call: z.literal('unlink') }),
+  /** The server profile as JSON, with its CA in it. */
+  z.object({ call: z.literal('doctor'), profile: z.string() }),
   z.object({ call: z.literal('outbox') }),
   z.object({ call: z.literal('quarantine') }),
   z.object({ call: z.literal('quarantine drop'), id }),
   z.object({ call: z.literal('dead') }),
   z.object({ call: z.literal('dead drop'), id }),
   z.object({ call: z.literal('dead retry'), id }),
+  /** The absolute name of the file, and the passphrase that it is to have. */
+  z.object({ call: z.literal('backup'), file: z.string(), passphrase: z.string() }),
   z.object({
     call: z.literal('send'),
     recipient: z.string(),
@@ -91,7 +98,7 @@ export interface SendResult {
 
 /** Whether the call cannot be answered from the rows alone. */
 export function needsServer(call: Call): boolean {
-  return call.call === 'send' || call.call === 'devices' || call.call === 'unlink';
+  return ['send', 'devices', 'unlink', 'doctor'].includes(call.call);
 }
 
 /**
@@ -130,6 +137,13 @@ export async function answer(parts: CallParts, call: Call, signal: AbortSignal):
       return listOwnDevices(await linkedAccount(store), online(bot).requester);
     case 'unlink':
       return unlinkOwnDevice(parts, online(bot).requester);
+    case 'doctor': {
+      const profile = parseProfile(call.profile, '/');
+      const account = await linkedAccount(store);
+      return examineBeside({ store, platform: parts.platform, account, profile, bot: online(bot) }, signal);
+    }
+    case 'backup':
+      return writeBackup(call.file, { store, platform: parts.platform, passphrase: call.passphrase }, signal);
     case 'send':
       return send(parts, call, signal);
   }

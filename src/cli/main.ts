@@ -4,11 +4,14 @@
  */
 import { Command, CommanderError } from 'commander';
 import { BotError, isBotError } from '../errors.ts';
+import { addBackup } from './backup.ts';
 import { addDemo } from './demo.ts';
 import { addDevserver } from './devserver.ts';
+import { addDoctor } from './doctor.ts';
 import { failureText, toFailure, type Io } from './io.ts';
 import { addLink } from './link.ts';
 import { addLookCommands } from './look.ts';
+import { addRestore } from './restore.ts';
 import { addRun } from './run.ts';
 import { addSend } from './send.ts';
 import { Shell } from './shell.ts';
@@ -53,7 +56,10 @@ function programFor(shell: Shell): Command {
   addLookCommands(program, shell);
   addStuckCommands(program, shell);
   addUnlink(program, shell);
+  addDoctor(program, shell);
   addStore(program, shell);
+  addBackup(program, shell);
+  addRestore(program, shell);
   return program;
 }
 
