@@ -3,7 +3,7 @@
  */
 import { IdentityKeyPair, PrivateKey, ProtocolAddress, PublicKey } from '@signalapp/libsignal-client';
 import type { DeviceId, IdentityKind, ServiceId } from '../address.ts';
-import { fromBase64 } from '../bytes.ts';
+import { fromBase64, type Bytes } from '../bytes.ts';
 import type { Account, StoredKeyPair } from '../store/tables.ts';
 
 export interface OwnIdentity {
@@ -23,6 +23,15 @@ export function ownIdentity(account: Account, kind: IdentityKind): OwnIdentity |
   const { pni, pniIdentity, pniRegistrationId } = account;
   if (pni === null || pniIdentity === null || pniRegistrationId === null) return undefined;
   return make(kind, pni, deviceId, pniIdentity, pniRegistrationId);
+}
+
+/** Our identity keys by service id, 33 bytes. */
+export function ownKeys(account: Account): ReadonlyMap<ServiceId, Bytes> {
+  const keys = new Map<ServiceId, Bytes>([[account.aci, fromBase64(account.identity.publicKey)]]);
+  if (account.pni !== null && account.pniIdentity !== null) {
+    keys.set(account.pni, fromBase64(account.pniIdentity.publicKey));
+  }
+  return keys;
 }
 
 function make(

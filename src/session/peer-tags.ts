@@ -39,6 +39,14 @@ export class OwnTags {
   }
 }
 
+/** The announcement did not arrive: the next app message brings another. */
+export async function forgetAnnounced(batch: Batch, to: ServiceId): Promise<void> {
+  const peer = await peers.get(batch, 'aci', to);
+  if (peer?.announced === undefined) return;
+  const { announced: _, ...rest } = peer;
+  peers.put(batch, 'aci', to, rest);
+}
+
 /** A device has said which tags it handles. */
 export async function noteTags(batch: Batch, from: Address, tags: readonly Tag[]): Promise<void> {
   const peer = await peers.get(batch, 'aci', from.serviceId);

@@ -1,12 +1,12 @@
 /**
- * Provision message: what the phone hands to a new device, checked before anything is built on it.
+ * Provision message: what the primary device hands to a new device, which checks it before anything is built on it.
  *
  * Spec: protocol brief, section 2.3. Required: ACI, its identity pair, the code. The PNI with its identity pair is
  * there as a whole or not at all (accounts without a number).
  */
 import { PrivateKey } from '@signalapp/libsignal-client';
-import { parseAci, parsePni, uuidFromBytes, type Aci, type Pni } from '../address.ts';
-import { copy, decodeProto, equal, own, toBase64 } from '../bytes.ts';
+import { parseAci, parsePni, uuidFromBytes, uuidToBytes, type Aci, type Pni } from '../address.ts';
+import { copy, decodeProto, equal, fromBase64, own, toBase64, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import { signal } from '../proto/messages.js';
 import type { StoredKeyPair } from '../store/tables.ts';
@@ -59,6 +59,45 @@ export function parseProvisionMessage(bytes: Uint8Array): Provision {
     masterKey: readSecret(message.masterKey, 'master key'),
     accountEntropyPool: readEntropyPool(message.accountEntropyPool),
   };
+}
+
+/**
+ * Writes all that a device needs, ids in both forms. A backup key for history transfer is not among it: the new device
+ * would wait for an archive that nobody makes.
+ * @param more what a linked device of ours has no use for: base64, 32 bytes
+ * @returns serialized ProvisionMessage
+ */
+export function encodeProvisionMessage(
+  provision: Provision,
+  more: { readonly mediaRootBackupKey?: string } = {},
+): Bytes {
+  const { aci, pni, number, code, identity, pniIdentity, profileKey, masterKey, accountEntropyPool } =
+    provision;
+  const { mediaRootBackupKey } = more;
+  const fields: signal.ProvisionMessage.$Properties = {
+    aciIdentityKeyPublic: fromBase64(identity.publicKey),
+    aciIdentityKeyPrivate: fromBase64(identity.privateKey),
+    aci,
+    aciBinary: uuidToBytes(aci),
+    provisioningCode: code,
+    provisioningVersion: PROVISIONING_VERSION,
+    readReceipts: false,
+  };
+  if (number !== null) fields.number = number;
+  if (pni !== null && pniIdentity !== null) {
+    const uuid = pni.replace(/^PNI:/, '');
+    Object.assign(fields, {
+      pniIdentityKeyPublic: fromBase64(pniIdentity.publicKey),
+      pniIdentityKeyPrivate: fromBase64(pniIdentity.privateKey),
+      pni: uuid,
+      pniBinary: uuidToBytes(uuid),
+    });
+  }
+  if (profileKey !== null) fields.profileKey = fromBase64(profileKey);
+  if (masterKey !== null) fields.masterKey = fromBase64(masterKey);
+  if (accountEntropyPool !== null) fields.accountEntropyPool = accountEntropyPool;
+  if (mediaRootBackupKey !== undefined) fields.mediaRootBackupKey = fromBase64(mediaRootBackupKey);
+  return own(signal.ProvisionMessage.encode(fields).finish());
 }
 
 /** Fields 17 and 18 are preferred; older phones send 8 and 10. */

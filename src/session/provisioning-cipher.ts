@@ -1,13 +1,14 @@
 /**
- * Provisioning cipher: opens what the phone sealed to the key in our QR code.
+ * Provisioning cipher: what a primary device seals to the key in a new device's QR code, and the new device opens.
  *
  * body = 0x01 | IV 16 | AES-256-CBC/PKCS7 ciphertext | HMAC-SHA256 32 over all before it. The two keys come from
  * HKDF-SHA256 of the X25519 agreement. Spec: protocol brief, section 2.4.
  */
-import { createDecipheriv, createHmac, hkdfSync } from 'node:crypto';
-import { PublicKey, type PrivateKey } from '@signalapp/libsignal-client';
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync } from 'node:crypto';
+import { PrivateKey, PublicKey } from '@signalapp/libsignal-client';
 import { concat, copy, decodeProto, equal, EMPTY, fromUtf8, own, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
+import type { Random } from '../platform.ts';
 import { signal } from '../proto/messages.js';
 
 const VERSION = 1;
@@ -54,6 +55,36 @@ export function openProvisionEnvelope(privateKey: PrivateKey, envelope: Uint8Arr
     return concat(decipher.update(authenticated.subarray(1 + IV_LENGTH)), decipher.final());
   } catch (cause) {
     throw invalid('the provision envelope is not padded right', cause);
+  } finally {
+    cipherKey.fill(0);
+    macKey.fill(0);
+  }
+}
+
+/**
+ * Seals a serialized ProvisionMessage for the key of a QR code.
+ * @param publicKey 33 bytes
+ * @param ephemeral a fresh pair, given by tests only
+ * @returns serialized ProvisionEnvelope
+ * @throws BotError `CONTENT_INVALID` an impossible public key
+ */
+export function sealProvisionEnvelope(
+  publicKey: Uint8Array,
+  message: Uint8Array,
+  random: Random,
+  ephemeral = PrivateKey.generate(),
+): Bytes {
+  const { cipherKey, macKey } = deriveProvisioningKeys(agree(ephemeral, publicKey));
+  try {
+    const iv = random.bytes(IV_LENGTH);
+    const cipher = createCipheriv('aes-256-cbc', cipherKey, iv);
+    const authenticated = concat(Uint8Array.of(VERSION), iv, cipher.update(message), cipher.final());
+    const mac = createHmac('sha256', macKey).update(authenticated).digest();
+    const envelope = {
+      publicKey: ephemeral.getPublicKey().serialize(),
+      body: concat(authenticated, mac),
+    };
+    return own(signal.ProvisionEnvelope.encode(envelope).finish());
   } finally {
     cipherKey.fill(0);
     macKey.fill(0);

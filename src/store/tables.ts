@@ -96,6 +96,9 @@ export interface Contact {
   readonly blocked?: boolean;
 }
 
+/** What a linked device asks its primary one for. */
+export type SyncRequest = 'contacts' | 'blocked' | 'configuration' | 'keys';
+
 export interface InboxRow {
   readonly source: ServiceId;
   readonly sourceDevice: DeviceId;
@@ -319,13 +322,19 @@ const timeCodec: Codec<number> = {
   decode: (bytes) => Number(toUtf8(bytes)),
 };
 
-/** Writer: provisioning; upkeep sets `unlinkedAt`. */
+/** Writer: provisioning, or account; upkeep sets `unlinkedAt`. */
 export const account: Cell<Account> = cell('account', json());
 
 /** A link that was begun: what the request to register will need again. Writer: provisioning. */
 export const pendingLink: Cell<unknown> = cell('link/pending', json());
 
-/** By identity. Writer: upkeep (provisioning for the first ones). */
+/** A registration of a primary device that was begun, and what the request will need again. Writer: account. */
+export const pendingRegistration: Cell<unknown> = cell('register/pending', json());
+
+/** What our linked devices have asked the primary one for and not got yet; value: when, in ms. Writer: inbox; account takes them away. */
+export const syncRequests: Table<[SyncRequest], number> = table('syncrequest', 1, timeCodec);
+
+/** By identity. Writer: upkeep (provisioning and account for the first ones). */
 export const prekeyStates: Table<[IdentityKind], PrekeyState> = table('prekeystate', 1, json());
 
 /** By identity, kind and id. Writer: upkeep adds and removes, session marks as used. */
