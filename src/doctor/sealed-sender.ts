@@ -17,6 +17,8 @@ const SIGNER_ID = 8;
 const LENGTH_DELIMITED = 2;
 
 const DAY_MS = 24 * 60 * 60_000;
+/** ms; the mock's certificates do not expire. */
+const LAST_DATE_MS = 8_640_000_000_000_000;
 
 /** @param now ms */
 export function checkSenderCertificate(
@@ -62,14 +64,14 @@ export function checkSenderCertificate(
   if (!equal(certificate.key().serialize(), fromBase64(account.identity.publicKey))) {
     return fail('the certificate is for another identity key than this device has', again);
   }
-  const until = new Date(expiration).toISOString();
+  const until = expiration > LAST_DATE_MS ? 'for ever' : `until ${new Date(expiration).toISOString()}`;
   if (expiration - now < DAY_MS) {
     return warn(
-      `the certificate is good, but only until ${until}`,
+      `the certificate is good, but only ${until}`,
       'Let the server issue certificates for some days (unidentifiedDelivery.expiresDays).',
     );
   }
-  return ok(`the certificate is good until ${until}, and its signer is in it`);
+  return ok(`the certificate is good ${until}, and its signer is in it`);
 }
 
 /** How a SenderCertificate names who signed it; `unknown` when it is not well-formed. */
