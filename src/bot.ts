@@ -5,6 +5,7 @@
  * rejects with.
  */
 import type { ServiceId } from './address.ts';
+import { startFresh } from './bot/fresh-start.ts';
 import { profileKeyOf, buildParts, type Parts } from './bot/parts.ts';
 import { Settlements } from './bot/settlements.ts';
 import { Stamps } from './bot/stamps.ts';
@@ -121,7 +122,8 @@ export class Bot {
   }
 
   /**
-   * Runs until the abort; then the message in hand is finished. A link that was interrupted is finished first.
+   * Runs until the abort; then the message in hand is finished. A link that was interrupted is finished first, and a
+   * restored store gets fresh prekeys.
    * @throws BotError `NOT_LINKED`, `DEVICE_UNLINKED`, `CONNECTED_ELSEWHERE`, `TLS_UNTRUSTED`, `PLUGIN_INVALID`,
    *   `STORE_WRITE_FAILED`, `STORE_DAMAGED`
    */
@@ -201,13 +203,19 @@ export class Bot {
     if (row !== undefined && row.unlinkedAt !== null) {
       throw new BotError('DEVICE_UNLINKED', 'the account has removed this device');
     }
-    if (row?.keysUploaded === true) return row;
+    const platform = this.#platform;
+    const onDelay = (message: string): void => {
+      this.#emit({ kind: 'warning', message });
+    };
     try {
-      const account = await resumeLink({ store, profile, platform: this.#platform }, undefined, signal);
+      const account =
+        row?.keysUploaded === true ? row : await resumeLink({ store, profile, platform }, undefined, signal);
       if (account === undefined) throw notLinked();
+      await startFresh({ store, account, profile, platform, onDelay }, signal);
       return account;
     } catch (error) {
       if (signal.aborted) return undefined;
+      if (isBotError(error, 'DEVICE_UNLINKED')) await this.#noteUnlinked();
       throw error;
     }
   }

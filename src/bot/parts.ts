@@ -2,6 +2,7 @@
  * Parts: everything that runs in a bot, built and wired. The flows know nothing of each other: each leaves rows, and the
  * functions passed in here ring the one that reads them.
  */
+import { awaitsOldSessions } from '../backup/fresh-start.ts';
 import { fromBase64, type Bytes } from '../bytes.ts';
 import type { BotError } from '../errors.ts';
 import { Identities } from '../identities/identities.ts';
@@ -132,6 +133,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     stamp,
     onOutbox,
     onDrained,
+    asksOften: await awaitsOldSessions(store, clock.now()),
     onPrekey: ringUpkeep,
     onInbox: (id, row, content) => {
       dispatcher?.offer(id, row, content);

@@ -38,6 +38,8 @@ export interface ReceiverParts {
   readonly platform: Platform;
   /** A timestamp of ours that was never given before, ms. */
   readonly stamp: () => number;
+  /** Messages may come in sessions that a restored store does not have: each is to be asked for again. */
+  readonly asksOften?: boolean;
   /** A row was staged and its commit begun. These return at once and do not throw. */
   readonly onInbox: (id: number, row: InboxRow, content: Content | undefined) => void;
   readonly onOutbox: (row: OutboxRow) => void;
@@ -61,12 +63,14 @@ interface Taken {
 const IN_FLIGHT = 256;
 /** Retry requests to one peer within an hour (6.7). */
 const RETRY_REQUESTS = 5;
+/** For a restored store: what a peer may have left on the server while the bot was down. */
+const RETRY_REQUESTS_RESTORED = 1000;
 /** Attempts after a conflict; the fault then is ours, and the server is to send the envelope again. */
 const ATTEMPTS = 3;
 
 export class Receiver {
   readonly #parts: ReceiverParts;
-  readonly #retries = new HourlyLimit(RETRY_REQUESTS);
+  readonly #retries: HourlyLimit;
   /** Seen marks whose commit is under way: a copy of the envelope must not be acked earlier than the original. */
   readonly #pending = new Map<string, Promise<void>>();
   readonly #inFlight = new Set<Promise<void>>();
@@ -74,6 +78,7 @@ export class Receiver {
 
   constructor(parts: ReceiverParts) {
     this.#parts = parts;
+    this.#retries = new HourlyLimit(parts.asksOften === true ? RETRY_REQUESTS_RESTORED : RETRY_REQUESTS);
   }
 
   /**

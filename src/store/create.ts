@@ -8,15 +8,24 @@ import type { Random } from '../platform.ts';
 import { asWriteFailure, makeFolder } from './files.ts';
 import { finishDb, makeDb, placeDb } from './folder.ts';
 import { FORMAT, writeHeader, type Header, type ScryptParameters } from './header.ts';
+import { LevelDisk } from './level-disk.ts';
+import type { Pending } from './scan.ts';
 import { newDataKey, protect, sealerOf, type Secret } from './secret.ts';
 
 const ID_SIZE = 16;
 
-/** @throws BotError `PASSPHRASE_NEEDED`; `STORE_LOCKED`; `STORE_WRITE_FAILED` */
+/** Writes the first rows of a store; what it rejects with ends the making. */
+export type Fill = (write: (rows: Pending) => Promise<void>) => Promise<void>;
+
+/**
+ * @param fill rows that the store has from the beginning
+ * @throws BotError `PASSPHRASE_NEEDED`; `STORE_LOCKED`; `STORE_WRITE_FAILED`; what `fill` throws
+ */
 export async function makeStore(
   folder: string,
   secret: Secret | undefined,
   parts: { random: Random; scrypt: ScryptParameters },
+  fill?: Fill,
 ): Promise<void> {
   if (secret === undefined)
     throw new BotError('PASSPHRASE_NEEDED', 'a new store needs a passphrase or a key file');
@@ -30,7 +39,14 @@ export async function makeStore(
   };
   try {
     await makeFolder(folder);
-    await finishDb(await makeDb(folder, id, sealerOf(dataKey, parts.random)));
+    const sealer = sealerOf(dataKey, parts.random);
+    const db = await makeDb(folder, id, sealer);
+    try {
+      const disk = new LevelDisk(db, sealer);
+      await fill?.((rows) => disk.write(rows));
+    } finally {
+      await finishDb(db);
+    }
     await writeHeader(folder, header);
     await placeDb(folder, header);
   } catch (cause) {

@@ -19,7 +19,7 @@ export const HEADER_FILE = 'countersign.json';
 const MAX_SCRYPT_BYTES = 512 * 1024 * 1024;
 const base64 = z.base64().max(256);
 
-const scryptParameters = z
+export const scryptParameters = z
   .strictObject({
     /** Cost, a power of two. */
     n: z.int().min(2).max(0x1000000),

@@ -84,7 +84,11 @@ export async function unlock(
   return unwrap(protection.wrapped, await passphraseKey(secret.passphrase, salt, parameters), id);
 }
 
-function passphraseKey(
+/**
+ * 32 bytes.
+ * @throws BotError `PASSPHRASE_NEEDED` it is empty
+ */
+export async function passphraseKey(
   passphrase: string,
   salt: Uint8Array,
   { n, r, p }: ScryptParameters,

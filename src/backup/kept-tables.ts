@@ -1,0 +1,75 @@
+/**
+ * Kept tables: which rows of the store a backup holds, each decision with its reason. A table that is not named here is
+ * a fault that a test finds.
+ *
+ * The rule: what says who we are and what we know is kept; what says how far a cryptographic protocol has come is not,
+ * for to go on from an older step would use a message key or a nonce a second time. This is also where the rows of a
+ * protocol run belong that a restored device must not go on with: they are left out here, and `FreshRows` in
+ * `fresh-start.ts` is where a restored store is told that the runs it knows of are dead.
+ */
+interface Decision {
+  /** The key of a single row, or what the keys of a table begin with, up to and with the slash. */
+  readonly rows: string;
+  readonly kept: boolean;
+  readonly reason: string;
+}
+
+export const DECISIONS: readonly Decision[] = [
+  { rows: 'account', kept: true, reason: 'the identity, and the password towards the server' },
+  { rows: 'contact/', kept: true, reason: 'who they are, and whom we block' },
+  { rows: 'identity/', kept: true, reason: 'trust: without it every key would be believed anew' },
+  {
+    rows: 'peer/',
+    kept: true,
+    reason: 'device lists, tags and profile keys; the sessions with them are not in it',
+  },
+  { rows: 'state/', kept: true, reason: 'what plugins keep' },
+  {
+    rows: 'inbox/',
+    kept: true,
+    reason: 'messages that were acked and wait for their handler: nobody sends them again',
+  },
+  { rows: 'dead/', kept: true, reason: 'messages that wait for a human' },
+  { rows: 'quarantine/', kept: true, reason: 'envelopes to look at; they are not opened again' },
+  {
+    rows: 'outbox/',
+    kept: true,
+    reason: 'contents, encrypted anew when they are sent; recipients drop what they have, by its timestamp',
+  },
+  { rows: 'sent/', kept: true, reason: 'answers the retry requests of peers who cannot open what we sent' },
+  { rows: 'receipt/', kept: true, reason: 'receipts that we owe; a second one does no harm' },
+  {
+    rows: 'seen/',
+    kept: true,
+    reason: 'an envelope that was stored and not acked comes again, and peers send again what we ask for',
+  },
+  {
+    rows: 'fact/',
+    kept: true,
+    reason: 'the sender certificate, a contact list to fetch: each is renewed by its writer',
+  },
+  { rows: 'session/', kept: false, reason: 'a ratchet that is rolled back uses message keys a second time' },
+  { rows: 'senderkey/', kept: false, reason: 'a ratchet' },
+  {
+    rows: 'prekey/',
+    kept: false,
+    reason: 'the old process may have used them since; all are made anew, signed and last-resort keys too',
+  },
+  { rows: 'prekeystate/', kept: false, reason: 'ids start anew at random, so that no id names two keys' },
+  { rows: 'kyberuse/', kept: false, reason: 'uses of last-resort keys that are not kept' },
+  {
+    rows: 'link/pending',
+    kept: false,
+    reason: 'a registration under way belongs to the process that began it',
+  },
+];
+
+/** Facts that say where this very store comes from, and not what the account knows. */
+const OWN_FACTS: ReadonlySet<string> = new Set(['fact/restored']);
+
+/** Whether a backup holds the row of this key; a key of no table is not kept. */
+export function isKept(key: string): boolean {
+  if (OWN_FACTS.has(key)) return false;
+  const found = DECISIONS.find(({ rows }) => (rows.endsWith('/') ? key.startsWith(rows) : key === rows));
+  return found?.kept === true;
+}
