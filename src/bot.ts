@@ -4,6 +4,7 @@
  * `bot/parts.ts` builds and wires what runs in it. The first part that fails stops the rest, and its reason is what `run`
  * rejects with.
  */
+import { finishRegistration } from './account/register.ts';
 import type { ServiceId } from './address.ts';
 import { startFresh } from './bot/fresh-start.ts';
 import { profileKeyOf, buildParts, type Parts } from './bot/parts.ts';
@@ -13,6 +14,7 @@ import { parseTag } from './content/app-message.ts';
 import { encodeApp, encodeText } from './content/encode.ts';
 import { BotError, describe, isBotError } from './errors.ts';
 import type { DropCounts } from './inbox/intake.ts';
+import type { Unseen } from './inbox/receiver.ts';
 import type { Ending } from './outbox/sender.ts';
 import { systemPlatform, type Platform } from './platform.ts';
 import type { Handlers, PluginInfo, Plugins, PluginSource } from './plugin.ts';
@@ -45,7 +47,9 @@ export type BotEvent =
   | { readonly kind: 'connection'; readonly state: ConnectionState; readonly error?: BotError }
   /** The server has said that its queue is empty, or has not within a minute. */
   | { readonly kind: 'ready'; readonly aci: string; readonly deviceId: number }
-  | { readonly kind: 'warning'; readonly message: string };
+  | { readonly kind: 'warning'; readonly message: string }
+  /** A message that no handler sees has been taken: null messages, what the framework itself reads, what cannot be opened. */
+  | ({ readonly kind: 'unseen' } & Unseen);
 
 /** What `send` takes. */
 export type Outgoing =
@@ -151,6 +155,12 @@ export class Bot {
       onSettled: (row, end) => {
         this.#settlements.settle(row, end);
       },
+      onWarning: (message) => {
+        this.#emit({ kind: 'warning', message });
+      },
+      onUnseen: (message) => {
+        this.#emit({ kind: 'unseen', ...message });
+      },
     });
     try {
       await this.#join(this.#parts, account, signal);
@@ -201,15 +211,15 @@ export class Bot {
     const { store, service: profile } = this.#options;
     const row = await accountRow.get(store.batch());
     if (row !== undefined && row.unlinkedAt !== null) {
-      throw new BotError('DEVICE_UNLINKED', 'the account has removed this device');
+      throw new BotError('DEVICE_UNLINKED', 'the account has removed this device', nextOfRemoved(row));
     }
     const platform = this.#platform;
     const onDelay = (message: string): void => {
       this.#emit({ kind: 'warning', message });
     };
     try {
-      const account =
-        row?.keysUploaded === true ? row : await resumeLink({ store, profile, platform }, undefined, signal);
+      const parts = { store, profile, platform };
+      const account = row?.keysUploaded === true ? row : await finish(parts, row, signal);
       if (account === undefined) throw notLinked();
       await startFresh({ store, account, profile, platform, onDelay }, signal);
       return account;
@@ -238,7 +248,8 @@ export class Bot {
         stop.abort();
       }
     };
-    const { authenticated, anonymous, sender, receipts, upkeep, dispatcher, receiver, plugins } = parts;
+    const { authenticated, anonymous, sender, receipts, upkeep, answers, dispatcher, receiver, plugins } =
+      parts;
     await Promise.all([
       run(authenticated.run(either)),
       run(anonymous.run(either)),
@@ -247,6 +258,7 @@ export class Bot {
       run(sender.run(either)),
       run(receipts.run(either)),
       run(upkeep.run(either)),
+      run(answers?.run(either)),
       run(plugins.run(either)),
       this.#announceReady(parts, account, either),
     ]);
@@ -299,6 +311,22 @@ function encode(
   }
   const tag = parseTag(message.tag);
   return { kind: 'app', tag, content: encodeApp(tag, message.payload) };
+}
+
+/** Finishes a link or a registration that was interrupted. */
+function finish(
+  parts: { store: Store; profile: Profile; platform: Platform },
+  row: Account | undefined,
+  signal: AbortSignal,
+): Promise<Account | undefined> {
+  return row?.deviceId === 1
+    ? finishRegistration(parts, row, () => undefined, signal)
+    : resumeLink(parts, undefined, signal);
+}
+
+/** A primary device is removed by another one that was registered in its place. */
+function nextOfRemoved({ deviceId }: Account): { next?: string } {
+  return deviceId === 1 ? { next: 'Register the number again; what is stored here is kept.' } : {};
 }
 
 function notLinked(): BotError {

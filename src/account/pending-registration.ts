@@ -21,7 +21,7 @@ import {
   newRegistrationId,
   putFirstKeys,
 } from '../session/first-keys.ts';
-import { writeAgainOnConflict } from '../session/prekey-supply.ts';
+import { writeAgainOnConflict } from '../store/again.ts';
 import { deleteAll } from '../store/delete-all.ts';
 import type { Batch, Store } from '../store/store.ts';
 import {

@@ -14,7 +14,7 @@ import { padName, putProfile } from '../service/own-profile.ts';
 import type { Profile } from '../service/profile.ts';
 import { registerAccount, type RegistrationOutcome } from '../service/registration.ts';
 import { supplyFirstKeys } from '../session/first-supply.ts';
-import { writeAgainOnConflict } from '../session/prekey-supply.ts';
+import { writeAgainOnConflict } from '../store/again.ts';
 import type { Store } from '../store/store.ts';
 import { account as accountCell, pendingLink, type Account } from '../store/tables.ts';
 import type { Credentials, Requester } from '../transport/request.ts';
@@ -216,9 +216,7 @@ class Registering {
   }
 
   /** Until the server has taken the registration. */
-  async #request(
-    begun: PendingRegistration,
-  ): Promise<{
+  async #request(begun: PendingRegistration): Promise<{
     pending: PendingRegistration;
     outcome: Extract<RegistrationOutcome, { kind: 'registered' }>;
   }> {

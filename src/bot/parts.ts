@@ -3,12 +3,13 @@
  * functions passed in here ring the one that reads them.
  */
 import { awaitsOldSessions } from '../backup/fresh-start.ts';
+import { SyncAnswers } from '../account/sync-answers.ts';
 import { fromBase64, type Bytes } from '../bytes.ts';
 import type { BotError } from '../errors.ts';
 import { Identities } from '../identities/identities.ts';
 import { Dispatcher } from '../inbox/dispatcher.ts';
 import { Intake } from '../inbox/intake.ts';
-import { Receiver } from '../inbox/receiver.ts';
+import { Receiver, type Unseen } from '../inbox/receiver.ts';
 import { Pacing } from '../outbox/pacing.ts';
 import { Receipts } from '../outbox/receipts.ts';
 import { Sealing } from '../outbox/sealing.ts';
@@ -17,6 +18,7 @@ import { Sesame } from '../outbox/sesame.ts';
 import type { Platform } from '../platform.ts';
 import { Plugins } from '../plugin.ts';
 import { endpointOf, type Profile } from '../service/profile.ts';
+import { ownKeys } from '../session/own-identity.ts';
 import { OwnTags } from '../session/peer-tags.ts';
 import { Session } from '../session/session.ts';
 import { readOutboxKey } from '../store/outbox-row.ts';
@@ -40,6 +42,8 @@ export interface PartsNeeds {
   readonly onState: (state: ConnectionState, error?: BotError) => void;
   readonly onSkew: (ms: number) => void;
   readonly onSettled: (row: OutboxRow, end: Ending) => void;
+  readonly onWarning: (message: string) => void;
+  readonly onUnseen: (message: Unseen) => void;
 }
 
 export interface Parts {
@@ -49,6 +53,8 @@ export interface Parts {
   readonly sender: Sender;
   readonly receipts: Receipts;
   readonly upkeep: Upkeep;
+  /** Of a primary device. */
+  readonly answers: SyncAnswers | undefined;
   readonly intake: Intake;
   readonly dispatcher: Dispatcher | undefined;
   readonly receiver: Receiver;
@@ -82,7 +88,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   const tags = new OwnTags(install === undefined ? undefined : plugins.tags);
 
   const { authenticated, anonymous } = connections(needs);
-  const identities = new Identities(clock);
+  const identities = new Identities(clock, ownKeys(account));
   const sealed = profile.sealedSender.mode !== 'off';
   const trustRoots = sealed ? profile.sealedSender.trustRoots : [];
   const session = new Session({ account, identities, platform, trustRoots });
@@ -108,6 +114,19 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   const sender: Sender = new Sender({ store, sesame, platform, ownAci, onSettled: needs.onSettled });
   const receipts = new Receipts({ store, clock, stamp, onOutbox });
 
+  const answers =
+    ownDevice === 1
+      ? new SyncAnswers({
+          store,
+          platform,
+          profile,
+          requester: authenticated,
+          ownAci,
+          stamp,
+          onOutbox,
+          onWarning: needs.onWarning,
+        })
+      : undefined;
   const intake = new Intake({
     session,
     identities,
@@ -117,6 +136,9 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     tags,
     stamp,
     onContacts: ringUpkeep,
+    onSyncRequest: () => {
+      answers?.ring();
+    },
   });
   await intake.open(store);
   const dispatcher =
@@ -135,6 +157,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     onDrained,
     asksOften: await awaitsOldSessions(store, clock.now()),
     onPrekey: ringUpkeep,
+    onUnseen: needs.onUnseen,
     onInbox: (id, row, content) => {
       dispatcher?.offer(id, row, content);
       receipts.ring();
@@ -147,6 +170,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     sender,
     receipts,
     upkeep,
+    answers,
     intake,
     dispatcher,
     receiver,

@@ -121,5 +121,7 @@ function show(printer: Printer, event: BotEvent): void {
     case 'warning':
       printer.note(`warning: ${event.message}`);
       break;
+    case 'unseen':
+      break;
   }
 }

@@ -2,7 +2,7 @@
  * Intake: what an opened content means to the framework itself, staged on the batch that opened it. Whatever a handler
  * may want to see is kept as a row as well.
  */
-import { DecryptionErrorMessage } from '@signalapp/libsignal-client';
+import { DecryptionErrorMessage, type PublicKey } from '@signalapp/libsignal-client';
 import type { ServiceId } from '../address.ts';
 import { toBase64, type Bytes } from '../bytes.ts';
 import { ANNOUNCE, decodeAnnouncement, fillerPadding } from '../content/app-message.ts';
@@ -25,7 +25,9 @@ import {
   owedReceipts,
   peers,
   sentLog,
+  syncRequests,
   type OutboxRow,
+  type SyncRequest,
 } from '../store/tables.ts';
 import { HourlyLimit } from './hourly-limit.ts';
 
@@ -40,6 +42,8 @@ export interface IntakeParts {
   readonly stamp: () => number;
   /** There is a contact list to fetch. */
   readonly onContacts: () => void;
+  /** A linked device has asked us, the primary one, for something. */
+  readonly onSyncRequest?: () => void;
 }
 
 export interface Taken {
@@ -56,6 +60,13 @@ export interface DropCounts {
   refused: number;
 }
 
+/** What the numbers of a sync request mean. */
+const REQUESTS: Readonly<Record<number, SyncRequest | undefined>> = {
+  1: 'contacts',
+  3: 'blocked',
+  4: 'configuration',
+  5: 'keys',
+};
 const KEPT: Taken = { keep: true, outbox: [] };
 const NOT_KEPT: Taken = { keep: false, outbox: [] };
 /** Resends to one peer within an hour. */
@@ -95,7 +106,7 @@ export class Intake {
       this.drops.refused++;
       return NOT_KEPT;
     }
-    if (profileKey !== undefined && !own) await this.#noteProfileKey(batch, source.serviceId, profileKey);
+    if (!own) await this.#notePeer(batch, source.serviceId, profileKey);
     switch (content.kind) {
       case 'null':
         if (content.unknownVersion) this.drops.unknownTags++;
@@ -121,11 +132,18 @@ export class Intake {
     }
   }
 
-  async #noteProfileKey(batch: Batch, from: ServiceId, profileKey: Bytes): Promise<void> {
-    const peer = await peers.get(batch, 'aci', from);
-    const text = toBase64(profileKey);
-    if (peer?.profileKey === text) return;
-    peers.put(batch, 'aci', from, { devices: [], ...peer, profileKey: text, sealed: 'unknown' });
+  /** Takes over the profile key; and who writes to us is registered, whatever the server said before. */
+  async #notePeer(batch: Batch, from: ServiceId, profileKey: Bytes | undefined): Promise<void> {
+    const known = await peers.get(batch, 'aci', from);
+    const text = profileKey === undefined ? known?.profileKey : toBase64(profileKey);
+    if (text === known?.profileKey && known?.unregisteredUntil === undefined) return;
+    const { unregisteredUntil: _, ...rest } = known ?? { devices: [] };
+    const sealed = text === known?.profileKey ? {} : { sealed: 'unknown' as const };
+    peers.put(batch, 'aci', from, {
+      ...rest,
+      ...(text === undefined ? {} : { profileKey: text }),
+      ...sealed,
+    });
   }
 
   async #appMessage(
@@ -151,19 +169,13 @@ export class Intake {
   /** Sections 6.7, 2 to 4: archives the session that the peer could not use, and sends the message again. */
   async #retryRequest(batch: Batch, source: Identified['source'], body: Bytes): Promise<Taken> {
     const { session, ownDevice, platform, stamp } = this.#parts;
-    let request: DecryptionErrorMessage;
-    try {
-      request = DecryptionErrorMessage.deserialize(body);
-    } catch {
-      return NOT_KEPT;
-    }
-    if (request.deviceId() !== ownDevice) return NOT_KEPT;
-    const ratchetKey = request.ratchetKey();
-    if (ratchetKey !== undefined) await session.archive(batch, source, ratchetKey);
+    const request = readRetryRequest(body);
+    if (request?.deviceId !== ownDevice) return NOT_KEPT;
+    if (request.ratchetKey !== undefined) await session.archive(batch, source, request.ratchetKey);
     if (!this.#resends.take(source.serviceId, platform.clock.now())) return NOT_KEPT;
 
     const { serviceId: recipient, deviceId } = source;
-    const timestamp = request.timestamp();
+    const { timestamp } = request;
     const sent = await sentLog.get(batch, recipient, timestamp);
     if (sent === undefined) {
       const content = encodeNull(fillerPadding(64, platform.random));
@@ -211,8 +223,14 @@ export class Intake {
         account.put(batch, { ...row, masterKey, accountEntropyPool });
         return NOT_KEPT;
       }
+      case 'other': {
+        const asked = REQUESTS[sync.message.request?.type ?? 0];
+        if (asked === undefined || this.#parts.ownDevice !== 1) return KEPT;
+        syncRequests.put(batch, asked, this.#parts.platform.clock.now());
+        this.#parts.onSyncRequest?.();
+        return NOT_KEPT;
+      }
       case 'sent':
-      case 'other':
         return KEPT;
     }
   }
@@ -227,4 +245,21 @@ function isOutOfStep(content: Content, timestamp: number): boolean {
   if (content.kind === 'text') return content.timestamp !== timestamp;
   if (content.kind !== 'other' || !content.content.dataMessage) return false;
   return Number(content.content.dataMessage.timestamp ?? 0) !== timestamp;
+}
+
+interface RetryRequest {
+  readonly deviceId: number;
+  /** ms */
+  readonly timestamp: number;
+  readonly ratchetKey: PublicKey | undefined;
+}
+
+/** Anybody can send one, and libsignal throws at fields out of range only when they are read. */
+function readRetryRequest(body: Bytes): RetryRequest | undefined {
+  try {
+    const message = DecryptionErrorMessage.deserialize(body);
+    return { deviceId: message.deviceId(), timestamp: message.timestamp(), ratchetKey: message.ratchetKey() };
+  } catch {
+    return undefined;
+  }
 }

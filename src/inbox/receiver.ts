@@ -3,7 +3,7 @@
  *
  * A delivery goes received -> stored | handled | duplicate | unreadable | dropped -> acked. The server hears 200 only
  * once the batch is durable, so a crash costs a second delivery and never a message. While one batch is being synced
- * the next deliveries are already opened; each ack still waits for its own.
+ * the next deliveries are already opened, those of different senders beside each other; each ack still waits for its own.
  * Spec: The Sesame Algorithm, revision 2, sections 3 (receiving) and 4.1 (retry requests); protocol brief, section 6.
  */
 import { createHash } from 'node:crypto';
@@ -30,6 +30,7 @@ import type { Delivery, Incoming } from '../transport/request.ts';
 import type { Content } from '../content/content.ts';
 import { HourlyLimit } from './hourly-limit.ts';
 import type { Intake } from './intake.ts';
+import { Places } from './places.ts';
 
 export interface ReceiverParts {
   readonly store: Store;
@@ -43,6 +44,8 @@ export interface ReceiverParts {
   /** A row was staged and its commit begun. These return at once and do not throw. */
   readonly onInbox: (id: number, row: InboxRow, content: Content | undefined) => void;
   readonly onOutbox: (row: OutboxRow) => void;
+  /** A message was taken that leaves no row for a handler. */
+  readonly onUnseen?: (message: Unseen) => void;
   /** A prekey was used up. */
   readonly onPrekey: () => void;
   /** The server has said that its queue is empty. */
@@ -52,6 +55,15 @@ export interface ReceiverParts {
 /** How one delivery ended; each is acked. `handled` left no row for a handler. */
 export type Outcome = 'stored' | 'handled' | 'duplicate' | 'unreadable' | 'dropped';
 
+/** What came and was taken by the framework itself, dropped, or could not be opened. */
+export interface Unseen {
+  readonly from: ServiceId;
+  readonly deviceId: number;
+  readonly what: Content['kind'] | 'undecodable';
+  /** ms, the sender's. */
+  readonly timestamp: number;
+}
+
 interface Taken {
   readonly outcome: Outcome;
   readonly durable: Promise<void>;
@@ -59,6 +71,8 @@ interface Taken {
   readonly handOn?: () => void;
 }
 
+/** Deliveries that are opened beside each other, each sender's in a row; more would gain nothing on one processor. */
+const OPENING = 16;
 /** Deliveries that may wait for their commit at once; the server has as many on the way (6.2). */
 const IN_FLIGHT = 256;
 /** Retry requests to one peer within an hour (6.7). */
@@ -73,7 +87,8 @@ export class Receiver {
   readonly #retries: HourlyLimit;
   /** Seen marks whose commit is under way: a copy of the envelope must not be acked earlier than the original. */
   readonly #pending = new Map<string, Promise<void>>();
-  readonly #inFlight = new Set<Promise<void>>();
+  /** Resolves when the delivery before has entered its sender's lane. */
+  #entered: Promise<void> = Promise.resolve();
   #lastId = 0;
 
   constructor(parts: ReceiverParts) {
@@ -86,33 +101,26 @@ export class Receiver {
    * @throws BotError `STORE_WRITE_FAILED`, `STORE_DAMAGED`: what is not durable was not acked, so it is safe to start again
    */
   async run(incoming: AsyncIterable<Incoming>, signal: AbortSignal): Promise<void> {
-    let failure: unknown;
-    const settle = async (delivery: Delivery, taken: Taken): Promise<void> => {
-      try {
-        if (await isAccepted(taken.durable)) {
-          taken.handOn?.();
-          await taken.durable;
-          delivery.ack();
-        } else await this.accept(delivery);
-      } catch (error) {
-        delivery.abandon();
-        failure ??= error;
-      }
-    };
+    let failure: { readonly error: unknown } | undefined;
+    const [opening, unacked] = [new Places(OPENING), new Places(IN_FLIGHT)];
     for await (const item of incoming) {
       if (item.kind === 'drained') {
         this.#parts.onDrained();
       } else {
-        const settled: Promise<void> = settle(item.delivery, await this.#take(item.delivery)).finally(() => {
-          this.#inFlight.delete(settled);
-        });
-        this.#inFlight.add(settled);
-        while (this.#inFlight.size >= IN_FLIGHT) await Promise.race(this.#inFlight);
+        await unacked.enter();
+        await opening.enter();
+        this.#settle(item.delivery, opening)
+          .catch((error: unknown) => {
+            failure ??= { error };
+          })
+          .finally(() => {
+            unacked.leave();
+          });
       }
       if (failure !== undefined || signal.aborted) break;
     }
-    await Promise.all(this.#inFlight);
-    if (failure !== undefined) throw failure as Error;
+    await unacked.empty();
+    if (failure !== undefined) throw failure.error;
   }
 
   /** Stores one delivery, then acks it. */
@@ -133,6 +141,23 @@ export class Receiver {
     }
   }
 
+  async #settle(delivery: Delivery, opening: Places): Promise<void> {
+    try {
+      const taken = await this.#take(delivery).finally(() => {
+        opening.leave();
+      });
+      if (await isAccepted(taken.durable)) {
+        taken.handOn?.();
+        await taken.durable;
+        delivery.ack();
+      } else await this.accept(delivery);
+    } catch (error) {
+      delivery.abandon();
+      throw error;
+    }
+  }
+
+  /** Begins to open; whatever the seals of others cost, senders' lanes are entered in the order of the calls. */
   async #take(delivery: Delivery): Promise<Taken> {
     let envelope: Envelope;
     try {
@@ -146,10 +171,13 @@ export class Receiver {
       );
     }
     const { session } = this.#parts;
-    const identified = await session.identify(envelope);
-    // Two batches that advance one ratchet would lose a step, so the lane covers open and the beginning of the commit.
-    const lane = identified.kind === 'message' ? identified.source.serviceId : ('' as ServiceId);
-    return session.exclusive(lane, () => this.#store(delivery, envelope, identified));
+    const entering = Promise.all([session.identify(envelope), this.#entered]).then(([identified]) => {
+      // Two batches that advance one ratchet would lose a step, so the lane covers open and the beginning of the commit.
+      const lane = identified.kind === 'message' ? identified.source.serviceId : ('' as ServiceId);
+      return { taken: session.exclusive(lane, () => this.#store(delivery, envelope, identified)) };
+    });
+    this.#entered = entering.then(nothing, nothing);
+    return (await entering).taken;
   }
 
   async #store(delivery: Delivery, envelope: Envelope, identified: Identification): Promise<Taken> {
@@ -201,6 +229,7 @@ export class Receiver {
     }
     const handOn = (): void => {
       if (id !== undefined && row !== undefined) onInbox(id, row, content);
+      else if (!isRepeat) this.#noteUnseen(identified.source, content.kind, envelope);
       for (const outboxRow of result.outbox) onOutbox(outboxRow);
       if (opened.prekey) onPrekey();
     };
@@ -272,8 +301,13 @@ export class Receiver {
     if (envelope === undefined) return { outcome: 'unreadable', durable: batch.commit() };
     const handOn = (): void => {
       for (const row of outbox) onOutbox(row);
+      if (source !== undefined) this.#noteUnseen(source, 'undecodable', envelope);
     };
     return { ...this.#finish(batch, envelope, markOf(envelope), 'unreadable'), handOn };
+  }
+
+  #noteUnseen(source: InboxSource, what: Unseen['what'], { timestamp }: Envelope): void {
+    this.#parts.onUnseen?.({ from: source.serviceId, deviceId: source.deviceId, what, timestamp });
   }
 
   /** Marks the envelope as seen and begins the commit. */
@@ -294,6 +328,8 @@ export class Receiver {
     return this.#lastId;
   }
 }
+
+const nothing = (): void => undefined;
 
 interface InboxSource {
   readonly serviceId: ServiceId;

@@ -1,0 +1,205 @@
+/**
+ * Sync answers: what a primary device tells its linked ones when they ask.
+ *
+ *   row syncRequests (left by the inbox) --contents--> outbox row to our own devices, request removed
+ *
+ * Spec: protocol brief, sections 6.5 and 10.
+ */
+import type { Aci, ServiceId } from '../address.ts';
+import { fromBase64, own, type Bytes } from '../bytes.ts';
+import { describe, isBotError, type ErrorCode } from '../errors.ts';
+import type { Platform } from '../platform.ts';
+import { signal as proto } from '../proto/messages.js';
+import { fetchUploadForm } from '../service/attachments.ts';
+import type { Profile } from '../service/profile.ts';
+import { newRow } from '../store/outbox-row.ts';
+import type { Batch, Store } from '../store/store.ts';
+import {
+  account as accountCell,
+  contacts,
+  facts,
+  outboxRows,
+  syncRequests,
+  type OutboxRow,
+  type SyncRequest,
+} from '../store/tables.ts';
+import type { Requester } from '../transport/request.ts';
+import { sealAttachment, writeContactList } from './contact-list.ts';
+import { MEDIA_KEY } from './pending-registration.ts';
+import { uploadAttachment } from './upload.ts';
+
+export interface SyncAnswersParts {
+  readonly store: Store;
+  readonly platform: Platform;
+  readonly profile: Profile;
+  /** Authenticated. */
+  readonly requester: Requester;
+  readonly ownAci: Aci;
+  /** A timestamp of ours that was never given before, ms. */
+  readonly stamp: () => number;
+  /** A row was committed. Returns at once and does not throw. */
+  readonly onOutbox: (row: OutboxRow) => void;
+  /** A sentence for the user. Returns at once and does not throw. */
+  readonly onWarning: (message: string) => void;
+}
+
+const ALL: readonly SyncRequest[] = ['contacts', 'blocked', 'configuration', 'keys'];
+/** Wait after a failure, ms. */
+const RETRY_MS = 30_000;
+const HOUR_MS = 3_600_000;
+
+/** A ring comes while the request is being committed; the four of a new device come together. */
+const RING_MS = 200;
+/** The store cannot be trusted with more. */
+const FATAL: readonly ErrorCode[] = ['STORE_WRITE_FAILED', 'STORE_DAMAGED', 'STORE_CLOSED'];
+
+type SyncFields = proto.SyncMessage.$Properties;
+
+export class SyncAnswers {
+  readonly #parts: SyncAnswersParts;
+  #alarm = new AbortController();
+  #isRung = true;
+
+  constructor(parts: SyncAnswersParts) {
+    this.#parts = parts;
+  }
+
+  /** A request has come. Harmless at any time. */
+  ring(): void {
+    this.#isRung = true;
+    this.#alarm.abort();
+  }
+
+  /**
+   * Answers until the signal is aborted.
+   * @throws BotError `STORE_WRITE_FAILED`, `STORE_DAMAGED`, `STORE_CLOSED`. What server and CDN do is logged only
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const isDone = !this.#isRung || (await this.#answerAll(signal));
+      // A ring that came meanwhile, or what is left, is looked at again.
+      const waitMs = isDone ? HOUR_MS : RETRY_MS;
+      this.#alarm = new AbortController();
+      if (!this.#isRung) await this.#wait(waitMs, AbortSignal.any([signal, this.#alarm.signal]));
+      if (!isDone) this.#isRung = true;
+      if (this.#isRung) await this.#wait(RING_MS, signal);
+    }
+  }
+
+  async #wait(ms: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#parts.platform.clock.sleep(ms, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+
+  /** @returns false when something is left to be tried again */
+  async #answerAll(signal: AbortSignal): Promise<boolean> {
+    this.#isRung = false;
+    let done = true;
+    for (const type of ALL) {
+      if (signal.aborted) return true;
+      const since = await syncRequests.get(this.#parts.store.batch(), type);
+      if (since === undefined) continue;
+      try {
+        await this.#answer(type, since, signal);
+      } catch (error) {
+        if (signal.aborted) return true;
+        if (!isBotError(error) || FATAL.includes(error.code)) throw error;
+        this.#parts.platform.log.warn(
+          { type, error: describe(error) },
+          'a sync request could not be answered',
+        );
+        done = false;
+      }
+    }
+    return done;
+  }
+
+  async #answer(type: SyncRequest, since: number, signal: AbortSignal): Promise<void> {
+    const { store, ownAci, stamp, onOutbox } = this.#parts;
+    const contents = await this.#contents(type, signal);
+    const batch = store.batch();
+    if ((await syncRequests.get(batch, type)) === since) syncRequests.delete(batch, type);
+    const row =
+      contents && newRow({ recipient: ownAci, timestamp: stamp(), kind: 'sync', content: contents });
+    if (row !== undefined) outboxRows.put(batch, row.recipient, row.timestamp, row);
+    await batch.commit();
+    if (row !== undefined) onOutbox(row);
+  }
+
+  /** @returns undefined when there is nothing that could be said */
+  async #contents(type: SyncRequest, signal: AbortSignal): Promise<Bytes | undefined> {
+    const { store } = this.#parts;
+    switch (type) {
+      case 'contacts':
+        return this.#contacts(signal);
+      case 'blocked': {
+        const acis = await blockedAcis(store);
+        return encode({ blocked: { acis } });
+      }
+      case 'configuration':
+        return encode({
+          configuration: {
+            readReceipts: false,
+            unidentifiedDeliveryIndicators: false,
+            typingIndicators: false,
+            linkPreviews: false,
+          },
+        });
+      case 'keys':
+        return encode({ keys: await keysOf(store.batch()) });
+    }
+  }
+
+  async #contacts(signal: AbortSignal): Promise<Bytes | undefined> {
+    const { store, platform, profile, requester, ownAci, onWarning } = this.#parts;
+    const sealed = sealAttachment(await writeContactList(store, ownAci), platform.random);
+    const form = await fetchUploadForm(requester, sealed.blob.length);
+    if (typeof form === 'string') {
+      const why = form === 'too-large' ? 'takes no attachment of that size' : 'stores no attachments';
+      onWarning(`the server ${why}: linked devices get no contact list`);
+      return undefined;
+    }
+    await uploadAttachment(profile, form, sealed.blob, signal);
+    const { key, digest, size } = sealed;
+    return encode({
+      contacts: {
+        blob: {
+          cdnKey: form.key,
+          cdnNumber: form.cdn,
+          contentType: 'application/octet-stream',
+          key,
+          digest,
+          size,
+        },
+        complete: true,
+      },
+    });
+  }
+}
+
+async function blockedAcis(store: Store): Promise<ServiceId[]> {
+  const acis: ServiceId[] = [];
+  for await (const [serviceId, { blocked }] of contacts.scan(store)) {
+    if (blocked === true) acis.push(serviceId as ServiceId);
+  }
+  return acis;
+}
+
+async function keysOf(batch: Batch): Promise<proto.SyncMessage.Keys.$Properties> {
+  const account = await accountCell.get(batch);
+  const mediaKey = await facts.get(batch, MEDIA_KEY);
+  const fields: proto.SyncMessage.Keys.$Properties = {};
+  if (account !== undefined && account.masterKey !== null) fields.master = fromBase64(account.masterKey);
+  if (account !== undefined && account.accountEntropyPool !== null) {
+    fields.accountEntropyPool = account.accountEntropyPool;
+  }
+  if (typeof mediaKey === 'string') fields.mediaRootBackupKey = fromBase64(mediaKey);
+  return fields;
+}
+
+function encode(syncMessage: SyncFields): Bytes {
+  return own(proto.Content.encode({ syncMessage }).finish());
+}
