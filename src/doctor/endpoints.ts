@@ -26,7 +26,11 @@ export interface UploadForm {
 }
 
 const DAY_S = 86_400;
-const selfSchema = z.object({ uuid: aciSchema, pni: maybe(pniSchema), authCredentialSalt: z.unknown() });
+const selfSchema = z.object({
+  uuid: aciSchema,
+  pni: maybe(pniSchema),
+  authCredentialSalt: z.unknown().optional(),
+});
 const groupSchema = z.object({
   credentials: z
     .array(z.object({ credential: base64(1, 4096), redemptionTime: z.number().int().min(0) }))
