@@ -42,6 +42,7 @@ export const NEXT = {
   PLUGIN_NOT_LOADED: 'Run the bot with --plugin NAME.',
   PROFILE_INVALID: 'Correct the line that is named in the server profile.',
   RATE_LIMITED: 'Wait until the time given; rows in the outbox are sent then by themselves.',
+  RECIPIENT_LACKS_PLUGIN: 'Ask who runs that bot to load the plugin, then send again.',
   RECIPIENT_UNKNOWN: 'Use the ACI of the recipient, or a name or number that exactly one contact has.',
   RECIPIENT_UNREGISTERED: 'Check the contact: the server knows no such account.',
   REGISTRATION_LOCKED: 'Wait until the lock has run out, or register with the phone that has its PIN.',

@@ -32,9 +32,11 @@ export class Settlements {
     signal.throwIfAborted();
     // Waiting begins before the look, so that what ends between the two is not missed.
     const settled = this.#next(recipient, timestamp, signal);
-    const ended = await this.#look(recipient, timestamp);
-    if (ended !== undefined) this.settle({ recipient, timestamp }, ended);
-    return settled;
+    const looked = this.#look(recipient, timestamp).then((ended) => {
+      if (ended !== undefined) this.settle({ recipient, timestamp }, ended);
+    });
+    const [ended] = await Promise.all([settled, looked]);
+    return ended;
   }
 
   #next(recipient: ServiceId, timestamp: number, signal: AbortSignal): Promise<Ending> {

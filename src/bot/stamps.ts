@@ -3,7 +3,10 @@
  */
 import type { Clock } from '../platform.ts';
 import type { Store } from '../store/store.ts';
-import { outboxRows } from '../store/tables.ts';
+import { facts, outboxRows } from '../store/tables.ts';
+
+/** How far a clock may have been set back. */
+const AHEAD_MS = 24 * 3_600_000;
 
 export class Stamps {
   readonly #clock: Clock;
@@ -13,10 +16,13 @@ export class Stamps {
     this.#clock = clock;
   }
 
-  /** Looks at the rows that wait: a clock that was set back must not give the timestamp of one of them again. */
+  /** Looks at what waits and at what was sent last: a clock that was set back must not give a timestamp again. */
   async open(store: Store): Promise<void> {
     if (this.#last > 0) return;
-    let last = 1;
+    const sent = await facts.get(store.batch(), 'lastStamp');
+    // Further ahead than this it is from a clock that was wrong, and the times now are fresh again.
+    const known = typeof sent === 'number' && sent < this.#clock.now() + AHEAD_MS;
+    let last = known ? sent : 1;
     for await (const [, row] of outboxRows.scan(store)) last = Math.max(last, row.timestamp);
     this.#last = Math.max(this.#last, last);
   }

@@ -18,20 +18,28 @@ interface Entry {
 
 export class Identities {
   readonly #clock: Clock;
+  readonly #own: ReadonlyMap<ServiceId, Bytes>;
   /** Parsed rows by the bytes they came from; the store hands out the same bytes as long as they are cached. */
   readonly #parsed = new WeakMap<Bytes, Entry>();
 
-  constructor(clock: Clock) {
+  /**
+   * @param own our keys by service id, 33 bytes: they come from the link and from nowhere else, so that neither the server
+   *   nor who poses as one of our devices can bring another
+   */
+  constructor(clock: Clock, own: ReadonlyMap<ServiceId, Bytes>) {
     this.#clock = clock;
+    this.#own = own;
   }
 
   /** The trusted key, 33 bytes. */
   async key(batch: Batch, serviceId: ServiceId): Promise<Bytes | undefined> {
-    return (await this.#entry(batch, serviceId))?.key;
+    return this.#own.get(serviceId) ?? (await this.#entry(batch, serviceId))?.key;
   }
 
   /** Whether messages may be exchanged under this key: a first key, or the one that is trusted. */
   async isTrusted(batch: Batch, serviceId: ServiceId, key: Uint8Array): Promise<boolean> {
+    const own = this.#own.get(serviceId);
+    if (own !== undefined) return equal(own, key);
     const entry = await this.#entry(batch, serviceId);
     if (entry === undefined) return true;
     return entry.row.state !== 'changed' && entry.row.state !== 'revoked' && equal(entry.key, key);
@@ -39,6 +47,7 @@ export class Identities {
 
   /** Takes a first key; a different key than the trusted one becomes the candidate and the state `changed`. */
   async save(batch: Batch, serviceId: ServiceId, key: Uint8Array): Promise<void> {
+    if (this.#own.has(serviceId)) return;
     const entry = await this.#entry(batch, serviceId);
     if (entry !== undefined && equal(entry.key, key)) return;
     const now = this.#clock.now();
@@ -52,12 +61,6 @@ export class Identities {
             candidate: toBase64(key),
           };
     identityRows.put(batch, serviceId, row);
-  }
-
-  /** @throws BotError `IDENTITY_CHANGED` when nothing may be sent to this contact */
-  async demandTrust(batch: Batch, serviceId: ServiceId): Promise<void> {
-    const entry = await this.#entry(batch, serviceId);
-    if (entry?.row.state === 'changed' || entry?.row.state === 'revoked') throw changed(serviceId);
   }
 
   /**

@@ -6,7 +6,7 @@ import type { ServiceId } from '../address.ts';
 
 const BURST = 60;
 const REFILL_MS = 1000;
-/** Buckets that are remembered; the fullest would be forgotten first, but any that is full says nothing. */
+/** Buckets that are remembered, the latest used. */
 const BUCKETS = 10_000;
 
 interface Bucket {
@@ -33,16 +33,15 @@ export class Pacing {
 
   #level(recipient: ServiceId, now: number): number {
     const bucket = this.#buckets.get(recipient);
-    return bucket === undefined
-      ? BURST
-      : Math.min(BURST, bucket.level + Math.max(0, now - bucket.at) / REFILL_MS);
+    if (bucket === undefined) return BURST;
+    if (now < bucket.at) this.#set(recipient, { ...bucket, at: now }); // the clock was set back
+    return Math.min(BURST, bucket.level + Math.max(0, now - bucket.at) / REFILL_MS);
   }
 
   #set(recipient: ServiceId, bucket: Bucket): void {
+    this.#buckets.delete(recipient);
     this.#buckets.set(recipient, bucket);
-    if (this.#buckets.size <= BUCKETS) return;
-    for (const [name, { at }] of this.#buckets) {
-      if (bucket.at - at > BURST * REFILL_MS) this.#buckets.delete(name);
-    }
+    const oldest = this.#buckets.keys().next();
+    if (this.#buckets.size > BUCKETS && oldest.done !== true) this.#buckets.delete(oldest.value);
   }
 }

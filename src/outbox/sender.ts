@@ -12,9 +12,11 @@ import type { ServiceId } from '../address.ts';
 import { encodeTranscript } from '../content/encode.ts';
 import { BotError, describe, isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
+import { forgetAnnounced } from '../session/peer-tags.ts';
 import { newRow } from '../store/outbox-row.ts';
-import type { Store } from '../store/store.ts';
-import { outboxRows, peers, sentLog, type OutboxRow } from '../store/tables.ts';
+import { writeAgainOnConflict } from '../store/again.ts';
+import type { Batch, Store } from '../store/store.ts';
+import { facts, outboxRows, peers, sentLog, type OutboxRow } from '../store/tables.ts';
 import type { Result, Sesame } from './sesame.ts';
 
 export interface SenderParts {
@@ -44,6 +46,8 @@ const CONCURRENCY = 32;
 const LISTENERS = 8 * CONCURRENCY;
 const BACKOFF_MS = 1000;
 const MAX_BACKOFF_MS = 15 * 60_000;
+/** Longest wait that a row is given, whatever the server names. */
+const MAX_WAIT_MS = 24 * 3_600_000;
 /** Without a word from the server; it is tried at once when the connection is back. */
 const MAX_OFFLINE_MS = 60_000;
 
@@ -53,6 +57,8 @@ export class Sender {
   readonly #waiting: ServiceId[] = [];
   readonly #working = new Set<Promise<void>>();
   #looking: Promise<void> | undefined;
+  /** The last timestamp that is known to have been sent. */
+  #highest = 0;
   #stop: { readonly signal: AbortSignal; readonly fail: (reason: unknown) => void } | undefined;
 
   constructor(parts: SenderParts) {
@@ -116,9 +122,11 @@ export class Sender {
       this.#queues.set(recipient, queue);
     }
     const { timestamps } = queue;
-    if (timestamps.includes(timestamp)) return;
-    timestamps.push(timestamp);
-    if ((timestamps.at(-2) ?? 0) > timestamp) timestamps.sort((a, b) => a - b);
+    if ((timestamps.at(-1) ?? 0) < timestamp) timestamps.push(timestamp);
+    else if (!timestamps.includes(timestamp)) {
+      timestamps.push(timestamp);
+      timestamps.sort((a, b) => a - b);
+    }
     if (queue.working) return;
     queue.working = true;
     this.#waiting.push(recipient);
@@ -158,7 +166,9 @@ export class Sender {
         continue;
       }
       const delayMs = row.retryAt - platform.clock.now();
-      const waitMs = delayMs > 0 ? delayMs : await this.#attempt(row, this.#stop.signal);
+      // A time that is further away than any that we write is from a clock that was wrong.
+      const mustWait = delayMs > 0 && delayMs <= MAX_WAIT_MS;
+      const waitMs = mustWait ? delayMs : await this.#attempt(row, this.#stop.signal);
       if (waitMs === 0) {
         remove(queue, timestamp);
         continue;
@@ -186,7 +196,7 @@ export class Sender {
 
   /** @returns 0 when the row is settled, else the ms to wait */
   async #attempt(row: OutboxRow, signal: AbortSignal): Promise<number> {
-    const { sesame, platform } = this.#parts;
+    const { sesame } = this.#parts;
     let result: Result;
     try {
       result = await sesame.deliver(row, signal);
@@ -199,75 +209,91 @@ export class Sender {
     }
     switch (result.kind) {
       case 'delivered':
-        await this.#sent(row, result);
-        return 0;
+        return this.#sent(row, result);
       case 'paced':
         return result.delayMs;
       case 'failed':
-        await this.#fail(row, result.error);
-        return 0;
-      case 'later': {
-        const backoff = backoffMs(row.attempts, result.error);
-        const retryAt = result.error.retryAt ?? platform.clock.now() + backoff;
-        platform.log.info(
-          { recipient: row.recipient, error: describe(result.error), retryAt },
-          'sending later',
-        );
-        const named = result.error.retryAt !== undefined;
-        await this.#put({
-          ...row,
-          attempts: row.attempts + 1,
-          error: result.error.code,
-          retryAt: named ? retryAt : 0,
-        });
-        return Math.max(1, retryAt - platform.clock.now());
-      }
+        return this.#fail(row, result.error);
+      case 'later':
+        return this.#later(row, result.error);
     }
   }
 
-  async #sent(row: OutboxRow, result: Extract<Result, { kind: 'delivered' }>): Promise<void> {
+  async #later(row: OutboxRow, error: BotError): Promise<number> {
+    const { clock, log } = this.#parts.platform;
+    const now = clock.now();
+    const backoff = backoffMs(row.attempts, error);
+    const named = error.retryAt === undefined ? 0 : Math.min(error.retryAt, now + MAX_WAIT_MS);
+    log.info(
+      { recipient: row.recipient, error: describe(error), retryAt: named || now + backoff },
+      'sending later',
+    );
+    await this.#settle(row, (batch, current) => {
+      const { recipient, timestamp, attempts } = current;
+      outboxRows.put(batch, recipient, timestamp, {
+        ...current,
+        attempts: attempts + 1,
+        error: error.code,
+        retryAt: named,
+      });
+    });
+    return Math.max(1, (named || now + backoff) - clock.now());
+  }
+
+  async #sent(row: OutboxRow, result: Extract<Result, { kind: 'delivered' }>): Promise<number> {
     const { store, platform, ownAci, onSettled } = this.#parts;
-    const batch = store.batch();
     const { recipient, timestamp, content, urgent, tag, log, transcript } = row;
-    outboxRows.delete(batch, recipient, timestamp);
-    if (log) {
-      const sentAt = platform.clock.now();
-      sentLog.put(batch, recipient, timestamp, { content, sentAt, devices: result.devices, urgent, tag });
-    }
-    let copy: OutboxRow | undefined;
-    // Read on a batch of its own: what it says may change, and must not undo that the message has left.
-    const hasOthers =
-      result.needsSync || ((await peers.get(store.batch(), 'aci', ownAci))?.devices.length ?? 0) > 0;
-    if (transcript && recipient !== ownAci && hasOthers) {
-      const sync = encodeTranscript(content, recipient, timestamp, result.sealed);
-      if (sync !== undefined) copy = newRow({ recipient: ownAci, timestamp, kind: 'sync', content: sync });
-    }
-    if (copy !== undefined) outboxRows.put(batch, ownAci, timestamp, copy);
-    await batch.commit();
+    const own = await peers.get(store.batch(), 'aci', ownAci);
+    const hasOthers = result.needsSync || (own?.devices.length ?? 0) > 0;
+    const sync =
+      transcript && recipient !== ownAci && hasOthers
+        ? encodeTranscript(content, recipient, timestamp, result.sealed)
+        : undefined;
+    const copy = sync && newRow({ recipient: ownAci, timestamp, kind: 'sync', content: sync });
+    let left = false;
+    await this.#settle(row, (batch, current) => {
+      // Devices that have asked for it since are still to get it.
+      const devices = current.devices.filter((device) => !row.devices.includes(device));
+      left = devices.length > 0;
+      if (left) outboxRows.put(batch, recipient, timestamp, { ...current, devices });
+      else outboxRows.delete(batch, recipient, timestamp);
+      if (log) {
+        const sentAt = platform.clock.now();
+        sentLog.put(batch, recipient, timestamp, { content, sentAt, devices: result.devices, urgent, tag });
+      }
+      if (copy !== undefined) outboxRows.put(batch, ownAci, timestamp, copy);
+      if (timestamp > this.#highest) facts.put(batch, 'lastStamp', (this.#highest = timestamp));
+    });
     if (copy !== undefined) this.offer(copy);
     onSettled(row, { state: 'sent', devices: result.devices });
+    return left ? 1 : 0;
   }
 
-  async #fail(row: OutboxRow, error: BotError): Promise<void> {
+  async #fail(row: OutboxRow, error: BotError): Promise<number> {
     const { platform, onSettled } = this.#parts;
-    platform.log.warn({ recipient: row.recipient, error: describe(error) }, 'a message will not be sent');
-    // What nobody asked for leaves nothing behind to look at.
-    if (row.kind === 'text' || row.kind === 'app')
-      await this.#put({ ...row, state: 'failed', error: error.code });
-    else await this.#remove(row);
+    const { recipient, timestamp } = row;
+    platform.log.warn({ recipient, error: describe(error) }, 'a message will not be sent');
+    await this.#settle(row, async (batch, current) => {
+      // What nobody asked for leaves nothing behind to look at.
+      const isAsked = row.kind === 'text' || row.kind === 'app';
+      if (isAsked)
+        outboxRows.put(batch, recipient, timestamp, { ...current, state: 'failed', error: error.code });
+      else outboxRows.delete(batch, recipient, timestamp);
+      if (row.kind === 'announce') await forgetAnnounced(batch, recipient);
+    });
     onSettled(row, { state: 'failed', error });
+    return 0;
   }
 
-  async #put(row: OutboxRow): Promise<void> {
-    const batch = this.#parts.store.batch();
-    outboxRows.put(batch, row.recipient, row.timestamp, row);
-    await batch.commit();
-  }
-
-  async #remove(row: OutboxRow): Promise<void> {
-    const batch = this.#parts.store.batch();
-    outboxRows.delete(batch, row.recipient, row.timestamp);
-    await batch.commit();
+  /** Changes the row as it is now: while it was under way, another device may have asked for the same message. */
+  async #settle(
+    row: OutboxRow,
+    change: (batch: Batch, current: OutboxRow) => void | Promise<void>,
+  ): Promise<void> {
+    await writeAgainOnConflict(this.#parts.store, async (batch) => {
+      const current = await outboxRows.get(batch, row.recipient, row.timestamp);
+      await change(batch, current ?? row);
+    });
   }
 }
 

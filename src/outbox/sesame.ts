@@ -59,6 +59,8 @@ const ROUNDS = 6;
 /** How long an account that is not registered is left alone. */
 const UNREGISTERED_MS = 24 * 3_600_000;
 const CHALLENGE_MS = 10 * 60_000;
+/** A server that wants a newer client is asked again once an hour. */
+const OUTDATED_MS = 3_600_000;
 /** A server that refuses our own credentials: the connection will notice before this is over. */
 const REFUSED_MS = 60_000;
 
@@ -120,6 +122,7 @@ export class Sesame {
         { signal },
       );
       if (outcome.kind === 'accepted') {
+        if (sealed.meant.length === 0) throw forNobody(row);
         return {
           kind: 'delivered',
           devices: sealed.meant,
@@ -156,7 +159,8 @@ export class Sesame {
       }
     }
     await this.#fetch(recipient, '*', route, signal);
-    return true;
+    if (recipient !== ownAci) return true;
+    return others(await peers.get(store.batch(), 'aci', ownAci), ownDevice).length > 0;
   }
 
   async #seal(row: OutboxRow, route: SealedRoute | undefined): Promise<Sealed> {
@@ -167,13 +171,10 @@ export class Sesame {
       const batch = store.batch();
       const peer = await peers.get(batch, 'aci', recipient);
       const devices = others(peer, recipient === ownAci ? ownDevice : 0);
-      if (content.length > maxContent(devices.length)) {
-        throw settled(
-          'failed',
-          'PAYLOAD_TOO_LARGE',
-          `${String(content.length)} bytes do not fit for ${String(devices.length)} devices`,
-        );
+      if (devices.length === 0) {
+        throw settled('later', 'DEVICES_UNSETTLED', `no device of ${recipient} has keys yet`);
       }
+      checkSize(content.length, devices.length);
       const messages: OutgoingMessage[] = [];
       const meant: number[] = [];
       const lacking: number[] = [];
@@ -199,7 +200,7 @@ export class Sesame {
 
   /** What goes to our own account as a text is a transcript of itself: "note to self" is only that. */
   #content({ kind, recipient, content, timestamp }: OutboxRow): OutboxRow['content'] {
-    if (kind !== 'text' || recipient !== this.#parts.ownAci) return content;
+    if ((kind !== 'text' && kind !== 'resend') || recipient !== this.#parts.ownAci) return content;
     return encodeTranscript(content, recipient, timestamp, false) ?? content;
   }
 
@@ -245,7 +246,11 @@ export class Sesame {
         await this.#noteUnregistered(recipient);
         throw unregistered(recipient);
       case 'too-large':
-        throw settled('failed', 'PAYLOAD_TOO_LARGE', 'the server finds the message too large');
+        throw settled(
+          'failed',
+          'PAYLOAD_TOO_LARGE',
+          'the server finds the message too large: its own limit is lower than ours',
+        );
       case 'challenge':
         throw settled(
           'later',
@@ -263,11 +268,7 @@ export class Sesame {
       case 'forbidden':
         throw settled('failed', 'REQUEST_REFUSED', 'the server does not allow this recipient');
       case 'refused':
-        throw settled(
-          'failed',
-          'REQUEST_REFUSED',
-          `the server refuses the message with ${String(outcome.status)}`,
-        );
+        throw refused(outcome.status, 'the message', now);
     }
   }
 
@@ -319,11 +320,7 @@ export class Sesame {
         throw settled('later', 'SERVER_UNREACHABLE', `the server answers ${String(outcome.status)}`, retryAt);
       }
       case 'refused':
-        throw settled(
-          'failed',
-          'REQUEST_REFUSED',
-          `the server refuses a key fetch with ${String(outcome.status)}`,
-        );
+        throw refused(outcome.status, 'a key fetch', now);
     }
   }
 
@@ -373,6 +370,35 @@ class Settled extends Error {
 
 function settled(kind: 'later' | 'failed', code: ErrorCode, message: string, retryAt?: number): Settled {
   return new Settled({ kind, error: new BotError(code, message, retryAt === undefined ? {} : { retryAt }) });
+}
+
+/** A server that calls us outdated will take the same message from a newer version. */
+function refused(status: number, what: string, now: number): Settled {
+  if (status === 498 || status === 499) {
+    return settled(
+      'later',
+      'CLIENT_OUTDATED',
+      `the server refuses ${what}: it wants a newer client`,
+      now + OUTDATED_MS,
+    );
+  }
+  return settled('failed', 'REQUEST_REFUSED', `the server refuses ${what} with ${String(status)}`);
+}
+
+/** The server has taken it for the device list that it holds: whoever it was meant for is not on that list. */
+function forNobody({ recipient, devices, tag }: OutboxRow): Settled {
+  if (devices.length > 0) {
+    return settled('failed', 'RECIPIENT_UNKNOWN', `${recipient} has no device ${devices.join(', ')}`);
+  }
+  return settled('failed', 'RECIPIENT_LACKS_PLUGIN', `no device of ${recipient} handles ${tag}`);
+}
+
+/** @throws Settled `PAYLOAD_TOO_LARGE` with the figure */
+function checkSize(length: number, devices: number): void {
+  const limit = maxContent(devices);
+  if (length <= limit) return;
+  const message = `the message has ${String(length)} bytes; at most ${String(limit)} fit for ${String(devices)} devices`;
+  throw settled('failed', 'PAYLOAD_TOO_LARGE', message);
 }
 
 function unregistered(recipient: ServiceId): Settled {

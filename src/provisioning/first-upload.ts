@@ -9,7 +9,7 @@ import type { Platform } from '../platform.ts';
 import { signal } from '../proto/messages.js';
 import { uploadKeys } from '../service/keys.ts';
 import { supplyFirstKeys } from '../session/first-supply.ts';
-import { writeAgainOnConflict } from '../session/prekey-supply.ts';
+import { writeAgainOnConflict } from '../store/again.ts';
 import { newRow } from '../store/outbox-row.ts';
 import type { Batch, Store } from '../store/store.ts';
 import { account as accountCell, outboxRows, type Account } from '../store/tables.ts';

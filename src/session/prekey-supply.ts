@@ -8,9 +8,9 @@
  * (the server had taken them after all). Spec: protocol brief, sections 3.1 and 3.4.
  */
 import type { IdentityKind } from '../address.ts';
-import { isBotError } from '../errors.ts';
 import type { Clock, Random } from '../platform.ts';
-import type { Batch, Store } from '../store/store.ts';
+import { writeAgainOnConflict } from '../store/again.ts';
+import type { Store } from '../store/store.ts';
 import { prekeys, prekeyStates, type PrekeyRow, type StoredKeyPair } from '../store/tables.ts';
 import {
   advanceId,
@@ -28,7 +28,6 @@ import {
 
 /** Rows that one commit marks as replaced: few, since sessions mark keys as used meanwhile. */
 const CHUNK = 25;
-const MAX_CONFLICTS = 5;
 
 export interface OneTimeUpload {
   readonly ec?: PublicPrekey[];
@@ -136,26 +135,6 @@ export async function hasConfirmedKeys(
     if (row.confirmedAt !== 0 && !row.lastResort) return true;
   }
   return false;
-}
-
-/**
- * Commits a change, and makes it anew where another commit came between.
- * @throws BotError `STORE_CONFLICT` five times in a row; `STORE_WRITE_FAILED`
- */
-export async function writeAgainOnConflict<T>(
-  store: Store,
-  change: (batch: Batch) => Promise<T>,
-): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    const batch = store.batch();
-    const result = await change(batch);
-    try {
-      await batch.commit();
-      return result;
-    } catch (error) {
-      if (!isBotError(error, 'STORE_CONFLICT') || attempt >= MAX_CONFLICTS) throw error;
-    }
-  }
 }
 
 async function makeKeys<Outcome>(

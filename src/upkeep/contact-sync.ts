@@ -10,7 +10,7 @@ import { fromBase64, type Bytes } from '../bytes.ts';
 import { describe, isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import type { Profile } from '../service/profile.ts';
-import { writeAgainOnConflict } from '../session/prekey-supply.ts';
+import { writeAgainOnConflict } from '../store/again.ts';
 import type { Store } from '../store/store.ts';
 import { contacts, facts } from '../store/tables.ts';
 import { openAttachment, parseContactList, type ListedContact } from './contact-stream.ts';

@@ -6,6 +6,7 @@
  * Each goes stored -> uploaded -> confirmed, and only confirmed keys count, so a crash or a refusal in between leaves
  * the old ones in force. Spec: protocol brief, sections 3.1, 3.2 and 3.4.
  */
+import { writeAgainOnConflict } from '../store/again.ts';
 import type { IdentityKind } from '../address.ts';
 import { BotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
@@ -19,12 +20,7 @@ import {
   publicSignedPrekey,
   putPrekeys,
 } from '../session/prekey-generation.ts';
-import {
-  confirmOneTimeKeys,
-  supplyOneTimeKeys,
-  unconfirmedKeys,
-  writeAgainOnConflict,
-} from '../session/prekey-supply.ts';
+import { confirmOneTimeKeys, supplyOneTimeKeys, unconfirmedKeys } from '../session/prekey-supply.ts';
 import type { Store } from '../store/store.ts';
 import {
   account as accountCell,

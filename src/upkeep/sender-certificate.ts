@@ -11,7 +11,7 @@ import { BotError, describe } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { senderCertificate } from '../service/account.ts';
 import type { Profile } from '../service/profile.ts';
-import { writeAgainOnConflict } from '../session/prekey-supply.ts';
+import { writeAgainOnConflict } from '../store/again.ts';
 import type { Store } from '../store/store.ts';
 import { account as accountCell, facts, type Account } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';

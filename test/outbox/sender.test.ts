@@ -3,6 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { fromBase64, toBase64 } from '../../src/bytes.ts';
 import { encodeText } from '../../src/content/encode.ts';
 import { isBotError } from '../../src/errors.ts';
+import { parseAci } from '../../src/address.ts';
+import { Pacing } from '../../src/outbox/pacing.ts';
+import { Stamps } from '../../src/bot/stamps.ts';
 import { Receipts } from '../../src/outbox/receipts.ts';
 import { facts, outboxRows, owedReceipts, peers, sentLog, type OutboxRow } from '../../src/store/tables.ts';
 import { ManualClock, settle, testPlatform } from '../support/clock.ts';
@@ -206,6 +209,75 @@ describe('Sender', () => {
     expect(all.hub.letters[0]?.envelope).not.toEqual(all.hub.letters[1]?.envelope);
   });
 
+  it('sends again to a device that asked while the same message was on its way to another', async () => {
+    const all = await scene();
+    all.hub.add(await makePeer({ platform: all.alice.platform, deviceOf: all.bob.account, deviceId: 3 }));
+    const content = encodeText('again', NOW + 1);
+    const resend = { recipient: all.bob.aci, timestamp: NOW + 1, kind: 'resend' as const, content };
+    let asked = false;
+    all.hub.before = ({ verb }) => {
+      if (verb === 'PUT' && !asked) {
+        asked = true;
+        all.outbox.leave({ ...resend, devices: [2, 3] }).catch(() => undefined);
+      }
+      return undefined;
+    };
+    await all.outbox.leave({ ...resend, devices: [2] });
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 1);
+    await all.clock.advance(10);
+    await until(() => all.outbox.ended.length === 2);
+    await all.outbox.stop();
+    expect(all.outbox.ended.map(({ end }) => end)).toEqual([
+      { state: 'sent', devices: [2] },
+      { state: 'sent', devices: [3] },
+    ]);
+    expect(await rows(all.alice)).toEqual([]);
+  });
+
+  it('does not wait for a time that a wrong clock has written', async () => {
+    const all = await scene();
+    const row = await leaveText(all, NOW + 1);
+    const batch = all.alice.store.batch();
+    outboxRows.put(batch, row.recipient, row.timestamp, { ...row, retryAt: NOW + 365 * 24 * 3_600_000 });
+    await batch.commit();
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 1);
+    await all.outbox.stop();
+  });
+
+  it('announces again after an announcement that could not be sent', async () => {
+    const all = await scene();
+    const batch = all.alice.store.batch();
+    peers.put(batch, 'aci', all.bob.aci, { devices: [], announced: 'hash' });
+    await batch.commit();
+    all.hub.before = ({ verb }) => (verb === 'PUT' ? { status: 422 } : undefined);
+    await all.outbox.leave({
+      recipient: all.bob.aci,
+      timestamp: NOW + 1,
+      kind: 'announce',
+      content: encodeText('x', NOW),
+    });
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 1);
+    await all.outbox.stop();
+    expect(await peers.get(all.alice.store.batch(), 'aci', all.bob.aci)).not.toHaveProperty('announced');
+  });
+
+  it('notes the last timestamp, so that a clock set back gives none again', async () => {
+    const all = await scene();
+    await leaveText(all, NOW + 5);
+    all.outbox.start();
+    await until(() => all.outbox.ended.length === 1);
+    await all.outbox.stop();
+    const stamps = new Stamps(new ManualClock(NOW - 1000));
+    await stamps.open(all.alice.store);
+    expect(stamps.next()).toBe(NOW + 6);
+    const sane = new Stamps(new ManualClock(NOW - 400 * 24 * 3_600_000));
+    await sane.open(all.alice.store);
+    expect(sane.next()).toBe(NOW - 400 * 24 * 3_600_000);
+  });
+
   it('ends with the reason when the store cannot be written', async () => {
     const all = await scene();
     await leaveText(all, NOW + 1);
@@ -295,6 +367,17 @@ describe('Sealing', () => {
     await until(() => all.outbox.ended.length === 1);
     await all.outbox.stop();
     expect(all.hub.letters).toMatchObject([{ type: 3 }]);
+  });
+});
+
+describe('Pacing', () => {
+  it('fills up again after the clock was set back', () => {
+    const pacing = new Pacing();
+    const to = parseAci('00000000-0000-4000-8000-000000000001');
+    for (let n = 0; n < 60; n++) expect(pacing.take(to, NOW)).toBe(0);
+    expect(pacing.take(to, NOW)).toBe(1000);
+    expect(pacing.take(to, NOW - 3_600_000)).toBe(1000);
+    expect(pacing.take(to, NOW - 3_600_000 + 1000)).toBe(0);
   });
 });
 

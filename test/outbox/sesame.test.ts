@@ -171,6 +171,68 @@ describe('Sesame', () => {
     });
   });
 
+  it('takes an account for registered again once a message of theirs was opened', async () => {
+    const { hub, alice, bob } = await pair();
+    hub.remove(bob);
+    expect(await deliver(hub, alice, text(bob))).toMatchObject({ error: { code: 'RECIPIENT_UNREGISTERED' } });
+    hub.add(bob);
+    const batch = alice.store.batch();
+    const { unregisteredUntil, ...rest } = (await peers.get(batch, 'aci', bob.aci)) ?? { devices: [] };
+    expect(unregisteredUntil).toBeDefined();
+    peers.put(batch, 'aci', bob.aci, rest);
+    await batch.commit();
+    expect(await deliver(hub, alice, text(bob))).toMatchObject({ kind: 'delivered' });
+  });
+
+  it('never sends an empty list: devices without keys are waited for', async () => {
+    const { hub, alice } = await pair();
+    hub.before = ({ path }) => (path.startsWith('/v2/keys') ? { status: 404 } : undefined);
+    hub.add(await makePeer({ deviceOf: alice.account, deviceId: 1 }));
+    const request: NewRow = {
+      recipient: alice.aci,
+      timestamp: ++time,
+      kind: 'sync',
+      content: encodeText('x', time),
+    };
+    expect(await deliver(hub, alice, request)).toMatchObject({
+      kind: 'later',
+      error: { code: 'DEVICES_UNSETTLED' },
+    });
+    expect(hub.asked('PUT', '/v1/messages')).toEqual([]);
+  });
+
+  it('sends a note to self again as a transcript too', async () => {
+    const { hub, alice } = await pair();
+    const phone = await makePeer({ deviceOf: alice.account, deviceId: 1 });
+    hub.add(phone);
+    await deliver(hub, alice, { ...text(alice, 'again'), kind: 'resend', devices: [1] });
+    expect(await read(phone, hub.letters[0]?.envelope ?? new Uint8Array(0))).toMatchObject({
+      kind: 'sync',
+      sync: { type: 'sent', content: { text: 'again' } },
+    });
+  });
+
+  it('waits for an update when the server calls us outdated', async () => {
+    const { hub, alice, bob } = await pair();
+    hub.before = ({ verb }) => (verb === 'PUT' ? { status: 499 } : undefined);
+    expect(await deliver(hub, alice, text(bob))).toMatchObject({
+      kind: 'later',
+      error: { code: 'CLIENT_OUTDATED' },
+    });
+  });
+
+  it('trusts no key for our own account but the one of the link', async () => {
+    const { hub, alice } = await pair();
+    const impostor = await makePeer({ deviceId: 1 });
+    hub.add({ ...impostor, aci: alice.aci, account: { ...impostor.account, aci: alice.aci, deviceId: 1 } });
+    expect(await deliver(hub, alice, text(alice))).toMatchObject({
+      kind: 'failed',
+      error: { code: 'IDENTITY_CHANGED' },
+    });
+    expect(hub.letters).toEqual([]);
+    expect(await identityRows.get(alice.store.batch(), alice.aci)).toBeUndefined();
+  });
+
   it('sends a note to self as a transcript to our other devices, and nothing where there is none', async () => {
     const { hub, alice } = await pair();
     expect(await deliver(hub, alice, text(alice))).toMatchObject({ kind: 'delivered', devices: [] });
@@ -233,12 +295,29 @@ describe('Sesame', () => {
       expect(await left()).toEqual(['announce']);
     });
 
+    it('fail when no device of the recipient is meant', async () => {
+      const { hub, alice, bob } = await pair();
+      await deliver(hub, alice, row(bob));
+      const batch = alice.store.batch();
+      await noteTags(batch, { serviceId: bob.aci, deviceId: 2 }, []);
+      await batch.commit();
+      expect(await deliver(hub, alice, row(bob))).toMatchObject({
+        error: { code: 'RECIPIENT_LACKS_PLUGIN' },
+      });
+      expect(await deliver(hub, alice, row(bob, { devices: [9] }))).toMatchObject({
+        error: { code: 'RECIPIENT_UNKNOWN' },
+      });
+    });
+
     it('fail when they are too large for the number of devices', async () => {
       const { hub, alice, bob } = await pair();
       const content = new Uint8Array(100_000);
       expect(await deliver(hub, alice, row(bob, { content }))).toMatchObject({
         kind: 'failed',
-        error: { code: 'PAYLOAD_TOO_LARGE' },
+        error: {
+          code: 'PAYLOAD_TOO_LARGE',
+          message: expect.stringMatching(/at most 9\d{4} fit for 1 devices/) as string,
+        },
       });
     });
   });

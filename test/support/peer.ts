@@ -10,6 +10,7 @@ import { Identities } from '../../src/identities/identities.ts';
 import type { Platform } from '../../src/platform.ts';
 import { signal } from '../../src/proto/messages.js';
 import type { Bundle } from '../../src/service/keys.ts';
+import { ownKeys } from '../../src/session/own-identity.ts';
 import {
   generateEcPrekeys,
   generateKyberPrekeys,
@@ -76,7 +77,7 @@ export async function makePeer(options: PeerOptions = {}): Promise<Peer> {
     putPrekeys(batch, kind, [signed, lastResort, ...ec, ...kyber]);
   }
   await batch.commit();
-  const identities = new Identities(platform.clock);
+  const identities = new Identities(platform.clock, ownKeys(account));
   const session = new Session({ account, identities, platform, trustRoots: options.trustRoots ?? [] });
   const keys = new Map(made);
   return {
