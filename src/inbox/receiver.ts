@@ -11,7 +11,7 @@ import type { ServiceId } from '../address.ts';
 import { EMPTY } from '../bytes.ts';
 import { encodeDeliveryReceipt } from '../content/encode.ts';
 import { decodeEnvelope, type Envelope } from '../content/envelope.ts';
-import { describe } from '../errors.ts';
+import { BotError, describe } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import type { Identification, Identified } from '../session/identify.ts';
 import type { Opened, Session } from '../session/session.ts';
@@ -79,6 +79,8 @@ const IN_FLIGHT = 256;
 const RETRY_REQUESTS = 5;
 /** For a restored store: what a peer may have left on the server while the bot was down. */
 const RETRY_REQUESTS_RESTORED = 1000;
+/** Rows that one run leaves in the quarantine; between two purges nobody can fill the disk with rubbish. */
+const QUARANTINED = 1000;
 /** Attempts after a conflict; the fault then is ours, and the server is to send the envelope again. */
 const ATTEMPTS = 3;
 
@@ -89,6 +91,8 @@ export class Receiver {
   readonly #pending = new Map<string, Promise<void>>();
   /** Resolves when the delivery before has entered its sender's lane. */
   #entered: Promise<void> = Promise.resolve();
+  /** Rows of this run in the quarantine, oldest first. */
+  readonly #quarantined: number[] = [];
   #lastId = 0;
 
   constructor(parts: ReceiverParts) {
@@ -102,8 +106,12 @@ export class Receiver {
    */
   async run(incoming: AsyncIterable<Incoming>, signal: AbortSignal): Promise<void> {
     let failure: { readonly error: unknown } | undefined;
+    let fail = (): void => undefined;
+    const failing = new Promise<void>((resolve) => {
+      fail = resolve;
+    });
     const [opening, unacked] = [new Places(OPENING), new Places(IN_FLIGHT)];
-    for await (const item of incoming) {
+    for await (const item of until(incoming, failing)) {
       if (item.kind === 'drained') {
         this.#parts.onDrained();
       } else {
@@ -112,6 +120,7 @@ export class Receiver {
         this.#settle(item.delivery, opening)
           .catch((error: unknown) => {
             failure ??= { error };
+            fail();
           })
           .finally(() => {
             unacked.leave();
@@ -157,8 +166,19 @@ export class Receiver {
     }
   }
 
-  /** Begins to open; whatever the seals of others cost, senders' lanes are entered in the order of the calls. */
+  /** @throws BotError those of the store; whatever else an envelope brings about is its own fault, and it is kept */
   async #take(delivery: Delivery): Promise<Taken> {
+    try {
+      return await this.#open(delivery);
+    } catch (error) {
+      if (error instanceof BotError && error.code.startsWith('STORE_')) throw error;
+      this.#parts.platform.log.error({ error: describe(error) }, 'an envelope could not be taken');
+      return this.#quarantine(delivery, undefined, undefined, `not understood: ${describe(error)}`);
+    }
+  }
+
+  /** Begins to open; whatever the seals of others cost, senders' lanes are entered in the order of the calls. */
+  async #open(delivery: Delivery): Promise<Taken> {
     let envelope: Envelope;
     try {
       envelope = decodeEnvelope(delivery.body);
@@ -289,7 +309,11 @@ export class Receiver {
       { from: source?.serviceId, device: source?.deviceId, reason },
       'could not open an envelope',
     );
-    quarantineRows.put(batch, this.#nextId(), {
+    const id = this.#nextId();
+    this.#quarantined.push(id);
+    const oldest = this.#quarantined.length > QUARANTINED ? this.#quarantined.shift() : undefined;
+    if (oldest !== undefined) quarantineRows.delete(batch, oldest);
+    quarantineRows.put(batch, id, {
       source: source?.serviceId ?? '',
       sourceDevice: source?.deviceId ?? 0,
       timestamp: envelope?.timestamp ?? 0,
@@ -379,4 +403,19 @@ function markOf(envelope: Envelope): string {
   if (envelope.guid !== undefined) return envelope.guid;
   const source = `${envelope.source ?? ''}.${String(envelope.sourceDevice ?? 0)}.${String(envelope.timestamp)}.`;
   return createHash('sha256').update(source).update(envelope.content).digest('base64url');
+}
+
+/** The items until the promise resolves, which also ends a wait for the next one. */
+async function* until<T>(items: AsyncIterable<T>, end: Promise<void>): AsyncIterable<T> {
+  const iterator = items[Symbol.asyncIterator]();
+  const ended = end.then(() => ({ done: true as const, value: undefined }));
+  try {
+    for (;;) {
+      const next = await Promise.race([iterator.next(), ended]);
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    void iterator.return?.();
+  }
 }

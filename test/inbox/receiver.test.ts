@@ -240,6 +240,51 @@ describe('Receiver', () => {
     expect(await all(inboxRows.scan(bob.store))).toHaveLength(1);
   });
 
+  it('ends with the reason of a failed write although nothing more comes', async () => {
+    const { alice, bob } = await pair();
+    const store = new FaultyStore(bob.store, { at: 1, kind: 'fail' });
+    const inbox = inboxOf(bob, store);
+    const received = delivery(await text(alice, bob, NOW + 1));
+    async function* silence(): AsyncIterable<Incoming> {
+      yield { kind: 'delivery', delivery: received };
+      await new Promise(() => undefined);
+    }
+    const running = inbox.receiver.run(silence(), new AbortController().signal);
+    await expect(running).rejects.toMatchObject({ code: 'STORE_WRITE_FAILED' });
+  });
+
+  it('takes a stranger’s retry request with a time out of range, and goes on', async () => {
+    const { alice, bob } = await pair();
+    const inbox = inboxOf(bob);
+    await inbox.receiver.accept(delivery(await text(alice, bob, NOW)));
+    // DecryptionErrorMessage { timestamp 2, deviceId 3 } in a content (field 8), behind the mark of a plaintext content.
+    const request = [0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x18, 0x02];
+    const plaintext = Uint8Array.from([0xc0, 0x42, request.length, ...request, 0x80]);
+    const received = delivery(wireEnvelope(alice, bob, 8, plaintext, { timestamp: NOW + 1 }));
+    await inbox.receiver.accept(received);
+    expect(received.acked).toBe(1);
+  });
+
+  it('keeps an envelope that nobody foresaw, acks it and goes on', async () => {
+    const { alice, bob } = await pair();
+    const inbox = inboxOf(bob);
+    bob.session.open = () => Promise.reject(new RangeError('a fault of ours'));
+    const received = delivery(await text(alice, bob, NOW + 1));
+    expect(await inbox.receiver.accept(received)).toBe('unreadable');
+    expect(received.acked).toBe(1);
+    expect(await all(quarantineRows.scan(bob.store))).toMatchObject([
+      { reason: 'not understood: a fault of ours' },
+    ]);
+  });
+
+  it('leaves a thousand envelopes in the quarantine at most', { timeout: 60_000 }, async () => {
+    const { bob } = await pair();
+    const inbox = inboxOf(bob);
+    for (let n = 0; n < 1010; n++)
+      await inbox.receiver.accept(delivery(Uint8Array.of(0xff, n & 0xff, n >> 8)));
+    expect(await all(quarantineRows.scan(bob.store))).toHaveLength(1000);
+  });
+
   it('keeps what cannot be opened, acks it and asks for it again, five times an hour', async () => {
     const { alice, bob } = await pair();
     const inbox = inboxOf(bob);
@@ -317,6 +362,24 @@ describe('Intake', () => {
     expect(await owedReceipts.get(bob.store.batch(), alice.aci, NOW)).toBeDefined();
     const mine = await take(encodeText('x', NOW), true);
     expect(await all(owedReceipts.scan(mine.bob.store))).toEqual([]);
+  });
+
+  it('takes who writes to us for registered, whatever the server said before', async () => {
+    const { alice, bob } = await pair();
+    const batch = bob.store.batch();
+    peers.put(batch, 'aci', alice.aci, { devices: [], unregisteredUntil: NOW * 2 });
+    await batch.commit();
+    await inboxOf(bob).receiver.accept(delivery(await text(alice, bob, NOW)));
+    expect(await peers.get(bob.store.batch(), 'aci', alice.aci)).not.toHaveProperty('unregisteredUntil');
+  });
+
+  it('opens nothing under another identity key of our own account', async () => {
+    const bob = await makePeer();
+    const impostor = await makePeer();
+    const forged = decodeEnvelope(await text(impostor, bob, NOW)).content;
+    const own = { ...impostor, aci: bob.aci };
+    const received = delivery(wireEnvelope(own, bob, 3, forged, { timestamp: NOW }));
+    expect(await inboxOf(bob).receiver.accept(received)).toBe('unreadable');
   });
 
   it('learns the profile key that comes with a text', async () => {
