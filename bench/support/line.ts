@@ -50,7 +50,7 @@ export class Line {
     const chat = this.#chat;
     if (chat === undefined) throw new Error('there is no socket');
     for (let i = 0; i < frames.length; i += PER_TURN) {
-      while (chat.paused) await turn();
+      await chat.reading;
       for (const frame of frames.slice(i, i + PER_TURN)) chat.socket.onFrame(frame);
       await turn();
     }
@@ -90,7 +90,9 @@ const COUNTS = json(200, { count: 100, pqCount: 100 });
 class End implements Wire {
   readonly socket: Socket;
   readonly buffered = 0;
-  paused = false;
+  /** Resolves when the bot reads. */
+  reading: Promise<void> = Promise.resolve();
+  #resume: () => void = () => undefined;
   readonly #line: Line;
 
   constructor(line: Line, options: SocketOptions) {
@@ -127,11 +129,13 @@ class End implements Wire {
   }
 
   pause(): void {
-    this.paused = true;
+    this.reading = new Promise((resolve) => {
+      this.#resume = resolve;
+    });
   }
 
   resume(): void {
-    this.paused = false;
+    this.#resume();
   }
 }
 
