@@ -180,9 +180,7 @@ async function checkAttachmentForm(
   signal: AbortSignal,
 ): Promise<Finding> {
   const form = await fetchUploadForm(requester, signal);
-  if (form === 'not-offered') {
-    return warn('this server gives no form to upload attachments with', 'Do without sending attachments.');
-  }
+  if (form === 'not-offered') return skip('this server gives no form to upload attachments with');
   const cdn = String(form.cdn);
   const text = `uploads go to CDN ${cdn} at ${new URL(form.location).host}`;
   if ((profile.cdn as Readonly<Record<string, string | undefined>>)[cdn] !== undefined) return ok(text);

@@ -95,12 +95,11 @@ export function shakeHands(profile: Profile, signal: AbortSignal): Promise<Shown
       end({ certificate: socket.getPeerCertificate(), chainError });
     });
     socket.once('error', (error) => {
-      end(
-        fail(
-          `no TLS connection comes about (${codeOf(error)})`,
-          'Does this port speak TLS 1.2 or later? "chat" in the profile says https.',
-        ),
-      );
+      const code = codeOf(error);
+      const next = code.includes('NO_APPLICATION_PROTOCOL')
+        ? 'Let the server, or the proxy in front of it, take HTTP/1.1 beside HTTP/2 (ALPN http/1.1).'
+        : 'Does this port speak TLS 1.2 or later? "chat" in the profile says https.';
+      end(fail(`no TLS connection comes about (${code})`, next));
     });
     signal.addEventListener('abort', () => socket.destroy(), { once: true });
   });

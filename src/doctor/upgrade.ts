@@ -5,15 +5,15 @@
 import { createHash } from 'node:crypto';
 import { request as requestPlain, type IncomingMessage } from 'node:http';
 import { request as requestTls } from 'node:https';
-import { toBase64 } from '../bytes.ts';
+import { toBase64, toHex } from '../bytes.ts';
 import { BotError } from '../errors.ts';
-import { toHex } from '../bytes.ts';
 import type { Platform, Random } from '../platform.ts';
 import { endpointOf, type Profile } from '../service/profile.ts';
 import { Socket } from '../transport/socket.ts';
 import type { Credentials, Endpoint } from '../transport/request.ts';
 import { fail, ok, warn, type Finding } from './check.ts';
 import { codeOf } from './network.ts';
+import { statusOf } from './origins.ts';
 
 export const CHAT_PATH = '/v1/websocket/';
 /** RFC 6455, section 1.3. */
@@ -85,11 +85,22 @@ export async function checkUpgrade(
     );
   }
   if (answered.isWebSocket) return ok(`${CHAT_PATH} opens a websocket over HTTP/1.1`);
-  return fail(`${CHAT_PATH} was answered ${String(answered.status)}`, upgradeRemedy(answered));
+  const isSignal = answered.status === 404 && (await answersRest(profile, signal));
+  return fail(`${CHAT_PATH} was answered ${String(answered.status)}`, upgradeRemedy(answered, isSignal));
+}
+
+/** The Java servers answer their REST calls on the same origin: then it is the right one, and the path does not arrive. */
+async function answersRest(profile: Profile, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await statusOf(profile, `${profile.chat}/v1/accounts/whoami`, {}, signal)) === 401;
+  } catch {
+    signal.throwIfAborted();
+    return false;
+  }
 }
 
 /** What each answer in place of a websocket says about the proxy, or about the server. */
-function upgradeRemedy({ status, headers }: Answered): string {
+function upgradeRemedy({ status, headers }: Answered, isSignal: boolean): string {
   if (status === 101)
     return 'Something in between answers upgrades without being a websocket server: take it out.';
   if (status >= 300 && status < 400) {
@@ -97,8 +108,12 @@ function upgradeRemedy({ status, headers }: Answered): string {
     return `It redirects to ${to}: have the proxy hand ${CHAT_PATH} on as it is, its trailing slash included.`;
   }
   switch (status) {
-    case 404:
-      return `Have the proxy hand ${CHAT_PATH} on with its trailing slash and without a prefix; or "chat" names no Signal-compatible server.`;
+    case 404: {
+      const proxy = `Have the proxy hand ${CHAT_PATH} on with its trailing slash, without a prefix, and with its Upgrade and Connection headers`;
+      return isSignal
+        ? `${proxy}; the server behind it is a Signal-compatible one, its other paths answer.`
+        : `${proxy}; or "chat" names no Signal-compatible server.`;
+    }
     case 400:
     case 405:
     case 426:

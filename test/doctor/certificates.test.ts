@@ -18,7 +18,9 @@ afterEach(async () => {
 
 /** A server that shows such a certificate and does nothing else. */
 async function show(options: IssueOptions, by = ca): Promise<string> {
-  const server: Server = createServer(by.issue(options), (_request, response) => response.writeHead(404).end());
+  const server: Server = createServer(by.issue(options), (_request, response) =>
+    response.writeHead(404).end(),
+  );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   closers.push(() => {
     server.closeAllConnections();
@@ -39,7 +41,11 @@ it('has nothing against a proxy with a certificate of the CA in the profile', as
   const server = await startDevServer();
   const proxy = await startProxy(server.url, {}, ca.issue());
   closers.push(proxy.close, () => server.close());
-  const checks = await examined({ ...server.profile, chat: proxy.url, ca: ca.certificate + server.profile.ca });
+  const checks = await examined({
+    ...server.profile,
+    chat: proxy.url,
+    ca: ca.certificate + server.profile.ca,
+  });
   expect([...namesOf(checks, 'fail'), ...namesOf(checks, 'warn')]).toEqual([]);
 });
 

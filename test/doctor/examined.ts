@@ -16,10 +16,7 @@ export function profileOf(file: object): Profile {
   return parseProfile(JSON.stringify(file), '/');
 }
 
-export function examined(
-  file: object,
-  options: Partial<DoctorParts> = {},
-): Promise<Record<string, Check>> {
+export function examined(file: object, options: Partial<DoctorParts> = {}): Promise<Record<string, Check>> {
   const parts = { profile: profileOf(file), platform: systemPlatform(), slow: false, ...options };
   return byName(examineServer(parts, never));
 }

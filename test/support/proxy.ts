@@ -16,6 +16,8 @@ export interface ProxyMistakes {
   readonly ownLogin?: boolean;
   /** Answers every request with this status. */
   readonly status?: number;
+  /** Calls by REST are answered as the Java servers answer them without credentials. */
+  readonly rest?: boolean;
   /** ms of silence after which it closes a connection. */
   readonly idleMs?: number;
   /** ms after which it passes nothing on any more, and does not say so. */
@@ -24,7 +26,7 @@ export interface ProxyMistakes {
 
 export interface Proxy {
   readonly url: string;
-  close(): void;
+  readonly close: () => void;
 }
 
 /** @param target origin, plain http @param tls PEM */
@@ -40,8 +42,9 @@ export async function startProxy(
     socket.on('error', () => socket.destroy());
     socket.on('close', () => open.delete(socket));
   };
-  server.on('request', (_request, response) => {
-    response.writeHead(mistakes.status ?? 404).end();
+  server.on('request', (request, response) => {
+    const isRest = mistakes.rest === true && request.url?.startsWith('/v1/accounts/') === true;
+    response.writeHead(mistakes.status ?? (isRest ? 401 : 404)).end();
   });
   server.on('upgrade', (request: IncomingMessage, client: Duplex, head: Buffer) => {
     keep(client);
