@@ -20,11 +20,7 @@ import { fillerPadding } from '../content/app-message.ts';
 import { encodeNull } from '../content/encode.ts';
 import type { Platform } from '../platform.ts';
 import { uploadKeys } from '../service/keys.ts';
-import {
-  hasConfirmedKeys,
-  supplyOneTimeKeys,
-  type OneTimeUpload,
-} from '../session/prekey-supply.ts';
+import { hasConfirmedKeys, supplyOneTimeKeys, type OneTimeUpload } from '../session/prekey-supply.ts';
 import { newRow, readOutboxKey } from '../store/outbox-row.ts';
 import type { Staging, Store } from '../store/store.ts';
 import { facts, outboxRows, peers, type Account, type StoredKeyPair } from '../store/tables.ts';

@@ -39,6 +39,11 @@ export const DECISIONS: readonly Decision[] = [
   { rows: 'sent/', kept: true, reason: 'answers the retry requests of peers who cannot open what we sent' },
   { rows: 'receipt/', kept: true, reason: 'receipts that we owe; a second one does no harm' },
   {
+    rows: 'syncrequest/',
+    kept: true,
+    reason: 'what our other devices asked for; a second answer does no harm',
+  },
+  {
     rows: 'seen/',
     kept: true,
     reason: 'an envelope that was stored and not acked comes again, and peers send again what we ask for',
@@ -46,7 +51,8 @@ export const DECISIONS: readonly Decision[] = [
   {
     rows: 'fact/',
     kept: true,
-    reason: 'the sender certificate, a contact list to fetch: each is renewed by its writer',
+    reason:
+      'the last timestamp, the certificate, a contact list to fetch; no fact says where a ratchet stands',
   },
   { rows: 'session/', kept: false, reason: 'a ratchet that is rolled back uses message keys a second time' },
   { rows: 'senderkey/', kept: false, reason: 'a ratchet' },
@@ -62,6 +68,7 @@ export const DECISIONS: readonly Decision[] = [
     kept: false,
     reason: 'a registration under way belongs to the process that began it',
   },
+  { rows: 'register/pending', kept: false, reason: 'as a link that is under way' },
 ];
 
 /** Facts that say where this very store comes from, and not what the account knows. */
