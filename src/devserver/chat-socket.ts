@@ -196,7 +196,7 @@ export class ChatSocket {
           value === undefined ? [] : [`${name}:${value}`],
         );
         const changed = change.body === undefined ? body : writeBody(change.body);
-        const response = await mock.request(verb, request.path, lines, changed);
+        const response = await mock.request(verb, change.path ?? request.path, lines, changed);
         if (response === undefined) return { status: 500 };
         return { status: response.status, ...readAnswer(readHeaders(response.headers), response.body) };
       },

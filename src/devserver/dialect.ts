@@ -16,6 +16,8 @@ export interface Dialect {
   readonly emptyList: 422 | undefined;
   /** Status when `messages`, or a JSON object that must be there, is missing. */
   readonly missingObject: 422 | 500;
+  /** Status of a registration without `accountAttributes`. */
+  readonly missingAttributes: 422 | 500;
   /** Status of a link request without a Basic header. */
   readonly missingBasic: 400 | 500;
   readonly keyIdsChecked: boolean;
@@ -23,6 +25,8 @@ export interface Dialect {
   readonly binaryIds: boolean;
   /** Capabilities that every new device must declare. */
   readonly required: readonly string[];
+  /** A registration must bring an access key unless anybody may send sealed. */
+  readonly accessKeyRequired: boolean;
   /** Capabilities that a new device must declare when all devices of the account have them. */
   readonly noDowngrade: readonly string[];
   /** What a status other than 2xx for a delivery does to its socket. */
@@ -43,8 +47,10 @@ const JUN25: Dialect = {
   maxContent: 262_144,
   emptyList: undefined,
   missingObject: 500,
+  missingAttributes: 500,
   missingBasic: 500,
   keyIdsChecked: false,
+  accessKeyRequired: false,
   stringIds: true,
   binaryIds: false,
   required: [],
@@ -61,6 +67,7 @@ const JUN25: Dialect = {
 const DEC25: Dialect = {
   ...JUN25,
   name: 'dec25',
+  missingAttributes: 422,
   missingBasic: 400,
   binaryIds: true,
   noDowngrade: [],
@@ -77,7 +84,9 @@ const AUG26: Dialect = {
   maxContent: 98_304,
   emptyList: 422,
   missingObject: 422,
+  missingAttributes: 500,
   keyIdsChecked: true,
+  accessKeyRequired: true,
   stringIds: false,
   required: ['spqr'],
   noDowngrade: ['usernameChangeSyncMessage'],

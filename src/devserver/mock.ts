@@ -33,6 +33,8 @@ interface DeviceKeysHolder {
 }
 interface ServerParts {
   readonly devices: Map<string, Device[]>;
+  readonly primaryByServiceId: Map<string, Device>;
+  readonly devicesByAuth: Map<string, unknown>;
   generateNumber: () => Promise<string>;
 }
 
@@ -44,6 +46,8 @@ export interface Mock {
   /** The keys that a device has on the mock. */
   keysOf(device: Device, kind: KeyKind): Parameters<Device['setKeys']>[1] | undefined;
   devicesOf(serviceId: string): Promise<readonly Device[]>;
+  /** The devices of the account that has this number, the primary first; none where nobody has it. */
+  devicesOfNumber(number: string): readonly Device[];
   createPrimary(name: string, number: string | undefined): Promise<PrimaryDevice>;
   /** Has a primary decrypt and handle a message. @throws Error whatever goes wrong with it there */
   handOver(primary: PrimaryDevice, source: Device | undefined, mail: Mail): Promise<void>;
@@ -120,6 +124,14 @@ export async function startMock(
 
     override async registerDevice(options: Parameters<Server['registerDevice']>[0]): Promise<Device> {
       const { devices } = this as unknown as ServerParts;
+      // Only a registration of a client names a provisioning id; the mock would give its number a second account.
+      const former = options.provisionId === undefined ? undefined : primaryOf(this, options.number);
+      if (former !== undefined) {
+        forgetAccount(this, former);
+        const { registrationId, pniRegistrationId, password } = options;
+        const secret = password === undefined ? {} : { password };
+        return super.registerDevice({ primary: former, registrationId, pniRegistrationId, ...secret });
+      }
       const all = options.primary === undefined ? undefined : devices.get(options.primary.aci);
       if (options.primary === undefined || all === undefined) return super.registerDevice(options);
       // The mock counts its list; given only the devices below the first gap, it arrives at the lowest free id.
@@ -227,6 +239,12 @@ export async function startMock(
     kinds: library.ServiceIdKind,
     keysOf,
     devicesOf: (serviceId) => server.getAllDevicesByServiceId(serviceId as Device['aci']),
+    devicesOfNumber: (number) => {
+      const primary = primaryOf(server, number);
+      return primary === undefined
+        ? []
+        : [...((server as unknown as ServerParts).devices.get(primary.aci) ?? [])];
+    },
     createPrimary: (name, number) => {
       (server as unknown as ServerParts).generateNumber =
         number === undefined ? originalNumber : (): Promise<string> => Promise.resolve(number);
@@ -265,6 +283,23 @@ export async function startMock(
 
 function keysOf(device: Device, kind: KeyKind): Parameters<Device['setKeys']>[1] | undefined {
   return (device as unknown as DeviceKeysHolder).keys.get(kind);
+}
+
+function primaryOf(server: Server, number: string | undefined): Device | undefined {
+  if (number === undefined) return undefined;
+  for (const [primary] of (server as unknown as ServerParts).devices.values()) {
+    if (primary?.number === number) return primary;
+  }
+  return undefined;
+}
+
+/** Makes room for a new primary device with the same ids. */
+function forgetAccount(server: Server, { aci, pni }: Device): void {
+  const { devices, primaryByServiceId, devicesByAuth } = server as unknown as ServerParts;
+  for (const { deviceId } of devices.get(aci) ?? []) devicesByAuth.delete(`${aci}.${String(deviceId)}`);
+  devices.set(aci, []);
+  primaryByServiceId.delete(aci);
+  if (pni !== undefined) primaryByServiceId.delete(pni);
 }
 
 async function identityOf(

@@ -18,6 +18,7 @@ const LIFE_MS = 90_000;
 export class ProvisioningRelay {
   readonly #state: ServerState;
   readonly #client: ClientSocket;
+  #address: string | undefined;
   readonly closed: Promise<void>;
 
   constructor(ws: WebSocket, state: ServerState, upstream: Upstream) {
@@ -53,13 +54,14 @@ export class ProvisioningRelay {
     } catch {
       if (!ended.aborted) this.#client.close(1011, 'Server error');
     }
+    if (this.#address !== undefined) this.#state.provisioning.delete(this.#address);
     mock?.close();
   }
 
-  async #pass(request: RequestFrame): Promise<number> {
+  async #pass(request: Pick<RequestFrame, 'verb' | 'path' | 'body'>): Promise<number> {
     const state = this.#state;
     state.stats.countRequest(request.verb, request.path);
-    const body = request.path === '/v1/address' ? javaAddress(request.body) : request.body;
+    const body = request.path === '/v1/address' ? this.#show(request.body) : request.body;
     const fault = state.faults.take({
       kind: 'delivery',
       verb: request.verb,
@@ -74,6 +76,17 @@ export class ProvisioningRelay {
     return status ?? 500;
   }
 
+  /** A primary device that is no phone of ours reaches the client by its address. */
+  #show(body: Bytes): Bytes {
+    const address = javaAddress(body);
+    this.#address = address;
+    this.#state.provisioning.set(address, (envelope) => {
+      const passed = this.#pass({ verb: 'PUT', path: '/v1/message', body: envelope });
+      this.#state.inBackground(passed, 'an envelope was not delivered');
+    });
+    return signal.ProvisioningAddress.encode({ address }).finish() as Bytes;
+  }
+
   #answer({ verb, path, id }: RequestFrame): void {
     this.#state.stats.countRequest(verb, path);
     if (id === undefined) return;
@@ -82,10 +95,14 @@ export class ProvisioningRelay {
   }
 }
 
-function javaAddress(body: Bytes): Bytes {
+function javaAddress(body: Bytes): string {
   const { address } = decodeProto(signal.ProvisioningAddress, body, 'a provisioning address');
-  const java = Buffer.from(uuidToBytes(address ?? '')).toString('base64url') + '==';
-  return signal.ProvisioningAddress.encode({ address: java }).finish() as Bytes;
+  return javaId(address ?? '');
+}
+
+/** A UUID in the form that the Java servers give to ids of sixteen bytes. */
+export function javaId(uuid: string): string {
+  return `${Buffer.from(uuidToBytes(uuid)).toString('base64url')}==`;
 }
 
 /** The mock's id for the address in a link; undefined when it is none of ours. */

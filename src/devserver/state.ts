@@ -24,6 +24,18 @@ export interface DeviceFacts {
   lastSeen: number;
   /** One-time keys that were uploaded at least once: `ACI.ec`, `ACI.kyber`, `PNI.ec`, `PNI.kyber`. */
   readonly uploads: Set<string>;
+  /** Hex, 64 characters: what registering again must show. */
+  registrationLock?: string | undefined;
+  /** Hex, 64 characters: of the profile that the primary has put. */
+  profileVersion?: string | undefined;
+}
+
+/** A number on its way to being verified (14). */
+export interface Verification {
+  readonly number: string;
+  /** The mock's name for it. */
+  readonly mockId: string;
+  readonly begunAt: number;
 }
 
 /** A link token, as GET /v1/devices/provisioning/code gives it (2.8). */
@@ -61,6 +73,10 @@ export class ServerState implements MockListener {
   readonly faults = new Faults();
   readonly stats = new Stats();
   readonly tokens = new Map<string, Token>();
+  /** By the id that clients see. */
+  readonly verifications = new Map<string, Verification>();
+  /** By provisioning address: takes an envelope to who waits there. */
+  readonly provisioning = new Map<string, (envelope: Bytes) => void>();
   /** Primaries in this process by ACI. */
   readonly recipients = new Map<string, Recipient>();
   /** Rings when a token, an upload or a phone's message has changed. */
@@ -140,11 +156,16 @@ export class ServerState implements MockListener {
     const device = (await this.mock.devicesOf(aci)).find((each) => each.deviceId === deviceId);
     if (device === undefined) return false;
     await this.mock.server.removeDeviceByServiceId(device.aci, device.deviceId);
-    await this.recipients.get(aci)?.forget(device);
+    await this.forgetDevice(device);
+    return true;
+  }
+
+  /** What is left of a device that the mock has forgotten. */
+  async forgetDevice(device: Device): Promise<void> {
+    await this.recipients.get(device.aci)?.forget(device);
     this.#queues.get(device)?.clear();
     this.#queues.delete(device);
     this.closeSockets(device, 4401, 'Reauthentication required');
-    return true;
   }
 
   onMail(target: Device, source: Device | undefined, mail: Mail): void {

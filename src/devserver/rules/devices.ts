@@ -22,11 +22,12 @@ async function listDevices(call: Call): Promise<Answer> {
   const devices = await call.state.mock.devicesOf(requireDevice(call).aci);
   return {
     status: 200,
-    body: { devices: await Promise.all(devices.map((device) => describe(call.state, device))) },
+    body: { devices: await Promise.all(devices.map((device) => deviceInfo(call.state, device))) },
   };
 }
 
-async function describe(state: ServerState, device: Device): Promise<Record<string, unknown>> {
+/** A device as lists show it (4). */
+export async function deviceInfo(state: ServerState, device: Device): Promise<Record<string, unknown>> {
   const { name, createdAt, lastSeen } = state.factsOf(device);
   const registrationId = device.getCheckedRegistrationId(state.mock.kinds.ACI);
   const row = { id: device.deviceId, name, lastSeen: lastSeen - (lastSeen % DAY_MS) };

@@ -2,6 +2,7 @@
  * Rate limits as leaky buckets (protocol brief, section 1.9); off unless a test turns them on.
  */
 import type { ServerState } from '../state.ts';
+import { Refusal, type Call } from './rule.ts';
 
 interface Bucket {
   readonly burst: number;
@@ -11,6 +12,10 @@ interface Bucket {
 
 const BUCKETS = {
   messages: { burst: 60, refillMs: 1000 },
+  allocateDevice: { burst: 6, refillMs: 120_000 },
+  registration: { burst: 6, refillMs: 30_000 },
+  captcha: { burst: 10, refillMs: 30_000 },
+  waitForDevice: { burst: 10, refillMs: 30_000 },
 } as const satisfies Record<string, Bucket>;
 
 const levels = new WeakMap<ServerState, Map<string, { left: number; at: number }>>();
@@ -26,4 +31,11 @@ export function takeToken(state: ServerState, name: keyof typeof BUCKETS, key: s
   if (left < 1) return Math.max(1, Math.ceil(((1 - left) * refillMs) / 1000));
   all.set(`${name} ${key}`, { left: left - 1, at: now });
   return undefined;
+}
+
+/** @throws Refusal 429 */
+export function limitRate({ state }: Call, name: keyof typeof BUCKETS, key: string): void {
+  if (!state.faults.rateLimits) return;
+  const retryAfter = takeToken(state, name, key);
+  if (retryAfter !== undefined) throw new Refusal(429, undefined, { 'Retry-After': String(retryAfter) });
 }

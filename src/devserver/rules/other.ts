@@ -1,7 +1,7 @@
 /**
  * What is left: remote config by dialect, and profiles, whose access the mock checks only half.
  */
-import { checkAccess } from './access.ts';
+import { checkAccess, readServiceId } from './access.ts';
 import type { Answer, Call, Rule } from './rule.ts';
 
 export const OTHER_RULES: readonly Rule[] = [
@@ -18,5 +18,11 @@ function config(call: Call): Promise<Answer> | Answer {
 
 async function profile(call: Call): Promise<Answer> {
   await checkAccess(call, call.params[0] ?? '');
-  return call.forward();
+  const answer = await call.forward();
+  const version = call.params[1];
+  const [primary] = await call.state.mock.devicesOf(readServiceId(call.params[0] ?? ''));
+  const known = primary && call.state.factsOf(primary).profileVersion;
+  if (answer.status !== 200 || typeof answer.body !== 'object' || known === undefined) return answer;
+  // The mock forgets the version; fields of another one are null.
+  return version === known ? answer : { ...answer, body: { ...answer.body, name: null } };
 }

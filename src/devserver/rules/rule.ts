@@ -29,7 +29,7 @@ export interface Call {
   readonly device: Device | undefined;
   readonly state: ServerState;
   /** Asks the mock, with what is changed. JSON answers come back as values. */
-  forward(change?: { body?: unknown; authorization?: string }): Promise<Answer>;
+  forward(change?: { path?: string; body?: unknown; authorization?: string }): Promise<Answer>;
 }
 
 export interface Rule {

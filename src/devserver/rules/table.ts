@@ -6,13 +6,21 @@ import { KEY_RULES } from './keys.ts';
 import { LINK_RULES } from './link.ts';
 import { MESSAGE_RULES } from './messages.ts';
 import { OTHER_RULES } from './other.ts';
+import { PROFILE_RULES } from './profile.ts';
+import { PROVISIONING_RULES } from './provisioning.ts';
+import { REGISTRATION_RULES } from './registration.ts';
 import { Refusal, type Answer, type Call, type Rule } from './rule.ts';
+import { VERIFICATION_RULES } from './verification.ts';
 
 const RULES: readonly Rule[] = [
   ...LINK_RULES,
   ...KEY_RULES,
   ...MESSAGE_RULES,
+  ...PROVISIONING_RULES,
   ...DEVICE_RULES,
+  ...VERIFICATION_RULES,
+  ...REGISTRATION_RULES,
+  ...PROFILE_RULES,
   ...OTHER_RULES,
 ];
 
