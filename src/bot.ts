@@ -22,6 +22,7 @@ import { InlineHandlers } from './plugin/inline.ts';
 import { resumeLink } from './provisioning/link.ts';
 import type { Profile } from './service/profile.ts';
 import { newRow, type NewRow } from './store/outbox-row.ts';
+import { noteUnlinked } from './store/unlinked.ts';
 import type { Store } from './store/store.ts';
 import { account as accountRow, outboxRows, type Account } from './store/tables.ts';
 import type { OpenSocket } from './transport/connection.ts';
@@ -59,8 +60,10 @@ export type Outgoing =
 /** How a message ended; `devices` are those that got it, and no filler. */
 export type Sent = Ending;
 
-/** How long the server's word that its queue is empty is waited for. */
+/** How long after opening the server's word that its queue is empty is waited for. */
 const READY_MS = 60_000;
+/** How often it is looked whether the socket is open. */
+const POLL_MS = 1000;
 /** Name of the plugin that the bot's own handlers make. */
 const OWN = 'bot';
 
@@ -72,6 +75,8 @@ export class Bot {
   readonly #settlements: Settlements;
   readonly #stamps: Stamps;
   #parts: Parts | undefined;
+  /** ms; since when the socket is open. */
+  #onlineSince: number | undefined;
 
   constructor(options: BotOptions) {
     this.#options = options;
@@ -165,7 +170,7 @@ export class Bot {
     try {
       await this.#join(this.#parts, account, signal);
     } catch (error) {
-      if (isBotError(error, 'DEVICE_UNLINKED')) await this.#noteUnlinked();
+      if (isBotError(error, 'DEVICE_UNLINKED')) await noteUnlinked(store, this.#platform.clock.now());
       throw error;
     } finally {
       this.#parts = undefined;
@@ -225,7 +230,7 @@ export class Bot {
       return account;
     } catch (error) {
       if (signal.aborted) return undefined;
-      if (isBotError(error, 'DEVICE_UNLINKED')) await this.#noteUnlinked();
+      if (isBotError(error, 'DEVICE_UNLINKED')) await noteUnlinked(store, this.#platform.clock.now());
       throw error;
     }
   }
@@ -265,14 +270,15 @@ export class Bot {
     if (failure !== undefined) throw failure.error as Error;
   }
 
-  async #announceReady(
-    { drained, authenticated }: Parts,
-    account: Account,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #announceReady({ drained }: Parts, account: Account, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#platform;
     const late = async (): Promise<void> => {
-      do await this.#platform.clock.sleep(READY_MS, signal);
-      while (authenticated.state !== 'online');
+      for (;;) {
+        const opened = this.#onlineSince;
+        const leftMs = opened === undefined ? POLL_MS : opened + READY_MS - clock.now();
+        if (leftMs <= 0) return;
+        await clock.sleep(leftMs, signal);
+      }
     };
     try {
       await Promise.race([drained, late()]);
@@ -284,16 +290,9 @@ export class Bot {
 
   #onState(state: ConnectionState, error: BotError | undefined): void {
     if (error !== undefined) this.#platform.log.warn({ state, error: describe(error) }, 'connection');
+    this.#onlineSince = state === 'online' ? this.#platform.clock.now() : undefined;
     if (state === 'online') this.#parts?.sender.retryNow();
     this.#emit({ kind: 'connection', state, ...(error === undefined ? {} : { error }) });
-  }
-
-  async #noteUnlinked(): Promise<void> {
-    const batch = this.#options.store.batch();
-    const row = await accountRow.get(batch);
-    if (row?.unlinkedAt !== null) return;
-    accountRow.put(batch, { ...row, unlinkedAt: this.#platform.clock.now() });
-    await batch.commit();
   }
 
   #emit(event: BotEvent): void {

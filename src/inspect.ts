@@ -267,8 +267,9 @@ function idOf(key: string): string {
 }
 
 function rowNumber(id: string): number {
-  if (!/^\d{1,15}$/.test(id)) throw noRow(id);
-  return Number(id);
+  const number = Number(id);
+  if (!/^\d{1,16}$/.test(id) || !Number.isSafeInteger(number)) throw noRow(id);
+  return number;
 }
 
 function noRow(id: string): BotError {

@@ -77,6 +77,9 @@ const inboxRow = {
   receivedAt: 12,
 };
 
+/** As the receiver makes them: ms times 1000. */
+const ID = 1_795_355_567_865_123;
+
 describe('inspecting an account', () => {
   it('says who it is, without secrets', async () => {
     const found = await me(await storeWith(() => undefined));
@@ -175,15 +178,15 @@ describe('inspecting an account', () => {
 
   it('puts a dead message back into the inbox with its attempts ahead', async () => {
     const store = await storeWith((batch) => {
-      deadRows.put(batch, 3, inboxRow);
+      deadRows.put(batch, ID, inboxRow);
     });
     expect((await listDead(store)).rows).toEqual([
-      { id: '3', from: anna, timestamp: 10, plugin: 'echo', attempts: 5, error: 'it broke' },
+      { id: String(ID), from: anna, timestamp: 10, plugin: 'echo', attempts: 5, error: 'it broke' },
     ]);
-    await retryDead(store, '3');
+    await retryDead(store, String(ID));
     expect((await listDead(store)).rows).toEqual([]);
-    expect(await inboxRows.get(store.batch(), 3)).toMatchObject({ attempts: 0, retryAt: 0, error: '' });
-    await expect(retryDead(store, '3')).rejects.toMatchObject({ code: 'USAGE' });
+    expect(await inboxRows.get(store.batch(), ID)).toMatchObject({ attempts: 0, retryAt: 0, error: '' });
+    await expect(retryDead(store, String(ID))).rejects.toMatchObject({ code: 'USAGE' });
   });
 
   it('finds a recipient by ACI, PNI, self, number or name, and only if it is one', async () => {

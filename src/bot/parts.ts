@@ -19,7 +19,7 @@ import type { Platform } from '../platform.ts';
 import { Plugins } from '../plugin.ts';
 import { endpointOf, type Profile } from '../service/profile.ts';
 import { ownKeys } from '../session/own-identity.ts';
-import { OwnTags } from '../session/peer-tags.ts';
+import { announceChanges, OwnTags } from '../session/peer-tags.ts';
 import { Session } from '../session/session.ts';
 import { readOutboxKey } from '../store/outbox-row.ts';
 import type { Store } from '../store/store.ts';
@@ -86,6 +86,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   });
   await install?.(plugins);
   const tags = new OwnTags(install === undefined ? undefined : plugins.tags);
+  await announceChanges(store, tags, stamp);
 
   const { authenticated, anonymous } = connections(needs);
   const identities = new Identities(clock, ownKeys(account));

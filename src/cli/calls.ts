@@ -179,6 +179,10 @@ async function send(
     if (sent === undefined) return { timestamp, recipient, state: 'queued', devices: [] };
     if (sent.state === 'failed') throw sent.error;
     return { timestamp, recipient, state: 'sent', devices: sent.devices };
+  } catch (error) {
+    // The message is in the outbox and will be sent: who stops waiting must not be told to send it again.
+    if (signal.aborted) return { timestamp, recipient, state: 'queued', devices: [] };
+    throw error;
   } finally {
     waiting.abort();
   }

@@ -59,7 +59,10 @@ async function connect(folder: string): Promise<Socket | undefined> {
 
 function firstLine(socket: Socket): Promise<string> {
   return new Promise((resolve, reject) => {
-    createInterface({ input: socket }).once('line', resolve);
+    // The interface passes the socket's error on; 'close' follows it, and says what happened.
+    createInterface({ input: socket })
+      .on('error', () => undefined)
+      .once('line', resolve);
     socket.once('close', () => {
       reject(new BotError('INTERRUPTED', 'the running bot ended before it answered'));
     });

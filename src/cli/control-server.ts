@@ -103,7 +103,9 @@ export class ControlServer {
       pending = chunk.includes(10) ? 0 : pending + chunk.length;
       if (pending > MAX_LINE_CHARACTERS) socket.destroy();
     });
-    createInterface({ input: socket }).on('line', (line) => {
+    // The interface passes the socket's error on: a command that went away takes nothing with it.
+    const lines = createInterface({ input: socket }).on('error', () => undefined);
+    lines.on('line', (line) => {
       this.#own(
         reply(line, handle, signal).then((text) => {
           if (socket.writable) socket.write(`${text}\n`);

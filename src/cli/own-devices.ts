@@ -10,7 +10,8 @@ import { decryptDeviceName } from '../session/device-name.ts';
 import { whoami } from '../service/account.ts';
 import { listDevices, removeDevice } from '../service/devices.ts';
 import type { Store } from '../store/store.ts';
-import { account as accountCell, type Account } from '../store/tables.ts';
+import type { Account } from '../store/tables.ts';
+import { noteUnlinked } from '../store/unlinked.ts';
 import type { Requester } from '../transport/request.ts';
 
 export interface OwnDevice {
@@ -74,22 +75,6 @@ async function isRemoved(requester: Requester, deviceId: number): Promise<boolea
   } catch (error) {
     if (isBotError(error, 'DEVICE_UNLINKED')) return true;
     throw error;
-  }
-}
-
-/** A bot that loses its device notes the same, at the same time. */
-async function noteUnlinked(store: Store, now: number): Promise<void> {
-  for (let tries = 1; ; tries++) {
-    const batch = store.batch();
-    const account = await accountCell.get(batch);
-    if (account?.unlinkedAt !== null) return;
-    accountCell.put(batch, { ...account, unlinkedAt: now });
-    try {
-      await batch.commit();
-      return;
-    } catch (error) {
-      if (!isBotError(error, 'STORE_CONFLICT') || tries === 3) throw error;
-    }
   }
 }
 

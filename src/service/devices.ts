@@ -41,7 +41,7 @@ const devicesSchema = z.object({
       z.object({
         id: deviceIdSchema,
         name: maybe(base64(1, 1024)).catch(undefined), // some clients register a name in plain text
-        lastSeen: maybe(z.number().min(0)),
+        lastSeen: maybe(z.number().min(0).max(8_640_000_000_000_000)),
         registrationId: maybe(registrationIdSchema).catch(undefined),
       }),
     )

@@ -6,8 +6,9 @@ import { createHash } from 'node:crypto';
 import type { Address, DeviceId, ServiceId } from '../address.ts';
 import { ANNOUNCE, encodeAnnouncement, type Tag } from '../content/app-message.ts';
 import { encodeApp } from '../content/encode.ts';
-import type { Batch } from '../store/store.ts';
-import { peers, type OutboxRow, type Peer } from '../store/tables.ts';
+import { writeAgainOnConflict } from '../store/again.ts';
+import type { Batch, Store } from '../store/store.ts';
+import { outboxRows, peers, type OutboxRow, type Peer } from '../store/tables.ts';
 import { newRow } from '../store/outbox-row.ts';
 
 /** Our own tags as they are announced. */
@@ -28,6 +29,11 @@ export class OwnTags {
     return this.#tags?.includes(tag) ?? true;
   }
 
+  /** Whether what a peer was told is what we handle now. */
+  isAnnounced(hash: string): boolean {
+    return this.#tags === undefined || hash === this.#hash;
+  }
+
   /** The row that tells a peer our tags; undefined when it has been told. Stages the note that it has. */
   async announce(batch: Batch, to: ServiceId, stamp: () => number): Promise<OutboxRow | undefined> {
     if (this.#tags === undefined) return undefined;
@@ -36,6 +42,17 @@ export class OwnTags {
     peers.put(batch, 'aci', to, { ...peer, announced: this.#hash });
     const content = encodeApp(ANNOUNCE, encodeAnnouncement(this.#tags));
     return newRow({ recipient: to, timestamp: stamp(), kind: 'announce', content });
+  }
+}
+
+/** Leaves an announcement for each peer that was told other tags before: a plugin has come or gone since. */
+export async function announceChanges(store: Store, tags: OwnTags, stamp: () => number): Promise<void> {
+  for await (const [to, { announced }] of peers.scan(store, ['aci'])) {
+    if (announced === undefined || tags.isAnnounced(announced)) continue;
+    await writeAgainOnConflict(store, async (batch) => {
+      const row = await tags.announce(batch, to as ServiceId, stamp);
+      if (row !== undefined) outboxRows.put(batch, row.recipient, row.timestamp, row);
+    });
   }
 }
 

@@ -99,6 +99,24 @@ describe('the control socket', () => {
     expect(replies).toContainEqual({ result: { ok: true } });
   });
 
+  it('outlives a command that is reset while its answer is written', async () => {
+    const big = { rows: Array.from({ length: 50_000 }, (_, n) => `row ${String(n)}`) };
+    await serve(folder, () => Promise.resolve(big));
+    for (let n = 0; n < 5; n++) {
+      await new Promise<void>((resolve) => {
+        const socket = createConnection(socketPath(folder), () => {
+          socket.write('{"call":"me"}\n');
+          socket.once('data', () => {
+            socket.resetAndDestroy();
+            resolve();
+          });
+        });
+        socket.on('error', () => undefined);
+      });
+    }
+    expect(await askRunning(folder, { call: 'me' }, never)).toEqual(big);
+  });
+
   it('ends a call when who asked has gone, and when the bot stops', async () => {
     const ends: string[] = [];
     const server = await serve(folder, (_call, signal) => {

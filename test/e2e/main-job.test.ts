@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import echo from '../../plugins/echo/index.ts';
 import { parseTag } from '../../src/content/app-message.ts';
+import { appType } from '../../src/router.ts';
 import { received, Scene, type RunningBot } from '../support/scene.ts';
 
 const ECHO = parseTag('countersign.echo/1');
@@ -68,6 +69,39 @@ describe.each(['jun25', 'dec25', 'aug26'] as const)('on a server of %s', (dialec
     const after = await Promise.all([received(alice.phone, 'text', 0), received(bob.phone, 'text', 0)]);
     expect(after).toEqual(before);
     for (const bot of [alice, bob]) expect(await received(bot.phone, 'undecodable', 0)).toEqual([]);
+  });
+
+  it('a bot that comes back with another plugin is known to have it', async () => {
+    const TAG = parseTag('example.org/later/1');
+    const later = appType(TAG);
+    const got: string[] = [];
+    // Bob has been told what Alice handles: the new tag is not among it.
+    const first = await bob.bot.send(alice.aci, { kind: 'app', tag: TAG, payload: Buffer.from('too early') });
+    const end = await bob.bot.sent(alice.aci, first.timestamp, AbortSignal.timeout(20_000));
+    expect(end).toMatchObject({ state: 'sent', devices: [1] }); // the phone, which shows nothing
+    await alice.stop();
+    alice = await scene.run(alice.phone, alice.account, alice.store, (bot) => {
+      bot.use(echo);
+      bot.handle((on) => {
+        on.app(later, (ctx) => {
+          got.push(Buffer.from(ctx.value).toString());
+        });
+      });
+    });
+    await expect
+      .poll(
+        async () => {
+          const { timestamp } = await bob.bot.send(alice.aci, {
+            kind: 'app',
+            tag: TAG,
+            payload: Buffer.from('now'),
+          });
+          await bob.bot.sent(alice.aci, timestamp, AbortSignal.timeout(20_000));
+          return got[0];
+        },
+        { timeout: 20_000, interval: 300 },
+      )
+      .toBe('now');
   });
 
   it('the sender of a text gets a delivery receipt', async () => {
