@@ -107,7 +107,7 @@ describe('the control socket', () => {
         const socket = createConnection(socketPath(folder), () => {
           socket.write('{"call":"me"}\n');
           socket.once('data', () => {
-            socket.resetAndDestroy();
+            socket.destroy();
             resolve();
           });
         });
