@@ -41,7 +41,7 @@ describe('a linked device', () => {
     expect(namesOf(checks, 'fail')).toEqual([]);
     expect(namesOf(checks, 'ok')).toEqual([
       'linked server', 'authenticated socket', 'queue', 'signed prekeys', 'one-time prekeys', 'sealed sender',
-      'group credential', 'storage login',
+      'group credential', 'storage login', 'attachment form',
     ]); // prettier-ignore
     expect(checks['queue']?.message).toContain('nothing waits');
     expect(checks['one-time prekeys']?.message).toContain('ACI 100 EC, 100 Kyber; PNI 100 EC, 100 Kyber');
@@ -77,6 +77,14 @@ describe('a linked device', () => {
     expect(checks['one-time prekeys']).toMatchObject({ state: 'skip' });
     const gone = await examined({ account: { ...device.account, unlinkedAt: 1 } });
     expect(gone['linked server']).toMatchObject({ state: 'fail' });
+  });
+
+  it('that would upload to a CDN which the profile does not name is told which', async () => {
+    const checks = await examined({
+      profile: { ...scene.profile, cdn: { '0': undefined, '2': undefined, '3': undefined } },
+    });
+    expect(checks['attachment form']).toMatchObject({ state: 'warn' });
+    expect(checks['attachment form']?.next).toMatch(/^Add "[0-9]" to "cdn"/);
   });
 
   it('does not show its password to another server', async () => {
