@@ -90,8 +90,8 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
 
   const { authenticated, anonymous } = connections(needs);
   const identities = new Identities(clock, ownKeys(account));
-  const sealed = profile.sealedSender.mode !== 'off';
-  const trustRoots = sealed ? profile.sealedSender.trustRoots : [];
+  // Where we do not seal, others may: what they send is still opened under the roots that the profile names.
+  const { mode, trustRoots } = profile.sealedSender;
   const session = new Session({ account, identities, platform, trustRoots });
   const upkeep = new Upkeep({ store, requester: authenticated, platform, profile });
   const ringUpkeep = (): void => {
@@ -109,7 +109,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     tags,
     stamp,
     onOutbox,
-    sealing: new Sealing(clock, sealed),
+    sealing: new Sealing(clock, mode !== 'off'),
     pacing: new Pacing(),
   });
   const sender: Sender = new Sender({ store, sesame, platform, ownAci, onSettled: needs.onSettled });
