@@ -133,7 +133,7 @@ export class Bot {
   /**
    * Runs until the abort; then the message in hand is finished. A link that was interrupted is finished first, and a
    * restored store gets fresh prekeys.
-   * @throws BotError `NOT_LINKED`, `DEVICE_UNLINKED`, `CONNECTED_ELSEWHERE`, `TLS_UNTRUSTED`, `PLUGIN_INVALID`,
+   * @throws BotError `NOT_LINKED`, `DEVICE_UNLINKED`, `CONNECTED_ELSEWHERE`, `PROFILE_INVALID`, `TLS_UNTRUSTED`, `PLUGIN_INVALID`,
    *   `STORE_WRITE_FAILED`, `STORE_DAMAGED`
    */
   async run(signal: AbortSignal): Promise<void> {
@@ -218,6 +218,8 @@ export class Bot {
     if (row !== undefined && row.unlinkedAt !== null) {
       throw new BotError('DEVICE_UNLINKED', 'the account has removed this device', nextOfRemoved(row));
     }
+    // Another server would answer 403 to the password that is not for it, and that reads as "unlinked".
+    if (row !== undefined && row.server !== profile.chat) throw otherServer(row.server, profile.chat);
     const platform = this.#platform;
     const onDelay = (message: string): void => {
       this.#emit({ kind: 'warning', message });
@@ -326,6 +328,16 @@ function finish(
 /** A primary device is removed by another one that was registered in its place. */
 function nextOfRemoved({ deviceId }: Account): { next?: string } {
   return deviceId === 1 ? { next: 'Register the number again; what is stored here is kept.' } : {};
+}
+
+function otherServer(linked: string, named: string): BotError {
+  return new BotError(
+    'PROFILE_INVALID',
+    `this device was linked at ${linked}, and the profile names ${named}`,
+    {
+      next: 'Use the profile of the server that it was linked at; if that server has moved, keep its old address reachable.',
+    },
+  );
 }
 
 function notLinked(): BotError {

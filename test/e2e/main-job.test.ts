@@ -104,6 +104,21 @@ describe.each(['jun25', 'dec25', 'aug26'] as const)('on a server of %s', (dialec
       .toBe('now');
   });
 
+  it('a bot sends its password to no other server than the one that it was linked at', async () => {
+    const other = await Scene.start({ dialect });
+    try {
+      const profile = other.profile;
+      await expect(
+        other.run(bob.phone, bob.account, bob.store, undefined, { profile }),
+      ).rejects.toMatchObject({
+        code: 'PROFILE_INVALID',
+      });
+      expect((await other.server.stats()).requests).not.toHaveProperty('GET /v1/websocket/');
+    } finally {
+      await other.close();
+    }
+  });
+
   it('the sender of a text gets a delivery receipt', async () => {
     const { timestamp } = await alice.phone.send(bob.aci, 'no command');
     await expect
