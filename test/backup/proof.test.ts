@@ -94,7 +94,10 @@ function listening(seen: string[]): (bot: Bot) => void {
   };
 }
 
-/** Unsealed, the message keys can be seen from outside. */
+/**
+ * Unsealed, the message keys can be seen from outside. The mock's phones send unsealed in any case: what they seal has the
+ * hint Default, and is not asked for again (6.7).
+ */
 const SERVERS = [
   ['jun25', 'off'],
   ['dec25', 'off'],
@@ -105,11 +108,7 @@ const SERVERS = [
 describe.each(SERVERS)('on a server of %s, sealed sender %s,', (dialect, mode) => {
   it('goes on from its backup in both directions', { timeout: 120_000 }, async () => {
     scene = await Scene.start({ dialect });
-    // Unsealed, so that the message keys can be seen from outside.
-    const profile = {
-      ...scene.profile,
-      sealedSender: { ...scene.profile.sealedSender, mode: 'off' as const },
-    };
+    const profile = { ...scene.profile, sealedSender: { ...scene.profile.sealedSender, mode } };
     const first = await openOrMake(folder.data, PASSPHRASE);
     stores.push(first);
     const bot = await scene.bot(count, { store: first, profile });
@@ -123,7 +122,7 @@ describe.each(SERVERS)('on a server of %s, sealed sender %s,', (dialect, mode) =
       for (let i = 0; i < pairs; i++) {
         const [one, two] = [`friend ${String(n)}`, `peer ${String(n)}`];
         n++;
-        const { timestamp } = await friend.send(bot.aci, one, { sealed: mode === 'auto' });
+        const { timestamp } = await friend.send(bot.aci, one);
         sent.push(`${friend.aci}.1.${String(timestamp)}`);
         const row = await peer.bot.send(bot.aci, { kind: 'text', text: two });
         sent.push(`${peer.aci}.${String(peer.account.deviceId)}.${String(row.timestamp)}`);
