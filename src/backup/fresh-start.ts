@@ -1,7 +1,7 @@
 /**
  * Fresh start: what makes a restored store a device again without going on from an old ratchet.
  *
- *   restored --start--> one-time keys new --> signed and last-resort keys new --> started
+ *   restored --start--> one-time keys new --> signed and last-resort keys new --> started, the phone asked
  *
  * In the store, from the restore on: a null message to each peer whose devices we know, our own phone among them. There is
  * no session, so it begins one, and takes the place of the session that the peer still holds; it follows what was
@@ -22,7 +22,7 @@ import type { Platform } from '../platform.ts';
 import { uploadKeys } from '../service/keys.ts';
 import { hasConfirmedKeys, supplyOneTimeKeys, type OneTimeUpload } from '../session/prekey-supply.ts';
 import { newRow, readOutboxKey } from '../store/outbox-row.ts';
-import type { Staging, Store } from '../store/store.ts';
+import type { Batch, Staging, Store } from '../store/store.ts';
 import { facts, outboxRows, peers, type Account, type StoredKeyPair } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 import { damaged } from './header.ts';
@@ -92,6 +92,8 @@ export interface FreshStartParts {
   readonly requester: Requester;
   /** Makes and uploads a signed and a last-resort key for each identity that has none. */
   readonly rotate: () => Promise<void>;
+  /** Stages what is asked of our phone: what it has told since the backup is not known here. */
+  readonly ask: (batch: Batch) => Promise<void>;
 }
 
 /** Whether the store was restored and has not started since. */
@@ -118,7 +120,9 @@ export async function freshStart(parts: FreshStartParts, account: Account): Prom
   await parts.rotate();
   await writeAgainOnConflict(store, async (batch) => {
     const note = await restored(batch);
-    if (note !== undefined) facts.put(batch, FACT, { ...note, pending: false });
+    if (note?.pending !== true) return;
+    facts.put(batch, FACT, { ...note, pending: false });
+    await parts.ask(batch);
   });
   platform.log.info({}, 'the prekeys of this restored device are new');
 }

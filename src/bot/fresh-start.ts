@@ -5,9 +5,10 @@
 import { freshStart, needsFreshStart } from '../backup/fresh-start.ts';
 import { describe, isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
+import { putSyncRequests } from '../provisioning/first-upload.ts';
 import { profileTransport } from '../provisioning/link-transport.ts';
 import type { Profile } from '../service/profile.ts';
-import type { Store } from '../store/store.ts';
+import type { Batch, Store } from '../store/store.ts';
 import type { Account } from '../store/tables.ts';
 import { PrekeyUpkeep } from '../upkeep/prekey-upkeep.ts';
 
@@ -20,6 +21,7 @@ export interface FreshStartNeeds {
   readonly onDelay: (message: string) => void;
 }
 
+const PRIMARY = 1;
 const RETRY_MS = 1000;
 const MAX_RETRY_MS = 60_000;
 
@@ -32,13 +34,16 @@ export async function startFresh(needs: FreshStartNeeds, signal: AbortSignal): P
   if (!(await needsFreshStart(store))) return;
   const transport = profileTransport(profile, platform);
   const credentials = { username: `${account.aci}.${String(account.deviceId)}`, password: account.password };
+  const ask = async (batch: Batch): Promise<void> => {
+    if (account.deviceId !== PRIMARY) await putSyncRequests(batch, account, platform.clock.now());
+  };
   for (let attempt = 0; ; attempt++) {
     try {
       await transport.connected(
         credentials,
         (requester) => {
           const rotate = (): Promise<void> => new PrekeyUpkeep({ store, requester, platform }).check();
-          return freshStart({ store, platform, requester, rotate }, account);
+          return freshStart({ store, platform, requester, rotate, ask }, account);
         },
         signal,
       );

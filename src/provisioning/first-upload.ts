@@ -63,8 +63,8 @@ export async function uploadFirstKeys(parts: FirstUploadParts, account: Account)
   });
 }
 
-/** The outbox sends them once the bot runs. */
-async function putSyncRequests(batch: Batch, account: Account, now: number): Promise<void> {
+/** Asks the phone for contacts, blocked contacts, settings and keys. The outbox sends the rows once the bot runs. */
+export async function putSyncRequests(batch: Batch, account: Account, now: number): Promise<void> {
   let timestamp = now;
   for (const { type, urgent } of SYNC_REQUESTS) {
     while (await outboxRows.get(batch, account.aci, timestamp)) timestamp += 1;
