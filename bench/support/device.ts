@@ -73,6 +73,11 @@ export class Place {
     return place;
   }
 
+  /** One that another process has made. */
+  static at(path: string): Place {
+    return new Place(path);
+  }
+
   async openStore(name = 'data'): Promise<Store> {
     await mkdir(this.path, { recursive: true });
     const secret = { kind: 'key-file', file: this.#keyFile } as const;

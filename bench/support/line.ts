@@ -28,6 +28,8 @@ export class Line {
   puts = 0;
   /** Called at each change of the counters. */
   onChange: () => void = () => undefined;
+  /** Called for each PUT /v1/messages. */
+  onMessage: ((to: string, body: { readonly urgent: boolean }) => void) | undefined;
   #chat: End | undefined;
   readonly #certificate: string | undefined;
 
@@ -71,9 +73,10 @@ export class Line {
   }
 
   /** @returns status and body as JSON */
-  answer(path: string): { status: number; body: Bytes } {
-    if (path.startsWith('/v1/messages/')) {
+  answer(path: string, body: Uint8Array): { status: number; body: Bytes } {
+    if (path.startsWith(MESSAGES)) {
       this.puts++;
+      this.onMessage?.(path.slice(MESSAGES.length), parse(body));
       return ACCEPTED;
     }
     if (path.startsWith('/v2/keys?')) return COUNTS;
@@ -84,6 +87,11 @@ export class Line {
   }
 }
 
+function parse(body: Uint8Array): { readonly urgent: boolean } {
+  return JSON.parse(Buffer.from(body).toString()) as { urgent: boolean };
+}
+
+const MESSAGES = '/v1/messages/';
 const ACCEPTED = json(200, { needsSync: false });
 const COUNTS = json(200, { count: 100, pqCount: 100 });
 
@@ -109,7 +117,7 @@ class End implements Wire {
         else line.refused++;
       }
     } else if (request) {
-      const answer = line.answer(request.path ?? '');
+      const answer = line.answer(request.path ?? '', request.body ?? EMPTY);
       const bytes = responseFrame(request.id ?? 0, answer);
       setImmediate(() => {
         this.socket.onFrame(bytes);

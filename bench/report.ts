@@ -1,0 +1,132 @@
+/**
+ * The results as a page of Markdown: each figure beside what was asked for, the machine and the versions.
+ */
+import { readFile } from 'node:fs/promises';
+import { cpus, release, totalmem, type } from 'node:os';
+import { join } from 'node:path';
+import type { Comparison } from './support/measure.ts';
+
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly system: string;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+interface Latency {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+interface StoreSize {
+  readonly rows: number;
+  readonly openMs: number;
+  readonly messageMicros: number;
+}
+
+/** Benchmarks that were not run are absent. */
+export interface Results {
+  readonly date: string;
+  readonly machine: Machine;
+  readonly receive?: { readonly unsealed?: Comparison; readonly sealed?: Comparison };
+  readonly send?: Comparison;
+  readonly echo?: Latency & { readonly loaded: Latency };
+  readonly memory?: { readonly startMiB: number; readonly perDeviceMiB: number };
+  readonly store?: {
+    readonly sizes: readonly StoreSize[];
+    readonly openRatio: number;
+    readonly messageRatio: number;
+  };
+}
+
+type Row = readonly [what: string, figure: string, asked: string, met: string];
+
+export async function machine(root: string): Promise<Machine> {
+  const [first, ...others] = cpus();
+  const packages = ['@signalapp/libsignal-client', 'level', 'classic-level'];
+  const versions: Record<string, string> = { node: process.versions.node };
+  for (const name of packages) {
+    const text = await readFile(join(root, 'node_modules', name, 'package.json'), 'utf8');
+    versions[name] = (JSON.parse(text) as { version: string }).version;
+  }
+  return {
+    cpu: first?.model ?? 'unknown',
+    cores: others.length + (first === undefined ? 0 : 1),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${type()} ${release()}`,
+    versions,
+  };
+}
+
+export function table(results: Results): string {
+  const { cpu, cores, memoryGiB, system, versions } = results.machine;
+  const named = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return [
+    '# Results of the benchmarks',
+    '',
+    `Written by \`npm run bench -- --write\` on ${results.date.slice(0, 10)}.`,
+    `Machine: ${cpu}, ${String(cores)} cores, ${String(memoryGiB)} GiB, ${system}. Versions: ${named.join(', ')}.`,
+    '',
+    '| what | measured | asked for | met |',
+    '| --- | --- | --- | --- |',
+    ...rows(results).map((row) => `| ${row.join(' | ')} |`),
+    '',
+    'Ratios are medians over rounds in which both sides work on the same messages, one after the other. "Bare" is',
+    'libsignal with stores in memory as in its own tests: no envelope, no disk, no handler.',
+    '',
+  ].join('\n');
+}
+
+function rows({ receive, send, echo, memory, store }: Results): Row[] {
+  const all: Row[] = [];
+  if (receive?.unsealed) all.push(...comparison('receive, unsealed', 'decrypt', receive.unsealed, 0.6));
+  if (receive?.sealed)
+    all.push(...comparison('receive, sealed', 'unseal, validate, decrypt', receive.sealed, 0.6));
+  if (send) all.push(...comparison('send', 'encrypt', send, 0.5));
+  if (echo) {
+    all.push(['echo, one at a time', latency(echo), 'reported', '']);
+    all.push(['echo, 100 a second', latency(echo.loaded), 'reported', '']);
+  }
+  if (memory) {
+    all.push(['memory at start', `${memory.startMiB.toFixed(1)} MiB`, 'reported', '']);
+    all.push([
+      'memory per idle device, 10 to 50 bots',
+      `${memory.perDeviceMiB.toFixed(2)} MiB`,
+      'at most 2 MiB',
+      met(memory.perDeviceMiB <= 2),
+    ]);
+  }
+  if (store) {
+    for (const { rows: count, openMs, messageMicros } of store.sizes) {
+      const figures = `opened in ${openMs.toFixed(1)} ms, ${messageMicros.toFixed(0)} µs a message`;
+      all.push([`store of ${count.toLocaleString('en')} sessions`, figures, 'reported', '']);
+    }
+    all.push(flat('opening, 10^6 against 10^3', store.openRatio));
+    all.push(flat('a message, 10^6 against 10^3', store.messageRatio));
+  }
+  return all;
+}
+
+function comparison(what: string, bare: string, figures: Comparison, atLeast: number): Row[] {
+  const { measured, baseline, ratio, cpuMicros } = figures;
+  const rates = `${measured.toFixed(0)} a second; bare ${bare}: ${baseline.toFixed(0)}`;
+  const cpu = `${cpuMicros.measured.toFixed(0)} µs each; bare: ${cpuMicros.baseline.toFixed(0)}`;
+  return [
+    [what, rates, 'reported', ''],
+    [`${what}, ratio`, ratio.toFixed(2), `at least ${String(atLeast)}`, met(ratio >= atLeast)],
+    [`${what}, processor time of all threads`, cpu, 'reported', ''],
+  ];
+}
+
+function latency({ p50Ms, p99Ms }: Latency): string {
+  return `p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`;
+}
+
+function flat(what: string, ratio: number): Row {
+  return [what, ratio.toFixed(2), 'at most 1.2', met(ratio <= 1.2)];
+}
+
+function met(holds: boolean): string {
+  return holds ? 'yes' : 'no';
+}
