@@ -3,9 +3,10 @@
  * a fault that a test finds.
  *
  * The rule: what says who we are and what we know is kept; what says how far a cryptographic protocol has come is not,
- * for to go on from an older step would use a message key or a nonce a second time. This is also where the rows of a
- * protocol run belong that a restored device must not go on with: they are left out here, and `FreshRows` in
- * `fresh-start.ts` is where a restored store is told that the runs it knows of are dead.
+ * for to go on from an older step would use a message key or a nonce a second time. So the rows of a protocol run,
+ * nonces made in advance and private messages of its rounds belong under keys of their own, which are left out here: a row
+ * is kept or not by its key alone. That the runs which a restored store still knows of are dead is for `FreshRows` in
+ * `fresh-start.ts` to say.
  */
 interface Decision {
   /** The key of a single row, or what the keys of a table begin with, up to and with the slash. */
