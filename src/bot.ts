@@ -22,7 +22,7 @@ import { InlineHandlers } from './plugin/inline.ts';
 import { resumeLink } from './provisioning/link.ts';
 import type { Profile } from './service/profile.ts';
 import { newRow, type NewRow } from './store/outbox-row.ts';
-import { noteUnlinked } from './store/unlinked.ts';
+import { noteLinked, noteUnlinked } from './store/unlinked.ts';
 import type { Store } from './store/store.ts';
 import { account as accountRow, outboxRows, type Account } from './store/tables.ts';
 import type { OpenSocket } from './transport/connection.ts';
@@ -160,9 +160,6 @@ export class Bot {
       onSettled: (row, end) => {
         this.#settlements.settle(row, end);
       },
-      onWarning: (message) => {
-        this.#emit({ kind: 'warning', message });
-      },
       onUnseen: (message) => {
         this.#emit({ kind: 'unseen', ...message });
       },
@@ -215,9 +212,6 @@ export class Bot {
   async #account(signal: AbortSignal): Promise<Account | undefined> {
     const { store, service: profile } = this.#options;
     const row = await accountRow.get(store.batch());
-    if (row !== undefined && row.unlinkedAt !== null) {
-      throw new BotError('DEVICE_UNLINKED', 'the account has removed this device', nextOfRemoved(row));
-    }
     // Another server would answer 403 to the password that is not for it, and that reads as "unlinked".
     if (row !== undefined && row.server !== profile.chat) throw otherServer(row.server, profile.chat);
     const platform = this.#platform;
@@ -293,8 +287,16 @@ export class Bot {
   #onState(state: ConnectionState, error: BotError | undefined): void {
     if (error !== undefined) this.#platform.log.warn({ state, error: describe(error) }, 'connection');
     this.#onlineSince = state === 'online' ? this.#platform.clock.now() : undefined;
-    if (state === 'online') this.#parts?.sender.retryNow();
+    if (state === 'online') this.#onOnline();
     this.#emit({ kind: 'connection', state, ...(error === undefined ? {} : { error }) });
+  }
+
+  #onOnline(): void {
+    this.#parts?.sender.retryNow();
+    // What read as "unlinked" may have been a proxy's answer: the server takes the password.
+    noteLinked(this.#options.store).catch((error: unknown) => {
+      this.#platform.log.warn({ error: describe(error) }, 'could not note that the device is linked');
+    });
   }
 
   #emit(event: BotEvent): void {
@@ -323,21 +325,6 @@ function finish(
   return row?.deviceId === 1
     ? finishRegistration(parts, row, () => undefined, signal)
     : resumeLink(parts, undefined, signal);
-}
-
-/** A primary device is removed by another one that was registered in its place. */
-function nextOfRemoved({ deviceId }: Account): { next?: string } {
-  return deviceId === 1 ? { next: 'Register the number again; what is stored here is kept.' } : {};
-}
-
-function otherServer(linked: string, named: string): BotError {
-  return new BotError(
-    'PROFILE_INVALID',
-    `this device was linked at ${linked}, and the profile names ${named}`,
-    {
-      next: 'Use the profile of the server that it was linked at; if that server has moved, keep its old address reachable.',
-    },
-  );
 }
 
 function notLinked(): BotError {

@@ -39,8 +39,6 @@ export interface SyncAnswersParts {
   readonly stamp: () => number;
   /** A row was committed. Returns at once and does not throw. */
   readonly onOutbox: (row: OutboxRow) => void;
-  /** A sentence for the user. Returns at once and does not throw. */
-  readonly onWarning: (message: string) => void;
 }
 
 const ALL: readonly SyncRequest[] = ['contacts', 'blocked', 'configuration', 'keys'];
@@ -77,12 +75,13 @@ export class SyncAnswers {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const isDone = !this.#isRung || (await this.#answerAll(signal));
-      // A ring that came meanwhile, or what is left, is looked at again.
-      const waitMs = isDone ? HOUR_MS : RETRY_MS;
       this.#alarm = new AbortController();
-      if (!this.#isRung) await this.#wait(waitMs, AbortSignal.any([signal, this.#alarm.signal]));
-      if (!isDone) this.#isRung = true;
-      if (this.#isRung) await this.#wait(RING_MS, signal);
+      // A ring that came meanwhile is looked at at once.
+      const isRungAgain = this.#isRung;
+      const either = AbortSignal.any([signal, this.#alarm.signal]);
+      if (!isRungAgain) await this.#wait(isDone ? HOUR_MS : RETRY_MS, either);
+      this.#isRung = true;
+      await this.#wait(RING_MS, signal);
     }
   }
 
@@ -154,12 +153,12 @@ export class SyncAnswers {
   }
 
   async #contacts(signal: AbortSignal): Promise<Bytes | undefined> {
-    const { store, platform, profile, requester, ownAci, onWarning } = this.#parts;
+    const { store, platform, profile, requester, ownAci } = this.#parts;
     const sealed = sealAttachment(await writeContactList(store, ownAci), platform.random);
     const form = await fetchUploadForm(requester, sealed.blob.length);
     if (typeof form === 'string') {
       const why = form === 'too-large' ? 'takes no attachment of that size' : 'stores no attachments';
-      onWarning(`the server ${why}: linked devices get no contact list`);
+      platform.log.warn({}, `the server ${why}: linked devices get no contact list`);
       return undefined;
     }
     await uploadAttachment(profile, form, sealed.blob, signal);

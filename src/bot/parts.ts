@@ -42,7 +42,6 @@ export interface PartsNeeds {
   readonly onState: (state: ConnectionState, error?: BotError) => void;
   readonly onSkew: (ms: number) => void;
   readonly onSettled: (row: OutboxRow, end: Ending) => void;
-  readonly onWarning: (message: string) => void;
   readonly onUnseen: (message: Unseen) => void;
 }
 
@@ -125,7 +124,6 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
           ownAci,
           stamp,
           onOutbox,
-          onWarning: needs.onWarning,
         })
       : undefined;
   const intake = new Intake({

@@ -25,18 +25,27 @@ import { secretFor } from './unlocking.ts';
 const LOCK_TRIES = 10;
 const LOCK_WAIT_MS = 300;
 
+/** What is done with the answer before this process goes offline. */
+export type Linger = (answered: object) => Promise<void>;
+
 /**
  * The answer to one call, from wherever the account is.
+ * @param linger called where this command itself went online for the answer, and not where a running bot gave it
  * @throws BotError `STORE_LOCKED` when another process holds the store and does not answer, and what the call throws
  */
-export async function callAccount(shell: Shell, options: AccountOptions, call: Call): Promise<object> {
+export async function callAccount(
+  shell: Shell,
+  options: AccountOptions,
+  call: Call,
+  linger?: Linger,
+): Promise<object> {
   const { io } = shell;
   const folder = dataFolder(io, options);
   for (let tries = 1; ; tries++) {
     const answered = await askRunning(folder, call, io.signal);
     if (answered !== undefined) return answered;
     try {
-      return await answerHere(shell, options, call);
+      return await answerHere(shell, options, call, linger);
     } catch (error) {
       if (!isBotError(error, 'STORE_LOCKED') || tries === LOCK_TRIES) throw error;
       await sleep(LOCK_WAIT_MS, undefined, { signal: io.signal });
@@ -56,14 +65,19 @@ export async function openStore(shell: Shell, options: DataOptions & OutputOptio
   return openLevel(folder, { secret, create: false, platform: shell.platform(options) });
 }
 
-async function answerHere(shell: Shell, options: AccountOptions, call: Call): Promise<object> {
+async function answerHere(
+  shell: Shell,
+  options: AccountOptions,
+  call: Call,
+  linger: Linger | undefined,
+): Promise<object> {
   const platform = shell.platform(options);
   const profile = needsServer(call) ? await serverProfile(shell.io, options) : undefined;
   const store = await openStore(shell, options);
   try {
     if (profile === undefined)
       return await answer({ store, platform, bot: undefined }, call, shell.io.signal);
-    return await answerOnline({ store, profile, platform }, call, shell.io.signal);
+    return await answerOnline({ store, profile, platform, linger }, call, shell.io.signal);
   } finally {
     await store.close();
   }
@@ -71,11 +85,11 @@ async function answerHere(shell: Shell, options: AccountOptions, call: Call): Pr
 
 /** Stays online as long as the call takes. Messages that come meanwhile are kept for the next `run`. */
 async function answerOnline(
-  parts: { store: Store; profile: Profile; platform: Platform },
+  parts: { store: Store; profile: Profile; platform: Platform; linger: Linger | undefined },
   call: Call,
   signal: AbortSignal,
 ): Promise<object> {
-  const { store, platform } = parts;
+  const { store, platform, linger } = parts;
   const done = new AbortController();
   const over = new AbortController();
   const { bot, started, life } = startBot(parts, AbortSignal.any([signal, done.signal]));
@@ -91,7 +105,9 @@ async function answerOnline(
     await Promise.race([started, ended]);
     over.signal.throwIfAborted();
     // Not raced with the end of the bot: unlinking ends the bot, and succeeds.
-    return await answer({ store, platform, bot }, call, AbortSignal.any([signal, over.signal]));
+    const result = await answer({ store, platform, bot }, call, AbortSignal.any([signal, over.signal]));
+    await linger?.(result);
+    return result;
   } finally {
     done.abort();
     await ended;

@@ -4,6 +4,7 @@
  */
 import type { DropCounts } from '../inbox/intake.ts';
 import { z } from 'zod';
+import { approve } from '../account/approve.ts';
 import type { ServiceId } from '../address.ts';
 import { writeBackup } from '../backup/backup.ts';
 import { fromBase64 } from '../bytes.ts';
@@ -27,7 +28,7 @@ import { parseProfile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import type { Outgoing, Sent } from '../bot.ts';
 import type { ConnectionState, Requester } from '../transport/request.ts';
-import { listOwnDevices, unlinkOwnDevice } from './own-devices.ts';
+import { listOwnDevices, removeLinkedDevice, unlinkOwnDevice } from './own-devices.ts';
 
 const id = z.string();
 
@@ -40,6 +41,8 @@ export const callSchema = z.discriminatedUnion('call', [
   z.object({ call: z.literal('unlink') }),
   /** The server profile as JSON, with its CA in it. */
   z.object({ call: z.literal('doctor'), profile: z.string() }),
+  z.object({ call: z.literal('remove device'), deviceId: z.int().min(2).max(127) }),
+  z.object({ call: z.literal('approve'), link: z.string().max(4096), waitMs: z.number().min(0) }),
   z.object({ call: z.literal('outbox') }),
   z.object({ call: z.literal('quarantine') }),
   z.object({ call: z.literal('quarantine drop'), id }),
@@ -62,6 +65,9 @@ export const callSchema = z.discriminatedUnion('call', [
 ]);
 
 export type Call = z.infer<typeof callSchema>;
+/** How long `send` stays for the copy that goes to our own devices. */
+const COPY_MS = 5_000;
+
 type SendCall = Extract<Call, { call: 'send' }>;
 
 /** What a call that needs the server uses of a bot that runs. */
@@ -144,6 +150,12 @@ export async function answer(parts: CallParts, call: Call, signal: AbortSignal):
     }
     case 'backup':
       return writeBackup(call.file, { store, platform: parts.platform, passphrase: call.passphrase }, signal);
+    case 'remove device':
+      return removeLinkedDevice(store, online(bot).requester, call.deviceId);
+    case 'approve': {
+      const { requester } = online(bot);
+      return approve({ store, platform: parts.platform, requester }, call.link, call.waitMs, signal);
+    }
     case 'send':
       return send(parts, call, signal);
   }
@@ -178,6 +190,11 @@ async function send(
     ]);
     if (sent === undefined) return { timestamp, recipient, state: 'queued', devices: [] };
     if (sent.state === 'failed') throw sent.error;
+    // The copy for our own devices is a row of its own: a process that ends now would leave it behind.
+    const own = (await linkedAccount(store)).aci;
+    if (recipient !== own) {
+      await Promise.race([running.sent(own, timestamp, either), platform.clock.sleep(COPY_MS, either)]);
+    }
     return { timestamp, recipient, state: 'sent', devices: sent.devices };
   } catch (error) {
     // The message is in the outbox and will be sent: who stops waiting must not be told to send it again.

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { BotError, isBotError } from '../errors.ts';
+import { addAccountCommands } from './account-commands.ts';
 import { addBackup } from './backup.ts';
 import { addDemo } from './demo.ts';
 import { addDevserver } from './devserver.ts';
@@ -58,6 +59,7 @@ function programFor(shell: Shell): Command {
   addUnlink(program, shell);
   addDoctor(program, shell);
   addStore(program, shell);
+  addAccountCommands(program, shell);
   addBackup(program, shell);
   addRestore(program, shell);
   return program;

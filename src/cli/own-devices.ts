@@ -2,6 +2,7 @@
  * The devices of the own account: listing them, and removing this one.
  */
 import { PrivateKey } from '@signalapp/libsignal-client';
+import { primaryAccount } from '../account/approve.ts';
 import { fromBase64, type Bytes } from '../bytes.ts';
 import { BotError, isBotError } from '../errors.ts';
 import { linkedAccount } from '../inspect.ts';
@@ -60,6 +61,26 @@ export async function unlinkOwnDevice(
   }
   await noteUnlinked(store, platform.clock.now());
   return { aci, deviceId };
+}
+
+/**
+ * Removes a linked device of the account that this is the primary device of.
+ * @throws BotError `NOT_PRIMARY`; `USAGE` when there is no such device; `REQUEST_REFUSED`, and what the request throws
+ */
+export async function removeLinkedDevice(
+  store: Store,
+  requester: Requester,
+  deviceId: number,
+): Promise<{ deviceId: number }> {
+  await primaryAccount(store);
+  const devices = await listDevices(requester);
+  if (devices !== 'not-offered' && !devices.some(({ id }) => id === deviceId)) {
+    throw new BotError('USAGE', `the account has no device ${String(deviceId)}`, {
+      next: 'See: countersign account devices',
+    });
+  }
+  if ((await removeDevice(requester, deviceId)) === 'removed') return { deviceId };
+  throw new BotError('REQUEST_REFUSED', 'the server does not let this device remove others');
 }
 
 /** The socket mostly closes before the answer (2.9); a device that the server then refuses is gone. */

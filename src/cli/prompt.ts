@@ -1,6 +1,7 @@
 /**
- * Passphrase prompt: asks on stderr, reads from a terminal without showing what is typed.
+ * Prompts: ask on stderr and read from a terminal; a passphrase is not shown while it is typed.
  */
+import { createInterface } from 'node:readline';
 import { BotError } from '../errors.ts';
 import type { Io } from './io.ts';
 
@@ -70,4 +71,32 @@ function readHidden(io: Io): Promise<string> {
     signal.addEventListener('abort', onAbort, { once: true });
     stdin.resume();
   });
+}
+
+/**
+ * One line, as the terminal shows it.
+ * @throws BotError `INTERRUPTED` when the terminal closes first; the signal's reason on abort
+ */
+export async function promptLine(io: Io, question: string): Promise<string> {
+  io.stderr.write(question);
+  const { stdin, signal } = io;
+  const lines = createInterface({ input: stdin, terminal: false });
+  try {
+    return await new Promise<string>((resolve, reject) => {
+      lines.once('line', resolve);
+      lines.once('close', () => {
+        reject(new BotError('INTERRUPTED', 'nothing was entered'));
+      });
+      signal.addEventListener(
+        'abort',
+        () => {
+          reject(signal.reason as Error);
+        },
+        { once: true },
+      );
+    });
+  } finally {
+    lines.close();
+    stdin.pause();
+  }
 }

@@ -36,6 +36,8 @@ interface ServerParts {
   readonly primaryByServiceId: Map<string, Device>;
   readonly devicesByAuth: Map<string, unknown>;
   generateNumber: () => Promise<string>;
+  /** Who waits for the device that comes of a token; the mock insists on one. */
+  readonly provisionResultQueueByCode: Map<string, object>;
 }
 
 export interface Mock {
@@ -51,6 +53,8 @@ export interface Mock {
   createPrimary(name: string, number: string | undefined): Promise<PrimaryDevice>;
   /** Has a primary decrypt and handle a message. @throws Error whatever goes wrong with it there */
   handOver(primary: PrimaryDevice, source: Device | undefined, mail: Mail): Promise<void>;
+  /** A link token for an account whose primary is a client. */
+  giveToken(aci: Device['aci']): Promise<string>;
   /** Answers the open provisioning socket `id` as a phone that scanned `url`; false when no such socket is open. */
   scan(id: string, url: string, primary: PrimaryDevice): Promise<boolean>;
   close(): Promise<void>;
@@ -262,6 +266,12 @@ export async function startMock(
       if (type === undefined) return Promise.reject(new Error('a type that no client reads'));
       const kind = isPni(mail.destination) ? library.ServiceIdKind.PNI : library.ServiceIdKind.ACI;
       return primary.handleEnvelope(source, kind, type, Buffer.from(copy(mail.content)));
+    },
+    giveToken: async (aci) => {
+      const code = await server.getProvisioningCode('nobody' as Id, aci);
+      // Never looked at: who linked, and with which keys, is told by onLinked and onKeys.
+      (server as unknown as ServerParts).provisionResultQueueByCode.set(code, {});
+      return code;
     },
     scan: async (id, url, primaryDevice) => {
       const scanned = await addresses.get(id)?.whenTaken;

@@ -57,5 +57,6 @@ function template(path: string): string {
   const bare = path.split('?', 1)[0] ?? '';
   return bare
     .replace(/\/(?:PNI(?::|%3A))?[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}/g, '/:id')
+    .replace(/\/[A-Za-z0-9_-]{22}(?:==|%3D%3D)|\/[A-Za-z0-9_-]{43}(?=$)/gi, '/:id')
     .replace(/\/\d+(?=\/|$)/g, '/:n');
 }

@@ -3,7 +3,6 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { Mock } from '../mock.ts';
 import type { Token } from '../state.ts';
 import { deviceInfo } from './devices.ts';
 import { limitRate } from './limits.ts';
@@ -31,9 +30,7 @@ async function giveToken(call: Call): Promise<Answer> {
   const { length: current } = await state.mock.devicesOf(device.aci);
   if (current >= MAX_DEVICES) throw new Refusal(411, { current, max: MAX_DEVICES });
   if (device.deviceId !== 1) throw new Refusal(401);
-  const { server } = state.mock;
-  const nobody = '' as Parameters<Mock['server']['getProvisioningCode']>[0]; // no phone scans for this token
-  const code = await server.getProvisioningCode(nobody, device.aci);
+  const code = await state.mock.giveToken(device.aci);
   return { status: 200, body: { verificationCode: code, tokenIdentifier: identifierOf(code) } };
 }
 

@@ -94,9 +94,7 @@ export function isVerified(state: ServerState, verification: Verification): bool
 type MockSession = z.output<typeof MOCK_SESSION>;
 
 function sessionOf(state: ServerState, { mockId }: Verification): MockSession | undefined {
-  return state.mock.server.getVerificationSession(
-    mockId as Parameters<typeof state.mock.server.getVerificationSession>[0],
-  )?.session;
+  return state.mock.server.getVerificationSession(mockId)?.session;
 }
 
 function write(answer: Answer, id: string): Answer {
