@@ -12,14 +12,15 @@ import type { Dialect, Mail } from './dialect.ts';
 import type { FaultAction } from './faults.ts';
 
 const FETCH = 256;
-/** A message for connected devices still reaches one that connects this soon (5.1). */
+/** A message for connected devices still reaches one that connects this soon after its timestamp (5.1). */
 const ONLINE_MS = 10_000;
+/** Where an unanswered message is sent again at all, it is so this often; then the socket ends. */
+const MAX_RESENDS = 5;
 
 interface Entry {
   readonly mail: Mail;
   /** Protobuf `Envelope` as the dialect writes it. */
   readonly envelope: Bytes;
-  readonly queuedAt: number;
   /** Set by the fault `reorder`: count of pushes that a later message must exceed. */
   heldAt: number | undefined;
 }
@@ -61,7 +62,7 @@ export class DeviceQueue {
 
   push(mail: Mail, envelope: Bytes): void {
     this.#pushes += 1;
-    this.#entries.add({ mail, envelope, queuedAt: this.#parts.clock.now(), heldAt: undefined });
+    this.#entries.add({ mail, envelope, heldAt: undefined });
     for (const wake of [...this.#wakes]) wake();
   }
 
@@ -78,6 +79,7 @@ export class DeviceQueue {
     const lost = new Set<Entry>(); // by the fault `drop`: not sent again on this socket
     let drained = false;
     let refusedAt: number | undefined;
+    let resends = 0;
     while (!socket.ended.aborted) {
       const pushes = this.#pushes;
       const fetch = isDeaf() || refusedAt === pushes ? [] : this.#fetch(socket, lost);
@@ -91,6 +93,8 @@ export class DeviceQueue {
       }
       const answers = await this.#send(socket, fetch, lost);
       if (answers.includes('closed')) return;
+      resends = answers.includes('late') ? resends + 1 : 0;
+      if (resends > MAX_RESENDS) socket.close(1011, 'Server error');
       refusedAt = answers.includes('refused') ? pushes : undefined;
       if (refusedAt !== undefined && this.#parts.dialect.refused === 'silent') return;
     }
@@ -114,8 +118,9 @@ export class DeviceQueue {
     const due: Entry[] = [];
     const held: Entry[] = [];
     for (const entry of this.#entries) {
-      const { mail, queuedAt, heldAt } = entry;
-      const unwanted = (mail.story && !socket.wantsStories) || (mail.online && now - queuedAt > ONLINE_MS);
+      const { mail, heldAt } = entry;
+      const unwanted =
+        (mail.story && !socket.wantsStories) || (mail.online && now - mail.clientTimestamp > ONLINE_MS);
       if (unwanted) this.#entries.delete(entry);
       else if (heldAt !== undefined) {
         if (heldAt < this.#pushes) held.push(entry);

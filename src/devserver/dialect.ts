@@ -16,6 +16,8 @@ export interface Dialect {
   readonly emptyList: 422 | undefined;
   /** Status when `messages`, or a JSON object that must be there, is missing. */
   readonly missingObject: 422 | 500;
+  /** Status of a link request without `pniRegistrationId`. */
+  readonly missingPniRegistrationId: 422 | 500;
   /** Status of a registration without `accountAttributes`. */
   readonly missingAttributes: 422 | 500;
   /** Status of a link request without a Basic header. */
@@ -47,6 +49,7 @@ const JUN25: Dialect = {
   maxContent: 262_144,
   emptyList: undefined,
   missingObject: 500,
+  missingPniRegistrationId: 422,
   missingAttributes: 500,
   missingBasic: 500,
   keyIdsChecked: false,
@@ -84,6 +87,7 @@ const AUG26: Dialect = {
   maxContent: 98_304,
   emptyList: 422,
   missingObject: 422,
+  missingPniRegistrationId: 500,
   missingAttributes: 500,
   keyIdsChecked: true,
   accessKeyRequired: true,

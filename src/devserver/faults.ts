@@ -52,7 +52,7 @@ export interface FaultSubject {
 
 export class Faults {
   #list: z.output<typeof FAULT>[] = [];
-  /** The messages bucket of 1.9: 60 at once, then one a second. */
+  /** The buckets of 1.9. */
   rateLimits = false;
 
   /** @throws ZodError when it is no fault */

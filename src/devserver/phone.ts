@@ -4,7 +4,9 @@
  * What comes for it is taken in asynchronously and in order, so that whatever a message does to the phone, its sender's PUT
  * is answered as a real server would.
  */
-import { fromBase64 } from '../bytes.ts';
+import { Aci } from '@signalapp/libsignal-client';
+import { ProfileKey } from '@signalapp/libsignal-client/dist/zkgroup/index.js';
+import { copy, fromBase64 } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Clock } from '../platform.ts';
 import type { Mail } from './dialect.ts';
@@ -84,6 +86,9 @@ export class Phone implements Recipient {
     this.#primary = primary;
     this.#state = state;
     this.#waitClock = waitClock;
+    const profileKey = new ProfileKey(copy(primary.profileKey.serialize()));
+    const version = profileKey.getProfileKeyVersion(Aci.parseFromServiceIdString(primary.device.aci));
+    state.factsOf(primary.device).profileVersion = version.toString();
     const parts = primary as unknown as PrimaryParts;
     const decrypt = parts.decrypt.bind(primary);
     parts.decrypt = async (...args) => {

@@ -26,6 +26,8 @@ export interface DeviceFacts {
   readonly uploads: Set<string>;
   /** Hex, 64 characters: what registering again must show. */
   registrationLock?: string | undefined;
+  /** Anybody may send sealed to the account; on its primary. */
+  isUnrestricted?: boolean;
   /** Hex, 64 characters: of the profile that the primary has put. */
   profileVersion?: string | undefined;
 }
@@ -168,8 +170,10 @@ export class ServerState implements MockListener {
     this.closeSockets(device, 4401, 'Reauthentication required');
   }
 
-  onMail(target: Device, source: Device | undefined, mail: Mail): void {
+  onMail(target: Device, sender: Device | undefined, sent: Mail): void {
     this.stats.mails += 1;
+    // A story never says who sent it (5.1).
+    const [source, mail] = sent.story ? [undefined, { ...sent, source: undefined }] : [sender, sent];
     const recipient = target.deviceId === 1 ? this.recipients.get(target.aci) : undefined;
     if (recipient !== undefined) {
       if (mail.type === 5) return; // for the server's own receipts a phone has no use here

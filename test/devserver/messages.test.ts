@@ -55,7 +55,7 @@ describe('a send', () => {
       ['type 5', { type: 5 }, 422],
       ['empty content', { content: '' }, 422],
       ['url-safe base64', { content: '-_-_' }, 422],
-      ['a device id above 127', { destinationDeviceId: 128 }, 422],
+      ['a device id above 255', { destinationDeviceId: 256 }, 422],
       ['no registration id', { destinationRegistrationId: 0 }, 410],
       ['content of 98,305 bytes', { content: toBase64(new Uint8Array(98_305)) }, 413],
     ])('with %s', async (_what, change, status) => {
@@ -215,10 +215,10 @@ describe('a sealed send', () => {
     await theirs.close();
   });
 
-  it('takes a group token only there and alone', async () => {
+  it('takes no group token that the server has not issued, and none beside other auth', async () => {
     const headers = ['group-send-token:AAAA'];
     const json = { messages: [await entry()], timestamp: 1 };
-    expect((await anonymous.request('PUT', `/v1/messages/${peer.aci}`, { json, headers })).status).toBe(200);
+    expect((await anonymous.request('PUT', `/v1/messages/${peer.aci}`, { json, headers })).status).toBe(401);
     expect((await socket.request('PUT', `/v1/messages/${peer.aci}`, { json, headers })).status).toBe(400);
   });
 });

@@ -1,9 +1,18 @@
 /**
  * Access of anonymous requests: the key of 5.6, or a group token.
  */
+import { Aci, Pni } from '@signalapp/libsignal-client';
+import {
+  GroupSendDerivedKeyPair, GroupSendFullToken, ServerSecretParams,
+} from '@signalapp/libsignal-client/dist/zkgroup/index.js'; // prettier-ignore
 import { isPni, parseServiceId, type ServiceId } from '../../address.ts';
-import { equal, fromBase64, type Bytes } from '../../bytes.ts';
+import { copy, equal, type Bytes } from '../../bytes.ts';
+import type { ServerState } from '../state.ts';
 import { Refusal, type Call } from './rule.ts';
+import { base64 } from './shapes.ts';
+
+/** Before 2026 the key of an account that takes everybody's may have any length. */
+const ACCESS_KEY_LENGTH = 16;
 
 /** @throws Refusal 404 when the path names no service id */
 export function readServiceId(text: string): ServiceId {
@@ -15,27 +24,51 @@ export function readServiceId(text: string): ServiceId {
 }
 
 /**
- * Lets authenticated requests through, and anonymous ones with the target's access key or a group token.
+ * Lets authenticated requests through, and anonymous ones with the target's access key or a group token for it.
  * @throws Refusal 400 a token beside other auth, 401 wrong or no access, or an unknown target; 404 no service id
  */
 export async function checkAccess(call: Call, target: string): Promise<void> {
   const serviceId = readServiceId(target);
   const key = call.headers['unidentified-access-key'];
-  if (call.headers['group-send-token'] !== undefined) {
+  const token = call.headers['group-send-token'];
+  if (token !== undefined) {
     if (call.device !== undefined || key !== undefined) throw new Refusal(400);
+    if (!isEndorsed(call.state, serviceId, token)) throw new Refusal(401);
     return;
   }
   if (call.device !== undefined) return;
+  if (key === undefined || isPni(serviceId)) throw new Refusal(401);
   const [primary] = await call.state.mock.devicesOf(serviceId);
-  const wanted = primary?.accessKey;
-  if (key === undefined || wanted === undefined || isPni(serviceId)) throw new Refusal(401);
-  if (!equal(readKey(key), wanted)) throw new Refusal(401);
+  const given = readKey(key);
+  if (primary === undefined || given === undefined) throw new Refusal(401);
+  if (call.state.factsOf(primary).isUnrestricted === true) {
+    if (call.state.dialect.accessKeyRequired && given.length !== ACCESS_KEY_LENGTH) throw new Refusal(401);
+  } else if (primary.accessKey === undefined || !equal(given, primary.accessKey)) throw new Refusal(401);
 }
 
-function readKey(text: string): Bytes {
+function readKey(text: string): Bytes | undefined {
+  return base64.safeParse(text).data;
+}
+
+/** The server's secret parameters, private in the mock's types. */
+interface Secrets {
+  readonly zkSecret: { serialize(): Uint8Array };
+}
+
+/** Whether the token is of an endorsement of this very recipient that has not expired. */
+function isEndorsed(state: ServerState, serviceId: ServiceId, text: string): boolean {
   try {
-    return fromBase64(text);
+    const token = new GroupSendFullToken(readKey(text) ?? new Uint8Array(0));
+    const { zkSecret } = state.mock.server as unknown as Secrets;
+    const secrets = new ServerSecretParams(copy(zkSecret.serialize()));
+    const keys = GroupSendDerivedKeyPair.forExpiration(token.getExpiration(), secrets);
+    token.verify([toLibsignal(serviceId)], keys, new Date(state.clock.now()));
+    return true;
   } catch {
-    throw new Refusal(401);
+    return false;
   }
+}
+
+function toLibsignal(serviceId: ServiceId): Aci | Pni {
+  return isPni(serviceId) ? Pni.parseFromServiceIdString(serviceId) : Aci.parseFromServiceIdString(serviceId);
 }

@@ -8,13 +8,33 @@ import type { Device } from '../mock.ts';
 import type { ServerState } from '../state.ts';
 import { names } from './link.ts';
 import { readJson, Refusal, requireDevice, type Answer, type Call, type Rule } from './rule.ts';
+import { base64, optional } from './shapes.ts';
 
 const DAY_MS = 86_400_000;
+const MAX_NAME = 225;
+
+const NAME = z.object({
+  deviceName: base64.refine(
+    (bytes) => bytes.length > 0 && bytes.length <= MAX_NAME,
+    'a name has 1 to 225 bytes',
+  ),
+});
+
+const ATTRIBUTES = z.object({
+  unidentifiedAccessKey: optional(
+    base64.refine((bytes) => bytes.length === 16, 'an access key has 16 bytes'),
+  ),
+  unrestrictedUnidentifiedAccess: z.boolean().default(false),
+  registrationLock: optional(z.string().regex(/^[0-9a-f]{64}$/)),
+  capabilities: optional(z.record(z.string(), z.boolean())),
+});
 
 export const DEVICE_RULES: readonly Rule[] = [
   { verb: 'GET', path: '/v1/devices', auth: 'device', handle: listDevices },
   { verb: 'DELETE', path: '/v1/devices/:id', auth: 'device', handle: removeDevice },
   { verb: 'PUT', path: '/v1/devices/capabilities', auth: 'device', handle: setCapabilities },
+  { verb: 'PUT', path: '/v1/accounts/name', auth: 'device', handle: setName },
+  { verb: 'PUT', path: '/v1/accounts/attributes/', auth: 'device', handle: setAttributes },
   { verb: 'GET', path: '/v1/accounts/whoami', auth: 'device', handle: whoami },
 ];
 
@@ -76,6 +96,35 @@ async function setCapabilities(call: Call): Promise<Answer> {
   const { status } = await call.forward();
   if (status !== 200) return { status };
   call.state.factsOf(requireDevice(call)).capabilities = names(capabilities);
+  return { status: 204 };
+}
+
+/** The own name, or any by the primary. */
+async function setName(call: Call): Promise<Answer> {
+  const device = requireDevice(call);
+  const { deviceName } = readJson(call, NAME);
+  const id = Number(call.query.get('deviceId') ?? device.deviceId);
+  if (device.deviceId !== 1 && id !== device.deviceId) throw new Refusal(403);
+  const named = (await call.state.mock.devicesOf(device.aci)).find((each) => each.deviceId === id);
+  if (named === undefined) throw new Refusal(404);
+  call.state.factsOf(named).name = toBase64(deviceName);
+  return { status: 204 };
+}
+
+/** Holds for the whole account, whichever of its devices asks: that is the trap of section 4. */
+async function setAttributes(call: Call): Promise<Answer> {
+  const { state } = call;
+  const device = requireDevice(call);
+  const body = readJson(call, ATTRIBUTES);
+  const { capabilities, registrationLock, unidentifiedAccessKey, unrestrictedUnidentifiedAccess } = body;
+  const lacksKey = unidentifiedAccessKey === undefined && !unrestrictedUnidentifiedAccess;
+  if (state.dialect.accessKeyRequired && lacksKey) throw new Refusal(422);
+  const [primary = device] = await state.mock.devicesOf(device.aci);
+  const facts = state.factsOf(primary);
+  facts.isUnrestricted = unrestrictedUnidentifiedAccess;
+  facts.registrationLock = registrationLock;
+  if (unidentifiedAccessKey !== undefined) primary.accessKey = Buffer.from(unidentifiedAccessKey);
+  if (capabilities !== undefined) state.factsOf(device).capabilities = names(capabilities);
   return { status: 204 };
 }
 

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { equal, toBase64 } from '../../bytes.ts';
 import type { Device, KeyKind } from '../mock.ts';
 import { checkAccess } from './access.ts';
+import { limitRate } from './limits.ts';
 import { writeKey } from './link.ts';
 import { readJson, Refusal, requireDevice, type Answer, type Call, type Rule } from './rule.ts';
 import { base64, ecPrekey, isKeyId, isSigned, kyberPrekey, optional, signedEcPrekey } from './shapes.ts';
@@ -92,8 +93,20 @@ async function fetchKeys(call: Call): Promise<Answer> {
   const number = Number(deviceId);
   if (deviceId !== '*' && !(Number.isInteger(number) && number >= 1 && number <= 127)) throw new Refusal(422);
   await checkAccess(call, target);
+  if (call.device !== undefined) {
+    const [primary] = await call.state.mock.devicesOf(target);
+    if (primary === undefined) throw new Refusal(404);
+    limitRate(call, 'keyFetch', `${nameOf(call, call.device)} ${target} ${deviceId}`);
+  }
   const answer = await call.forward();
   return answer.status === 200 ? { ...answer, body: withoutPadding(answer.body) } : answer;
+}
+
+/** Who fetches, as the bucket is named: since December 2025 a relinked device begins anew. */
+function nameOf({ state }: Call, device: Device): string {
+  const id = `${device.aci}.${String(device.deviceId)}`;
+  if (state.dialect.name === 'jun25') return id;
+  return `${id} ${String(device.getCheckedRegistrationId(state.mock.kinds.ACI))}`;
 }
 
 /** The Java servers write signatures without padding. */

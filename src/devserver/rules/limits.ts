@@ -1,5 +1,6 @@
 /**
- * Rate limits as leaky buckets (protocol brief, section 1.9); off unless a test turns them on.
+ * Rate limits as leaky buckets (protocol brief, section 1.9); off unless a test turns them on. What one bucket belongs to is
+ * its key: sender and recipient, account, device and target. (The bytes of attachments have none: their refill is not known.)
  */
 import type { ServerState } from '../state.ts';
 import { Refusal, type Call } from './rule.ts';
@@ -12,6 +13,14 @@ interface Bucket {
 
 const BUCKETS = {
   messages: { burst: 60, refillMs: 1000 },
+  /** Bytes of content for one recipient. */
+  inboundBytes: { burst: 128 * 1024 * 1024, refillMs: 0.5 },
+  stories: { burst: 5_000, refillMs: 8_000 },
+  keyFetch: { burst: 6, refillMs: 600_000 },
+  profile: { burst: 4_320, refillMs: 20_000 },
+  attachments: { burst: 50, refillMs: 1_200 },
+  storageCredentials: { burst: 100, refillMs: 900_000 },
+  verifyDevice: { burst: 6, refillMs: 120_000 },
   allocateDevice: { burst: 6, refillMs: 120_000 },
   registration: { burst: 6, refillMs: 30_000 },
   captcha: { burst: 10, refillMs: 30_000 },
@@ -20,22 +29,46 @@ const BUCKETS = {
 
 const levels = new WeakMap<ServerState, Map<string, { left: number; at: number }>>();
 
-/** @returns seconds to wait when the bucket is empty */
-export function takeToken(state: ServerState, name: keyof typeof BUCKETS, key: string): number | undefined {
+/** @returns seconds to wait when the bucket has not so many left */
+function takeTokens(
+  state: ServerState,
+  name: keyof typeof BUCKETS,
+  key: string,
+  count: number,
+): number | undefined {
   const { burst, refillMs } = BUCKETS[name];
   const all = levels.get(state) ?? new Map<string, { left: number; at: number }>();
   levels.set(state, all);
   const now = state.clock.now();
   const level = all.get(`${name} ${key}`) ?? { left: burst, at: now };
   const left = Math.min(burst, level.left + (now - level.at) / refillMs);
-  if (left < 1) return Math.max(1, Math.ceil(((1 - left) * refillMs) / 1000));
-  all.set(`${name} ${key}`, { left: left - 1, at: now });
+  if (left < count) return Math.max(1, Math.ceil(((count - left) * refillMs) / 1000));
+  all.set(`${name} ${key}`, { left: left - count, at: now });
   return undefined;
 }
 
-/** @throws Refusal 429 */
-export function limitRate({ state }: Call, name: keyof typeof BUCKETS, key: string): void {
+/** @throws Refusal 429, its body empty */
+export function limitRate(
+  { state }: Pick<Call, 'state'>,
+  name: keyof typeof BUCKETS,
+  key: string,
+  count = 1,
+): void {
   if (!state.faults.rateLimits) return;
-  const retryAfter = takeToken(state, name, key);
+  const retryAfter = takeTokens(state, name, key, count);
   if (retryAfter !== undefined) throw new Refusal(429, undefined, { 'Retry-After': String(retryAfter) });
+}
+
+/** Endpoints whose bucket is the asking account's, and has nothing to do with what is asked. */
+const BY_PATH: readonly (readonly [RegExp, keyof typeof BUCKETS])[] = [
+  [/^GET \/v4\/attachments\/form\/upload$/, 'attachments'],
+  [/^GET \/v1\/storage\/auth$/, 'storageCredentials'],
+  [/^GET \/v1\/profile\//, 'profile'],
+];
+
+/** @throws Refusal 429 */
+export function limitAccount(call: Omit<Call, 'params'>): void {
+  if (call.device === undefined) return;
+  const found = BY_PATH.find(([path]) => path.test(`${call.verb} ${call.path}`));
+  if (found !== undefined) limitRate(call, found[1], call.device.aci);
 }

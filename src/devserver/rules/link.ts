@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { toBase64 } from '../../bytes.ts';
 import type { Device } from '../mock.ts';
 import type { ServerState, Token } from '../state.ts';
+import { limitRate } from './limits.ts';
 import { Refusal, readJson, type Answer, type Call, type Rule } from './rule.ts';
 import {
   base64,
@@ -28,7 +29,7 @@ const BODY = z.object({
     z.object({
       fetchesMessages: z.boolean().default(false),
       registrationId,
-      pniRegistrationId: registrationId,
+      pniRegistrationId: optional(registrationId),
       name: optional(base64.refine((bytes) => bytes.length <= 225, 'a name has at most 225 bytes')),
       capabilities: z.record(z.string(), z.boolean()),
     }),
@@ -54,7 +55,9 @@ async function linkDevice(call: Call): Promise<Answer> {
   const body = readJson(call, BODY);
   const attributes = body.accountAttributes;
   if (attributes === undefined) throw new Refusal(state.dialect.missingObject);
+  if (attributes.pniRegistrationId === undefined) throw new Refusal(state.dialect.missingPniRegistrationId);
   const token = usableToken(state, body.verificationCode);
+  limitRate(call, 'verifyDevice', token.aci); // what is refused below has cost a token too
   try {
     await check(state, token.aci, attributes, body);
   } catch (error) {
@@ -102,7 +105,7 @@ function usableToken(state: ServerState, code: string): Token {
   return token;
 }
 
-/** @throws Refusal 422, 409 or 411; none of them uses the token up */
+/** @throws Refusal 422, 411 or 409; none of them uses the token up */
 async function check(state: ServerState, aci: string, attributes: Attributes, body: Body): Promise<void> {
   const devices = await state.mock.devicesOf(aci);
   const [primary] = devices;
@@ -117,13 +120,13 @@ async function check(state: ServerState, aci: string, attributes: Attributes, bo
     if (state.dialect.keyIdsChecked && !(isKeyId(signed.keyId) && isKeyId(lastResort.keyId)))
       throw new Refusal(422);
   }
-  if (lacksCapability(state, devices, names(attributes.capabilities))) throw new Refusal(409);
   // Exactly one way to reach the device: it fetches, or a push token of one kind.
   const ways = [attributes.fetchesMessages, body.apnToken !== undefined, body.gcmToken !== undefined].filter(
     Boolean,
   );
   if (ways.length !== 1) throw new Refusal(422);
   if (devices.length >= MAX_DEVICES) throw new Refusal(411, { current: devices.length, max: MAX_DEVICES });
+  if (lacksCapability(state, devices, names(attributes.capabilities))) throw new Refusal(409);
 }
 
 function lacksCapability(

@@ -1,6 +1,6 @@
 /**
- * Sending: PUT /v1/messages/{service id} (protocol brief, sections 5.1, 5.2 and 5.4). The mock decides between 200, 404, 409
- * and 410; everything that it does not look at is checked here.
+ * Sending: PUT /v1/messages/{service id} (protocol brief, sections 5.1, 5.2 and 5.4), checked in the order of the Java
+ * servers: the body, who asks, sizes, access, limits, devices. What passes is for the mock to hand out.
  */
 import { z } from 'zod';
 import { isPni, type ServiceId } from '../../address.ts';
@@ -8,7 +8,7 @@ import { toBase64 } from '../../bytes.ts';
 import type { Device } from '../mock.ts';
 import { packType } from '../send-flags.ts';
 import { checkAccess, readServiceId } from './access.ts';
-import { takeToken } from './limits.ts';
+import { limitRate } from './limits.ts';
 import { readJson, Refusal, type Answer, type Call, type Rule } from './rule.ts';
 import { base64, optional } from './shapes.ts';
 
@@ -21,8 +21,16 @@ const BODY = z.object({
       .array(
         z.object({
           type: z.int().refine((type) => TYPES.includes(type), 'no such type'),
-          destinationDeviceId: z.int().min(-128).max(127),
-          destinationRegistrationId: z.int().default(0),
+          // A byte: up to 255 it wraps, and is no device of anybody.
+          destinationDeviceId: z
+            .int()
+            .min(-128)
+            .max(255)
+            .transform((id) => (id << 24) >> 24),
+          destinationRegistrationId: z
+            .int()
+            .nullish()
+            .transform((id) => id ?? 0),
           content: base64.refine((bytes) => bytes.length > 0, 'content is empty'),
         }),
       )
@@ -50,14 +58,22 @@ async function send(call: Call): Promise<Answer> {
   if (body.messages.length === 0 && state.dialect.emptyList !== undefined)
     throw new Refusal(state.dialect.emptyList);
   const story = call.query.get('story') === 'true';
-  if (!story) await checkAccess(call, target);
+  if (story && call.headers['group-send-token'] !== undefined) throw new Refusal(400);
   if (isPni(target) && device?.pni === (target as string)) throw new Refusal(403);
-  limit(call, target);
   if (body.messages.some(({ content }) => content.length > state.dialect.maxContent)) {
     throw new Refusal(413, { code: 413, message: 'HTTP 413 Request Entity Too Large' });
   }
+  const bytes = body.messages.reduce((sum, { content }) => sum + content.length, 0);
+  limitRate(call, 'inboundBytes', target, bytes);
+  if (!story) await checkAccess(call, target);
   const timestamp = body.timestamp === 0 ? state.clock.now() : body.timestamp;
-  if (device?.aci === (target as string)) await refuseOwnDevice(call, device, body.messages, timestamp);
+  const devices = await state.mock.devicesOf(target);
+  if (devices.length > 0 && !state.mock.server.isUnregistered(target as string as Device['aci'])) {
+    const isSync = device?.aci === (target as string);
+    if (device !== undefined && !isSync) limitRate(call, 'messages', `${device.aci} ${target}`);
+    if (story) limitRate(call, 'stories', target);
+    checkDevices(call, target, devices, body.messages);
+  }
   const flags = { urgent: body.urgent, online: body.online, story };
   const answer = await call.forward({
     body: {
@@ -82,34 +98,28 @@ async function rewrite(call: Call, target: ServiceId, answer: Answer, story: boo
   return { status: 200, body: { needsSync: others.length > 1 && device?.aci !== (target as string) } };
 }
 
-/** @throws Refusal 429 */
-function limit({ state, device }: Call, target: ServiceId): void {
-  if (!state.faults.rateLimits || device === undefined || device.aci === (target as string)) return;
-  const retryAfter = takeToken(state, 'messages', `${device.aci} ${target}`);
-  if (retryAfter !== undefined) throw new Refusal(429, undefined, { 'Retry-After': String(retryAfter) });
-}
-
 /**
- * In a send to the own account the sending device is extra; the mock would take it.
+ * Every device of the account must be there, but not the own one; registration ids come first.
  * @throws Refusal 410, 409
  */
-async function refuseOwnDevice(
-  call: Call,
-  device: Device,
+function checkDevices(
+  { device, state }: Call,
+  target: ServiceId,
+  devices: readonly Device[],
   messages: readonly Message[],
-  timestamp: number,
-): Promise<void> {
-  const own = messages.find((message) => message.destinationDeviceId === device.deviceId);
-  if (own === undefined) return;
-  const { server } = call.state.mock;
-  const others = messages
-    .filter((message) => message !== own)
-    .map((message) => ({ ...message, content: '' })) as unknown as Parameters<
-    typeof server.prepareMultiDeviceMessage
-  >[2];
-  const verdict = await server.prepareMultiDeviceMessage(device, device.aci, others, BigInt(timestamp));
-  if (verdict.status === 'stale') throw new Refusal(410, { staleDevices: verdict.staleDevices });
-  const { missingDevices, extraDevices } =
-    verdict.status === 'incomplete' ? verdict : { missingDevices: [], extraDevices: [] };
-  throw new Refusal(409, { missingDevices, extraDevices: [...extraDevices, device.deviceId] });
+): void {
+  const wanted = new Map(devices.map((each): [number, Device] => [each.deviceId, each]));
+  const staleDevices = messages
+    .filter(({ destinationDeviceId: id, destinationRegistrationId: registrationId }) => {
+      const kind = isPni(target) ? state.mock.kinds.PNI : state.mock.kinds.ACI;
+      return wanted.has(id) && wanted.get(id)?.getCheckedRegistrationId(kind) !== registrationId;
+    })
+    .map((message) => message.destinationDeviceId);
+  if (staleDevices.length > 0) throw new Refusal(410, { staleDevices });
+  if (device?.aci === (target as string)) wanted.delete(device.deviceId);
+  const listed = new Set(messages.map((message) => message.destinationDeviceId));
+  const missingDevices = [...wanted.keys()].filter((id) => !listed.has(id));
+  const extraDevices = [...listed].filter((id) => !wanted.has(id));
+  if (missingDevices.length + extraDevices.length > 0)
+    throw new Refusal(409, { missingDevices, extraDevices });
 }

@@ -1,28 +1,97 @@
 /**
- * What is left: remote config by dialect, and profiles, whose access the mock checks only half.
+ * What is left: remote config by dialect, sender certificates, and profiles, of which the mock checks neither the access nor
+ * the version.
  */
+import { createHmac } from 'node:crypto';
+import { isPni } from '../../address.ts';
+import { toBase64 } from '../../bytes.ts';
+import type { Device } from '../mock.ts';
+import type { ServerState } from '../state.ts';
 import { checkAccess, readServiceId } from './access.ts';
-import type { Answer, Call, Rule } from './rule.ts';
+import { giveCertificate } from './certificate.ts';
+import { Refusal, type Answer, type Call, type Rule } from './rule.ts';
 
 export const OTHER_RULES: readonly Rule[] = [
   { verb: 'GET', path: '/v1/config', auth: 'device', handle: config },
   { verb: 'GET', path: '/v2/config', auth: 'device', handle: config },
+  { verb: 'GET', path: '/v1/certificate/delivery', auth: 'device', handle: giveCertificate },
   { verb: 'GET', path: '/v1/profile/:id', auth: 'any', handle: profile },
   { verb: 'GET', path: '/v1/profile/:id/:version', auth: 'any', handle: profile },
   { verb: 'GET', path: '/v1/profile/:id/:version/:request', auth: 'any', handle: profile },
 ];
+
+/** What of an account its devices make together: shown in its profile (2.6). */
+const VISIBLE: Readonly<Record<ServerState['dialect']['name'], Readonly<Record<string, 'primary' | 'all'>>>> =
+  {
+    jun25: { deleteSync: 'all', ssre2: 'all', attachmentBackfill: 'primary', spqr: 'all' },
+    dec25: { attachmentBackfill: 'primary', spqr: 'all' },
+    aug26: {
+      attachmentBackfill: 'primary',
+      spqr: 'all',
+      usernameChangeSyncMessage: 'all',
+      profiles_v2: 'all',
+    },
+  };
+
+/** The fields of a version that is unknown. */
+const NOTHING = {
+  name: null,
+  about: null,
+  aboutEmoji: null,
+  avatar: null,
+  paymentAddress: null,
+  phoneNumberSharing: null,
+};
 
 function config(call: Call): Promise<Answer> | Answer {
   return call.path === call.state.dialect.configPath ? call.forward() : { status: 404 };
 }
 
 async function profile(call: Call): Promise<Answer> {
-  await checkAccess(call, call.params[0] ?? '');
-  const answer = await call.forward();
-  const version = call.params[1];
-  const [primary] = await call.state.mock.devicesOf(readServiceId(call.params[0] ?? ''));
-  const known = primary && call.state.factsOf(primary).profileVersion;
-  if (answer.status !== 200 || typeof answer.body !== 'object' || known === undefined) return answer;
-  // The mock forgets the version; fields of another one are null.
-  return version === known ? answer : { ...answer, body: { ...answer.body, name: null } };
+  const { state } = call;
+  const [target = '', version, request] = call.params;
+  if (version !== undefined && call.headers['group-send-token'] !== undefined) throw new Refusal(400);
+  await checkAccess(call, target);
+  const serviceId = readServiceId(target);
+  const devices = await state.mock.devicesOf(serviceId);
+  const [primary] = devices;
+  const isGone = state.mock.server.isUnregistered(serviceId as string as Device['aci']);
+  if (primary === undefined || isGone) throw new Refusal(404);
+  const kind = isPni(serviceId) ? state.mock.kinds.PNI : state.mock.kinds.ACI;
+  const { profileVersion, isUnrestricted } = state.factsOf(primary);
+  const name = version === profileVersion ? primary.profileName : undefined;
+  return {
+    status: 200,
+    body: {
+      identityKey: toBase64((await primary.getIdentityKey(kind)).serialize()),
+      unidentifiedAccess: primary.accessKey === undefined ? null : verifierOf(primary.accessKey),
+      unrestrictedUnidentifiedAccess: isUnrestricted === true,
+      capabilities: capabilitiesOf(state, devices),
+      badges: [],
+      uuid: target,
+      ...(version !== undefined && { ...NOTHING, name: name === undefined ? null : toBase64(name) }),
+      ...(request !== undefined && (await credential(call))),
+    },
+  };
+}
+
+/** Only the mock can issue one. */
+async function credential(call: Call): Promise<object> {
+  const { status, body } = await call.forward();
+  if (status !== 200) throw new Refusal(status, body);
+  return { credential: (body as { credential?: string }).credential ?? null };
+}
+
+/** HMAC-SHA256(access key, 32 zero bytes), base64: shows who has the key that it is right. */
+function verifierOf(accessKey: Uint8Array): string {
+  return createHmac('sha256', accessKey).update(new Uint8Array(32)).digest('base64');
+}
+
+/** One device that lacks a capability takes it from the account. */
+function capabilitiesOf(state: ServerState, devices: readonly Device[]): Record<string, boolean> {
+  const rows = Object.entries(VISIBLE[state.dialect.name]).map(([name, mode]): [string, boolean] => {
+    const asked = mode === 'primary' ? devices.slice(0, 1) : devices;
+    return [name, asked.every((device) => state.factsOf(device).capabilities.includes(name))];
+  });
+  return Object.fromEntries(rows);
 }

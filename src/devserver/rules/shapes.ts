@@ -5,10 +5,12 @@ import { KEMPublicKey, PublicKey } from '@signalapp/libsignal-client';
 import { z } from 'zod';
 import { fromBase64, type Bytes } from '../../bytes.ts';
 
-/** Standard alphabet only, padding optional. */
+/** Standard alphabet only, padding whole or none; no line breaks, no left-over digit. */
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/;
+
 export const base64 = z
   .string()
-  .regex(/^[A-Za-z0-9+/]*={0,2}$/)
+  .regex(BASE64)
   .transform((text): Bytes => fromBase64(text));
 
 const signature = base64.refine((bytes) => bytes.length === 64, 'a signature has 64 bytes');
@@ -20,7 +22,8 @@ const kyberKey = base64.refine(
   (bytes) => bytes.length === 1569 && bytes[0] === 8,
   'a Kyber-1024 key has 1569 bytes, the first is 8',
 );
-const keyId = z.int();
+/** A long: servers before 2026 take any, beyond what a double holds exactly too. */
+const keyId = z.number().refine(Number.isInteger, 'is no integer');
 
 export const ecPrekey = z.object({ keyId, publicKey: ecKey });
 export const signedEcPrekey = z.object({ keyId, publicKey: ecKey, signature });

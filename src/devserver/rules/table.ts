@@ -3,6 +3,7 @@
  */
 import { DEVICE_RULES } from './devices.ts';
 import { KEY_RULES } from './keys.ts';
+import { limitAccount } from './limits.ts';
 import { LINK_RULES } from './link.ts';
 import { MESSAGE_RULES } from './messages.ts';
 import { OTHER_RULES } from './other.ts';
@@ -26,16 +27,21 @@ const RULES: readonly Rule[] = [
 
 /** Answers a call by its row, or by the mock where there is none. @returns undefined when no answer is sent */
 export async function answer(call: Omit<Call, 'params'>): Promise<Answer | undefined> {
+  try {
+    return await decide(call);
+  } catch (error) {
+    if (error instanceof Refusal) return error.answer;
+    throw error;
+  }
+}
+
+async function decide(call: Omit<Call, 'params'>): Promise<Answer | undefined> {
+  limitAccount(call);
   for (const rule of RULES) {
     const params = rule.verb === call.verb ? match(rule.path, call.path) : undefined;
     if (params === undefined) continue;
     if (rule.auth === 'device' && call.device === undefined) return { status: 401 };
-    try {
-      return await rule.handle({ ...call, params });
-    } catch (error) {
-      if (error instanceof Refusal) return error.answer;
-      throw error;
-    }
+    return rule.handle({ ...call, params });
   }
   return call.forward();
 }
