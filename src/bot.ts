@@ -60,6 +60,8 @@ export type Outgoing =
 /** How a message ended; `devices` are those that got it, and no filler. */
 export type Sent = Ending;
 
+/** A primary device is removed by another one that was registered in its place. */
+const NEXT_OF_PRIMARY = 'Register the number again; what is stored here is kept.';
 /** How long after opening the server's word that its queue is empty is waited for. */
 const READY_MS = 60_000;
 /** How often it is looked whether the socket is open. */
@@ -167,8 +169,7 @@ export class Bot {
     try {
       await this.#join(this.#parts, account, signal);
     } catch (error) {
-      if (isBotError(error, 'DEVICE_UNLINKED')) await noteUnlinked(store, this.#platform.clock.now());
-      throw error;
+      throw await this.#noted(error, account);
     } finally {
       this.#parts = undefined;
     }
@@ -226,9 +227,16 @@ export class Bot {
       return account;
     } catch (error) {
       if (signal.aborted) return undefined;
-      if (isBotError(error, 'DEVICE_UNLINKED')) await noteUnlinked(store, this.#platform.clock.now());
-      throw error;
+      throw await this.#noted(error, row);
     }
+  }
+
+  /** The reason of an end; that the device was removed is noted in the store. */
+  async #noted(error: unknown, account: Account | undefined): Promise<unknown> {
+    if (!isBotError(error, 'DEVICE_UNLINKED')) return error;
+    await noteUnlinked(this.#options.store, this.#platform.clock.now());
+    if (account?.deviceId !== 1) return error;
+    return new BotError(error.code, error.message, { cause: error, next: NEXT_OF_PRIMARY });
   }
 
   async #install(plugins: Plugins): Promise<void> {
@@ -325,6 +333,16 @@ function finish(
   return row?.deviceId === 1
     ? finishRegistration(parts, row, () => undefined, signal)
     : resumeLink(parts, undefined, signal);
+}
+
+function otherServer(linked: string, named: string): BotError {
+  return new BotError(
+    'PROFILE_INVALID',
+    `this device was linked at ${linked}, and the profile names ${named}`,
+    {
+      next: 'Use the profile of the server that it was linked at; if that server has moved, keep its old address reachable.',
+    },
+  );
 }
 
 function notLinked(): BotError {
