@@ -80,8 +80,3 @@ export function parseDeviceId(value: number): DeviceId {
   }
   return value;
 }
-
-/** `serviceId.device`, for lanes and logs. */
-export function addressText(address: Address): string {
-  return `${address.serviceId}.${String(address.deviceId)}`;
-}

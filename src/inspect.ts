@@ -105,7 +105,7 @@ export async function me(store: Store): Promise<Me> {
   if (found === undefined) throw new BotError('NOT_LINKED', 'no device is linked here');
   return {
     aci: found.aci,
-    pni: found.pni,
+    pni: bareId(found.pni),
     number: found.number,
     deviceId: found.deviceId,
     name: found.name,
@@ -272,6 +272,11 @@ function rowNumber(id: string): number {
   return number;
 }
 
+/** Ids are bare UUIDs in JSON; the field's name says of what. */
+export function bareId(pni: string | null): string | null {
+  return pni?.replace(/^PNI:/, '') ?? null;
+}
+
 function noRow(id: string): BotError {
-  return new BotError('USAGE', `there is no row ${id}`, { next: 'Look at the list for the ids there are.' });
+  return new BotError('ROW_UNKNOWN', `there is no row ${id}`);
 }

@@ -85,7 +85,7 @@ describe('inspecting an account', () => {
     const found = await me(await storeWith(() => undefined));
     expect(found).toEqual({
       aci: own,
-      pni,
+      pni: '00000000-0000-4000-8000-00000000000c',
       number: '+15550000001',
       deviceId: 2,
       name: 'Test bot',
@@ -170,8 +170,8 @@ describe('inspecting an account', () => {
     expect((await listQuarantine(store)).rows).toEqual([
       { id: '12', from: null, device: null, timestamp: 4, reason: 'no session' },
     ]);
-    await expect(dropQuarantined(store, '13')).rejects.toMatchObject({ code: 'USAGE' });
-    await expect(dropQuarantined(store, 'x')).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(dropQuarantined(store, '13')).rejects.toMatchObject({ code: 'ROW_UNKNOWN' });
+    await expect(dropQuarantined(store, 'x')).rejects.toMatchObject({ code: 'ROW_UNKNOWN' });
     await dropQuarantined(store, '12');
     expect((await listQuarantine(store)).rows).toEqual([]);
   });
@@ -186,7 +186,7 @@ describe('inspecting an account', () => {
     await retryDead(store, String(ID));
     expect((await listDead(store)).rows).toEqual([]);
     expect(await inboxRows.get(store.batch(), ID)).toMatchObject({ attempts: 0, retryAt: 0, error: '' });
-    await expect(retryDead(store, String(ID))).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(retryDead(store, String(ID))).rejects.toMatchObject({ code: 'ROW_UNKNOWN' });
   });
 
   it('finds a recipient by ACI, PNI, self, number or name, and only if it is one', async () => {

@@ -10,7 +10,14 @@ import { openStore } from './account.ts';
 import { answer } from './calls.ts';
 import { ControlServer } from './control-server.ts';
 import type { Printer } from './io.ts';
-import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
+import {
+  dataFolder,
+  serverProfile,
+  wholeNumber,
+  withAccount,
+  withExamples,
+  type AccountOptions,
+} from './options.ts';
 import type { Shell } from './shell.ts';
 
 /** One line of the stream; kinds as in the development server's control API. */
@@ -43,7 +50,7 @@ export function addReceive(group: Command, shell: Shell): void {
     group
       .command('receive')
       .description('print what comes, and answer linked devices, until stopped')
-      .option('--count <number>', 'end after so many messages', Number),
+      .option('--count <number>', 'end after so many messages', wholeNumber(1, 1_000_000)),
   );
   withExamples(command, 'account receive --json --server server.json --data ./phone').action(
     async (options: AccountOptions & { count?: number }) => {

@@ -104,7 +104,7 @@ export interface SendResult {
 
 /** Whether the call cannot be answered from the rows alone. */
 export function needsServer(call: Call): boolean {
-  return ['send', 'devices', 'unlink', 'doctor'].includes(call.call);
+  return ['send', 'devices', 'unlink', 'doctor', 'remove device', 'approve'].includes(call.call);
 }
 
 /**

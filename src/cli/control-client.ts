@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { BotError, NEXT, type ErrorCode } from '../errors.ts';
 import type { Call } from './calls.ts';
-import { pointerPath, socketPath } from './control-server.ts';
+import { MAX_LINE_CHARACTERS, pointerPath, socketPath } from './control-server.ts';
 
 const replySchema = z.union([
   z.object({ result: z.record(z.string(), z.unknown()) }),
@@ -35,7 +35,11 @@ export async function askRunning(
   const onAbort = (): void => void socket.destroy();
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    socket.write(`${JSON.stringify(call)}\n`);
+    const line = JSON.stringify(call);
+    if (line.length > MAX_LINE_CHARACTERS) {
+      throw new BotError('PAYLOAD_TOO_LARGE', 'the message is larger than any server takes');
+    }
+    socket.write(`${line}\n`);
     return readReply(await firstLine(socket));
   } finally {
     signal.removeEventListener('abort', onAbort);

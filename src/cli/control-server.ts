@@ -3,10 +3,10 @@
  * Lines of JSON: one call in, `{"result"}` or `{"error"}` out. The socket is in the data directory (0600); where that
  * path is too long for one, in a 0700 folder under the temp directory that `control.path` names.
  */
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BotError } from '../errors.ts';
@@ -16,8 +16,9 @@ import { callSchema, type Call } from './calls.ts';
 /** The smallest limit among the systems we run on is 104 with the closing zero. */
 const MAX_SOCKET_PATH_BYTES = 100;
 /** A payload at the largest server's limit, in base64. */
-const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
+export const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
 const MAX_CONNECTIONS = 64;
+const FOLDER_PREFIX = 'countersign-';
 /** What calls under way get to end in when the bot stops. */
 const GRACE_MS = 1_000;
 
@@ -50,10 +51,10 @@ export class ControlServer {
     let path = socketPath(folder);
     const pointer = pointerPath(folder);
     await rm(path, { force: true });
-    await rm(pointer, { force: true });
+    await removePointed(pointer);
     const leftovers = [path];
     if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
-      path = join(await mkdtemp(join(tmpdir(), 'countersign-')), 'control.sock');
+      path = join(await mkdtemp(join(tmpdir(), FOLDER_PREFIX)), 'control.sock');
       await writeFile(pointer, path, { mode: 0o600 });
       leftovers.push(pointer, dirname(path));
     }
@@ -113,6 +114,16 @@ export class ControlServer {
       );
     });
   }
+}
+
+/** The pointer, and the private folder that a process which was killed has left. */
+async function removePointed(pointer: string): Promise<void> {
+  const pointed = await readFile(pointer, 'utf8').catch(() => undefined);
+  const folder = pointed === undefined ? undefined : dirname(pointed);
+  if (folder !== undefined && dirname(folder) === tmpdir() && basename(folder).startsWith(FOLDER_PREFIX)) {
+    await rm(folder, { force: true, recursive: true });
+  }
+  await rm(pointer, { force: true });
 }
 
 /** Never rejects. */

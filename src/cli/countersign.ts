@@ -6,10 +6,17 @@ import { BotError } from '../errors.ts';
 import { main } from './main.ts';
 
 const FORCED = 130;
+const TWICE_MS = 500;
 
 const stopping = new AbortController();
+let stoppedAt = 0;
 const onSignal = (): void => {
-  if (stopping.signal.aborted) process.exit(FORCED);
+  if (stopping.signal.aborted) {
+    // One Ctrl-C comes twice where npm passes on what the terminal has sent already.
+    if (Date.now() - stoppedAt > TWICE_MS) process.exit(FORCED);
+    return;
+  }
+  stoppedAt = Date.now();
   stopping.abort(new BotError('INTERRUPTED', 'stopped by a signal'));
 };
 process.on('SIGINT', onSignal).on('SIGTERM', onSignal);

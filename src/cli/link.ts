@@ -1,6 +1,7 @@
 /**
  * `link`: shows a code, and makes this data directory a device of the account whose phone scans it.
  */
+import { bareId } from '../inspect.ts';
 import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { link, type LinkEvent } from '../provisioning/link.ts';
@@ -129,7 +130,7 @@ class Progress {
 }
 
 export function linkedEvent({ aci, pni, number, deviceId, name }: Account): object {
-  return { event: 'linked', aci, pni, number, deviceId, name };
+  return { event: 'linked', aci, pni: bareId(pni), number, deviceId, name };
 }
 
 function linkedText({ aci, number, deviceId, name }: Account): string {

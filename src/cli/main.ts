@@ -66,5 +66,7 @@ function programFor(shell: Shell): Command {
 }
 
 function usageError(error: CommanderError): BotError {
-  return new BotError('USAGE', error.message.replace(/^error: /, '') || 'a command is missing');
+  const message =
+    error.code === 'commander.help' ? 'a command is missing' : error.message.replace(/^error: /, '');
+  return new BotError('USAGE', message);
 }

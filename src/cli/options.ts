@@ -2,7 +2,7 @@
  * Options that several commands share, and where their values come from when they are not given.
  */
 import { resolve } from 'node:path';
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { BotError } from '../errors.ts';
 import { loadProfile, type Profile } from '../service/profile.ts';
 import type { Io } from './io.ts';
@@ -29,7 +29,12 @@ export function withOutput(command: Command): Command {
     .option('--verbose', 'write structured logs to stderr');
 }
 
+/** For commands that need no server: a script may give the same options to all. */
 export function withData(command: Command): Command {
+  return withStore(command.addOption(new Option('--server <file>', 'not needed here').hideHelp()));
+}
+
+function withStore(command: Command): Command {
   return withOutput(
     command
       .option('--data <dir>', "the linked device's data directory (or COUNTERSIGN_DATA)")
@@ -43,7 +48,7 @@ export function withData(command: Command): Command {
 }
 
 export function withAccount(command: Command): Command {
-  return withData(command.option('--server <file>', 'server profile (or COUNTERSIGN_SERVER)'));
+  return withStore(command.option('--server <file>', 'server profile (or COUNTERSIGN_SERVER)'));
 }
 
 /** Examples below the options of `--help`. */

@@ -18,6 +18,7 @@ interface RekeyOptions extends DataOptions, OutputOptions {
 
 export function addStore(program: Command, shell: Shell): void {
   const store = program.command('store').description('care for the store');
+  withExamples(store, 'store rekey --data ./data --new-key-file ./store.key');
   const command = withData(
     store
       .command('rekey')

@@ -1,8 +1,8 @@
 /**
  * Control API over HTTP on loopback, for tests in any language (decisions, CLI contract).
  */
+import { listenOn } from './listen.ts';
 import { createServer, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { z } from 'zod';
 import { toUtf8 } from '../bytes.ts';
 import { BotError, isBotError, type ErrorCode } from '../errors.ts';
@@ -89,12 +89,9 @@ export async function startControl(parts: ControlParts, port: number): Promise<C
     });
     parts.state.inBackground(answered, 'an answer of the control API failed');
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, '127.0.0.1', resolve);
-  });
+  const taken = await listenOn(server, port);
   return {
-    url: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`,
+    url: `http://127.0.0.1:${String(taken)}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => {

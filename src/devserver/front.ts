@@ -4,9 +4,9 @@
  *
  * upgrade -> path, credentials (403), faults -> socket to the mock -> accepted -> chat or provisioning socket.
  */
+import { listenOn } from './listen.ts';
 import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { ChatSocket } from './chat-socket.ts';
@@ -63,12 +63,8 @@ export class Front {
   }
 
   /** @param port 0 for any @returns the port, on 127.0.0.1 */
-  async listen(port: number): Promise<number> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(port, '127.0.0.1', resolve);
-    });
-    return (this.#server.address() as AddressInfo).port;
+  listen(port: number): Promise<number> {
+    return listenOn(this.#server, port);
   }
 
   async close(): Promise<void> {

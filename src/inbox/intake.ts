@@ -27,6 +27,7 @@ import {
   sentLog,
   syncRequests,
   type OutboxRow,
+  type Peer,
   type SyncRequest,
 } from '../store/tables.ts';
 import { HourlyLimit } from './hourly-limit.ts';
@@ -137,13 +138,13 @@ export class Intake {
     const known = await peers.get(batch, 'aci', from);
     const text = profileKey === undefined ? known?.profileKey : toBase64(profileKey);
     if (text === known?.profileKey && known?.unregisteredUntil === undefined) return;
-    const { unregisteredUntil: _, ...rest } = known ?? { devices: [] };
-    const sealed = text === known?.profileKey ? {} : { sealed: 'unknown' as const };
-    peers.put(batch, 'aci', from, {
-      ...rest,
-      ...(text === undefined ? {} : { profileKey: text }),
-      ...sealed,
-    });
+    const peer: { -readonly [K in keyof Peer]: Peer[K] } = { devices: [], ...known };
+    delete peer.unregisteredUntil;
+    if (text !== undefined && text !== known?.profileKey) {
+      peer.profileKey = text;
+      peer.sealed = 'unknown';
+    }
+    peers.put(batch, 'aci', from, peer);
   }
 
   async #appMessage(

@@ -416,6 +416,6 @@ async function* until<T>(items: AsyncIterable<T>, end: Promise<void>): AsyncIter
       yield next.value;
     }
   } finally {
-    void iterator.return?.();
+    iterator.return?.().catch(() => undefined);
   }
 }

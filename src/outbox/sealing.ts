@@ -28,7 +28,6 @@ interface CertificateFact {
 const HINTS: Partial<Record<OutboxKind, number>> = {
   receipt: HINT.IMPLICIT,
   null: HINT.IMPLICIT,
-  typing: HINT.IMPLICIT,
   retry: HINT.DEFAULT,
 };
 

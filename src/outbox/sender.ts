@@ -250,12 +250,10 @@ export class Sender {
         ? encodeTranscript(content, recipient, timestamp, result.sealed)
         : undefined;
     const copy = sync && newRow({ recipient: ownAci, timestamp, kind: 'sync', content: sync });
-    let left = false;
-    await this.#settle(row, (batch, current) => {
+    const left = await this.#settle(row, (batch, current) => {
       // Devices that have asked for it since are still to get it.
       const devices = current.devices.filter((device) => !row.devices.includes(device));
-      left = devices.length > 0;
-      if (left) outboxRows.put(batch, recipient, timestamp, { ...current, devices });
+      if (devices.length > 0) outboxRows.put(batch, recipient, timestamp, { ...current, devices });
       else outboxRows.delete(batch, recipient, timestamp);
       if (log) {
         const sentAt = platform.clock.now();
@@ -263,6 +261,7 @@ export class Sender {
       }
       if (copy !== undefined) outboxRows.put(batch, ownAci, timestamp, copy);
       if (timestamp > this.#highest) facts.put(batch, 'lastStamp', (this.#highest = timestamp));
+      return devices.length > 0;
     });
     if (copy !== undefined) this.offer(copy);
     onSettled(row, { state: 'sent', devices: result.devices });
@@ -286,13 +285,10 @@ export class Sender {
   }
 
   /** Changes the row as it is now: while it was under way, another device may have asked for the same message. */
-  async #settle(
-    row: OutboxRow,
-    change: (batch: Batch, current: OutboxRow) => void | Promise<void>,
-  ): Promise<void> {
-    await writeAgainOnConflict(this.#parts.store, async (batch) => {
+  async #settle<T>(row: OutboxRow, change: (batch: Batch, current: OutboxRow) => T | Promise<T>): Promise<T> {
+    return writeAgainOnConflict(this.#parts.store, async (batch) => {
       const current = await outboxRows.get(batch, row.recipient, row.timestamp);
-      await change(batch, current ?? row);
+      return change(batch, current ?? row);
     });
   }
 }

@@ -15,6 +15,7 @@ import { whoami } from '../service/account.ts';
 import { credentialsOf } from '../service/connected.ts';
 import type { Profile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
+import { noteLinked } from '../store/unlinked.ts';
 import { account as accountCell, type Account } from '../store/tables.ts';
 import type { Credentials, Requester } from '../transport/request.ts';
 import { checkDeviceName } from '../session/device-name.ts';
@@ -123,7 +124,11 @@ class Linking {
       if (registered) return { kind: 'taken-up', account: await this.#complete(pending, registered) };
       await dropPendingLink(store);
     }
-    if (account?.unlinkedAt !== null) return { kind: 'none', replaced: account };
+    if (account === undefined) return { kind: 'none', replaced: undefined };
+    if (account.unlinkedAt !== null) {
+      if (!(await this.#isStillLinked(account))) return { kind: 'none', replaced: account };
+      return { kind: 'complete', account: (await noteLinked(store)) ?? account };
+    }
     if (account.keysUploaded) return { kind: 'complete', account };
     if (account.server !== profile.chat) throw otherServer(account.server);
     return { kind: 'taken-up', account: await this.#uploadKeys(account) };
@@ -195,6 +200,13 @@ class Linking {
     const me = await this.#whoami(credentialsOf({ ...pending, deviceId }));
     if (me === 'unauthorized' || me.aci !== pending.aci) return undefined;
     return { deviceId, pni: me.pni ?? null, number: me.number ?? null };
+  }
+
+  /** What read as "unlinked" may have been a proxy's answer: a second device must not come of that. */
+  async #isStillLinked(account: Account): Promise<boolean> {
+    if (account.server !== this.#parts.profile.chat) return false;
+    const me = await this.#whoami(credentialsOf(account));
+    return me !== 'unauthorized' && me.aci === account.aci;
   }
 
   async #whoami(credentials: Credentials): Promise<Awaited<ReturnType<typeof whoami>>> {

@@ -13,7 +13,6 @@ import {
   maybe,
   readJson,
   registrationIdSchema,
-  requestJson,
 } from './answer.ts';
 
 /** One set for all servers: names that one does not know are ignored there. Always sent whole (2.6). */
@@ -76,10 +75,4 @@ export async function removeDevice(
   if (response.status === 404) return 'not-offered';
   if (response.status === 401 || response.status === 403) return 'refused';
   throw failure(response, 'removing a device');
-}
-
-/** Declares `CAPABILITIES`, in place of what was declared before. @throws BotError as `listDevices` */
-export async function setCapabilities(requester: Requester): Promise<void> {
-  const response = await requestJson(requester, 'PUT', '/v1/devices/capabilities', CAPABILITIES);
-  if (!isSuccess(response)) throw failure(response, 'declaring capabilities');
 }

@@ -56,11 +56,14 @@ export async function announceChanges(store: Store, tags: OwnTags, stamp: () => 
   }
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** The announcement did not arrive: the next app message brings another. */
 export async function forgetAnnounced(batch: Batch, to: ServiceId): Promise<void> {
   const peer = await peers.get(batch, 'aci', to);
   if (peer?.announced === undefined) return;
-  const { announced: _, ...rest } = peer;
+  const rest: Mutable<Peer> = { ...peer };
+  delete rest.announced;
   peers.put(batch, 'aci', to, rest);
 }
 

@@ -2,6 +2,7 @@
  * Create: a new store in a folder that has none. The header is the last thing written, so a store exists whole or not
  * at all.
  */
+import { stat } from 'node:fs/promises';
 import { toHex } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Random } from '../platform.ts';
@@ -13,6 +14,15 @@ import type { Pending } from './scan.ts';
 import { newDataKey, protect, sealerOf, type Secret } from './secret.ts';
 
 const ID_SIZE = 16;
+
+/** A path that is a file is no damaged store. @throws BotError `STORE_WRITE_FAILED` */
+export async function checkPlace(folder: string): Promise<void> {
+  const found = await stat(folder).catch(() => undefined);
+  if (found === undefined || found.isDirectory()) return;
+  throw new BotError('STORE_WRITE_FAILED', `${folder} is a file`, {
+    next: 'Name a folder, or a place where one can be made.',
+  });
+}
 
 /** Writes the first rows of a store; what it rejects with ends the making. */
 export type Fill = (write: (rows: Pending) => Promise<void>) => Promise<void>;
@@ -29,6 +39,7 @@ export async function makeStore(
 ): Promise<void> {
   if (secret === undefined)
     throw new BotError('PASSPHRASE_NEEDED', 'a new store needs a passphrase or a key file');
+  await checkPlace(folder);
   const id = toHex(parts.random.bytes(ID_SIZE));
   const dataKey = newDataKey(secret, parts.random);
   const header: Header = {

@@ -2,6 +2,7 @@
  * Files: writes that survive a power cut, and modes that keep others out whatever the process's umask is.
  */
 import { chmod, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { BotError } from '../errors.ts';
 
@@ -10,8 +11,21 @@ const FILE_MODE = 0o600;
 
 /** Makes a folder, and those above it, and shuts it to others. */
 export async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+  await makeSteps(folder);
   await chmod(folder, FOLDER_MODE);
+}
+
+/** Step by step: where nothing can be made at all (/proc), Node's own recursion goes on for ever. */
+async function makeSteps(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: FOLDER_MODE });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(folder) === folder || existsSync(dirname(folder))) throw error;
+    await makeSteps(dirname(folder));
+    await mkdir(folder, { mode: FOLDER_MODE });
+  }
 }
 
 /** Puts `text` in place of `file` in one step: afterwards there is the old file or the new one, whole. */
@@ -67,6 +81,7 @@ export class FolderGuard {
 
   /** Sets the mode of the files that came since the last call. */
   async protect(): Promise<void> {
+    await chmod(this.#folder, FOLDER_MODE);
     const names = await readdir(this.#folder);
     const fresh = names.filter((name) => !this.#known.has(name));
     await Promise.all(fresh.map((name) => this.#protectFile(name)));

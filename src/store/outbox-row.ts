@@ -29,7 +29,6 @@ const TRAITS: Readonly<Record<OutboxKind, { urgent: boolean; log: boolean; trans
   null: { urgent: false, log: false, transcript: false },
   retry: { urgent: false, log: false, transcript: false },
   resend: { urgent: true, log: false, transcript: false },
-  typing: { urgent: false, log: false, transcript: false },
 };
 
 export function newRow(row: NewRow): OutboxRow {

@@ -63,7 +63,7 @@ export interface Peer {
   /** ms; until then the server said that the account is not registered. */
   readonly unregisteredUntil?: number;
   /** Sealed sending: what worked last. `unknown` is tried sealed when there is a key. */
-  readonly sealed?: 'unknown' | 'works' | 'refused';
+  readonly sealed?: 'unknown' | 'refused';
   /** Base64, 32 bytes; from their messages. */
   readonly profileKey?: string;
   /** Hash of our tag set that we have announced to this peer. */
@@ -134,8 +134,7 @@ export interface Progress {
   readonly error: string;
 }
 
-export type OutboxKind =
-  'text' | 'app' | 'announce' | 'receipt' | 'sync' | 'null' | 'retry' | 'resend' | 'typing';
+export type OutboxKind = 'text' | 'app' | 'announce' | 'receipt' | 'sync' | 'null' | 'retry' | 'resend';
 
 export interface OutboxRow {
   readonly recipient: ServiceId;

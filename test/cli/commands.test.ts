@@ -130,7 +130,10 @@ describe('the commands, from link to unlink', () => {
     const contacts = (await json('contacts')).value['contacts'];
     expect(contacts).toContainEqual(expect.objectContaining({ aci: friend.aci, trust: 'tofu' }));
     expect((await json('devices')).value['devices']).toContainEqual(expect.objectContaining({ id: 2 }));
-    expect(await json('dead', 'retry', '9')).toMatchObject({ code: 2, value: { error: { code: 'USAGE' } } });
+    expect(await json('dead', 'retry', '9')).toMatchObject({
+      code: 1,
+      value: { error: { code: 'ROW_UNKNOWN' } },
+    });
     expect(await json('store', 'rekey', '--new-key-file', 'k')).toMatchObject({ code: 1 });
 
     expect(await bot.stop()).toBe(0);

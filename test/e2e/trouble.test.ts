@@ -125,6 +125,21 @@ describe.each(DIALECTS)('on a server of %s', (dialect) => {
     await ping(again);
   });
 
+  it('starts again after a 403 that was not the server’s, and makes no second device', async () => {
+    scene = await Scene.start({ dialect });
+    const bot = await scene.bot(pong);
+    await bot.stop();
+    scene.server.faults.add({ path: '/v1/websocket/', count: 50, action: { status: 403 } });
+    await expect(scene.run(bot.phone, bot.account, bot.store)).rejects.toMatchObject({
+      code: 'DEVICE_UNLINKED',
+    });
+    scene.server.faults.clear();
+    await expect(scene.link(bot.phone, bot.store)).rejects.toMatchObject({ code: 'ALREADY_LINKED' });
+    await ping(await scene.run(bot.phone, bot.account, bot.store, pong));
+    expect((await account.get(bot.store.batch()))?.unlinkedAt).toBeNull();
+    expect(await bot.phone.devices()).toHaveLength(2);
+  });
+
   it('ends with CONNECTED_ELSEWHERE when another process connects with its identity', async () => {
     scene = await Scene.start({ dialect });
     const bot = await scene.bot(pong);

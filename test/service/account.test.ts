@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseAci } from '../../src/address.ts';
 import { senderCertificate, whoami } from '../../src/service/account.ts';
-import { CAPABILITIES, listDevices, removeDevice, setCapabilities } from '../../src/service/devices.ts';
+import { listDevices, removeDevice } from '../../src/service/devices.ts';
 import { linkDevice } from '../../src/service/link.ts';
 import { FakeRequester, jsonOf, type Answer } from '../support/fake-socket.ts';
 
@@ -69,13 +69,6 @@ describe('devices', () => {
     expect(await removeDevice(from(404), 3)).toBe('not-offered');
     expect(await removeDevice(from(403), 1)).toBe('refused');
     await expect(removeDevice(from(500), 3)).rejects.toMatchObject({ code: 'SERVER_UNREACHABLE' });
-  });
-
-  it('declare the whole set of capabilities', async () => {
-    const requester = from(204);
-    await setCapabilities(requester);
-    expect(jsonOf(requester.requests[0])).toEqual(CAPABILITIES);
-    await expect(setCapabilities(from(400))).rejects.toMatchObject({ code: 'REQUEST_REFUSED' });
   });
 });
 

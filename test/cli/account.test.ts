@@ -1,0 +1,197 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { main } from '../../src/cli/main.ts';
+import { CAPTCHA, CODE } from '../support/primary.ts';
+import { memoryIo, type MemoryIo } from './memory-io.ts';
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const NUMBER = '+15550001111';
+
+/** From nothing to a linked bot that answers, with commands alone; one server, tests in their order. */
+describe('the account commands', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'account-test-'));
+  const server = memoryIo({ cwd: folder });
+  let serving: Promise<number>;
+  let aci = '';
+
+  const argv = (data: string, ...words: string[]): string[] => [
+    ...words,
+    '--server',
+    'server.json',
+    '--data',
+    data,
+    '--json',
+  ];
+
+  /** Runs a command to its end and gives its exit code and its last JSON line. */
+  const json = async (
+    data: string,
+    ...words: string[]
+  ): Promise<{ code: number; value: Record<string, unknown>; io: MemoryIo }> => {
+    const io = memoryIo({ cwd: folder });
+    const code = await main(argv(data, ...words), io);
+    return { code, value: io.lines().at(-1) ?? {}, io };
+  };
+
+  /** Starts a command that goes on until it is stopped. */
+  const start = (data: string, ...words: string[]): { io: MemoryIo; stop: () => Promise<number> } => {
+    const io = memoryIo({ cwd: folder });
+    const code = main(argv(data, ...words), io);
+    return {
+      io,
+      stop: () => {
+        io.stop.abort();
+        return code;
+      },
+    };
+  };
+
+  beforeAll(async () => {
+    serving = main(['devserver', '--profile', 'server.json', '--json'], server);
+    await server.line(({ event }) => event === 'ready');
+  });
+
+  afterAll(async () => {
+    server.stop.abort();
+    expect(await serving).toBe(0);
+    rmSync(folder, { recursive: true });
+  });
+
+  it('registers, asking for what is missing by its code', async () => {
+    const first = ['account', 'register', '--number', NUMBER, '--insecure-plain-store'];
+    expect(await json('phone', ...first)).toMatchObject({
+      code: 1,
+      value: { error: { code: 'CAPTCHA_NEEDED' } },
+    });
+    const second = await json('phone', ...first, '--captcha', CAPTCHA);
+    expect(second).toMatchObject({ code: 1, value: { error: { code: 'CODE_NEEDED' } } });
+    const wrong = await json('phone', ...first, '--code', '222222');
+    expect(wrong).toMatchObject({ code: 1, value: { error: { code: 'CODE_WRONG' } } });
+    const { code, value } = await json('phone', ...first, '--code', CODE);
+    expect([code, Object.keys(value), value['number']]).toEqual([0, ['aci', 'pni', 'number'], NUMBER]);
+    expect(value['aci']).toMatch(UUID);
+    expect(value['pni']).toMatch(UUID);
+    aci = String(value['aci']);
+  });
+
+  it('registers in one call on a terminal, which it asks', async () => {
+    const io = memoryIo({ cwd: folder, terminal: true });
+    const code = main(
+      [
+        'account',
+        'register',
+        '--number',
+        '+15550002222',
+        '--name',
+        'Friend',
+        '--insecure-plain-store',
+      ].concat('--server', 'server.json', '--data', 'friend'),
+      io,
+    );
+    for (const [question, answer] of [
+      ['Captcha', CAPTCHA],
+      ['Code that was sent', CODE],
+    ] as const) {
+      await expect.poll(io.err, { timeout: 20_000 }).toContain(question);
+      (io.stdin as unknown as NodeJS.WritableStream).write(`${answer}\n`);
+    }
+    expect(await code).toBe(0);
+    expect(io.out()).toContain('Registered +15550002222');
+  });
+
+  it('asks before it registers again', async () => {
+    const again = ['account', 'register', '--number', NUMBER, '--captcha', CAPTCHA, '--code', CODE];
+    expect(await json('phone', ...again)).toMatchObject({
+      code: 1,
+      value: { error: { code: 'CONFIRMATION_NEEDED' } },
+    });
+    expect(await json('phone', ...again, '--yes')).toMatchObject({ code: 0, value: { aci } });
+  });
+
+  it('refuses a call that is wrong', async () => {
+    expect(await json('phone', 'account', 'register')).toMatchObject({ code: 2 });
+    expect(await json('phone', 'account', 'register', '--number', '1')).toMatchObject({ code: 2 });
+    expect(await json('phone', 'account', 'approve', 'no link')).toMatchObject({
+      code: 2,
+      value: { error: { code: 'USAGE' } },
+    });
+    expect(await json('phone', 'account', 'remove', '1')).toMatchObject({ code: 2 });
+    expect(await json('phone', 'account', 'remove', '5')).toMatchObject({ code: 2 });
+    expect(await json('nothing', 'account', 'devices')).toMatchObject({
+      code: 1,
+      value: { error: { code: 'NOT_LINKED' } },
+    });
+  });
+
+  it('approves a link, without and with account receive beside it', async () => {
+    for (const [data, isReceiving] of [
+      ['bot', false],
+      ['second', true],
+    ] as const) {
+      const receiving = isReceiving ? start('phone', 'account', 'receive') : undefined;
+      const linking = start(data, 'link', '--insecure-plain-store', '--name', `The ${data}`);
+      const { url } = await linking.io.line(({ event }) => event === 'url');
+      const approved = json('phone', 'account', 'approve', String(url));
+      const linked = await linking.io.line(({ event }) => event === 'linked');
+      const deviceId = isReceiving ? 3 : 2;
+      expect(linked).toMatchObject({ aci, deviceId, number: NUMBER });
+      const { code, value } = await approved;
+      expect([code, value]).toEqual([0, { deviceId, name: `The ${data}` }]);
+      expect(await linking.stop()).toBe(0);
+      expect((await receiving?.stop()) ?? 0).toBe(0);
+    }
+  });
+
+  it('says that a link is too old, and that a linked device approves none', async () => {
+    const link =
+      'sgnl://linkdevice?uuid=AAECAwQFBgcICQoLDA0ODw%3D%3D&pub_key=BQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g';
+    expect(await json('phone', 'account', 'approve', link)).toMatchObject({
+      code: 1,
+      value: { error: { code: 'LINK_EXPIRED' } },
+    });
+    for (const words of [['approve', link], ['remove', '3'], ['receive']]) {
+      expect(await json('bot', 'account', ...words)).toMatchObject({
+        code: 1,
+        value: { error: { code: 'NOT_PRIMARY' } },
+      });
+    }
+  });
+
+  it('sends, receives and is answered by the bot', async () => {
+    const bot = start('bot', 'run', '--plugin', 'echo');
+    await bot.io.line(({ event }) => event === 'ready');
+    const friend = start('friend', 'account', 'receive');
+    const sent = await json('friend', 'account', 'send', aci, '!ping');
+    expect(sent).toMatchObject({ code: 0, value: { recipient: aci, state: 'sent', devices: [1, 2, 3] } });
+    const pong = await friend.io.line(({ text }) => text === 'pong');
+    expect(pong).toMatchObject({ event: 'message', from: aci, device: 2, kind: 'text' });
+    expect(pong['timestamp']).toBeTypeOf('number');
+    const phone = start('phone', 'account', 'receive');
+    expect(await phone.io.line(({ text }) => text === '!ping')).toMatchObject({ kind: 'text', device: 1 });
+    expect(await phone.io.line(({ text }) => text === 'pong')).toMatchObject({
+      kind: 'sync',
+      from: aci,
+      device: 2,
+    });
+    expect(await phone.io.line(({ kind, text }) => kind === 'sync' && text === undefined)).toMatchObject({
+      from: aci,
+    });
+    for (const command of [bot, friend, phone]) expect(await command.stop()).toBe(0);
+  });
+
+  it('lists and removes devices', async () => {
+    const { value } = await json('phone', 'account', 'devices');
+    expect(value).toMatchObject({
+      devices: [
+        { id: 1, name: null },
+        { id: 2, name: 'The bot' },
+        { id: 3, name: 'The second' },
+      ],
+    });
+    expect(await json('phone', 'account', 'remove', '2')).toMatchObject({ code: 0, value: { deviceId: 2 } });
+    const removed = await json('bot', 'run');
+    expect(removed).toMatchObject({ code: 1, value: { event: 'stopped', reason: 'DEVICE_UNLINKED' } });
+  });
+});
