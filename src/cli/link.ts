@@ -47,6 +47,7 @@ export function addLink(program: Command, shell: Shell): void {
         shell.printer(options),
         options.qr ?? (options.json === true ? 'none' : 'terminal'),
       );
+      shell.printer(options).note(`Connecting to ${profile.chat} ...`);
       await link(
         { store, profile, platform, name: options.name },
         (event) => {

@@ -276,7 +276,12 @@ export class Sender {
       // What nobody asked for leaves nothing behind to look at.
       const isAsked = row.kind === 'text' || row.kind === 'app';
       if (isAsked)
-        outboxRows.put(batch, recipient, timestamp, { ...current, state: 'failed', error: error.code });
+        outboxRows.put(batch, recipient, timestamp, {
+          ...current,
+          attempts: current.attempts + 1,
+          state: 'failed',
+          error: error.code,
+        });
       else outboxRows.delete(batch, recipient, timestamp);
       if (row.kind === 'announce') await forgetAnnounced(batch, recipient);
     });
