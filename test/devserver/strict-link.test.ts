@@ -113,7 +113,7 @@ describe.each(DIALECTS)('%s', (dialect) => {
     const [spqr, downgrade] = ['spqr', dialect === 'jun25' ? 'deleteSync' : 'usernameChangeSyncMessage'];
     expect((await shown())[spqr]).toBe(true);
     const lacking = (name: string) => (body: LinkBody) =>
-      delete (body.accountAttributes['capabilities'] as Record<string, boolean>)[name];
+      Reflect.deleteProperty(body.accountAttributes['capabilities'] as Record<string, boolean>, name);
     expect((await link(lacking(downgrade), there)).status).toBe(dialect === 'dec25' ? 200 : 409);
     expect((await socket.request('PUT', '/v1/devices/capabilities', { json: {} })).status).toBe(204);
     expect((await shown())[spqr]).toBe(false);
