@@ -97,14 +97,16 @@ export class SyncAnswers {
   async #answerAll(signal: AbortSignal): Promise<boolean> {
     this.#isRung = false;
     let done = true;
+    const isOver = (): boolean => signal.aborted;
+    const isOver = (): boolean => signal.aborted;
     for (const type of ALL) {
-      if (signal.aborted) return true;
+      if (isOver()) return true;
       const since = await syncRequests.get(this.#parts.store.batch(), type);
       if (since === undefined) continue;
       try {
         await this.#answer(type, since, signal);
       } catch (error) {
-        if (signal.aborted) return true;
+        if (isOver()) return true;
         if (!isBotError(error) || FATAL.includes(error.code)) throw error;
         this.#parts.platform.log.warn(
           { type, error: describe(error) },

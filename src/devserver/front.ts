@@ -109,8 +109,7 @@ export class Front {
   /** The Basic header against the mock's devices; a primary may leave its device id out. */
   async #authenticate(header: string | undefined): Promise<Credentials> {
     if (header === undefined) return 'none';
-    const encoded = /^Basic\s+(\S+)$/i.exec(header)?.[1] ?? '';
-    const [, username, password] = /^([^:]+):(.*)$/s.exec(Buffer.from(encoded, 'base64').toString()) ?? [];
+    const [, username, password] = /^([^:]+):(.*)$/s.exec(decodeBasic(header)) ?? [];
     if (username === undefined || password === undefined) return 'bad';
     const full = username.includes('.') ? username : `${username}.1`;
     return (await this.#parts.state.mock.server.auth(full, password)) ?? 'bad';
@@ -124,7 +123,7 @@ export class Front {
       state,
       upstream,
       device,
-      authorization: request.headers.authorization,
+      authorization: device === undefined ? undefined : withDeviceId(request.headers.authorization),
       wantsStories: request.headers['x-signal-receive-stories'] === 'true',
       replaces: older.length > 0,
       older: async () => {
@@ -157,6 +156,18 @@ export class Front {
     });
     state.inBackground(counted, 'a socket failed');
   }
+}
+
+/** The Basic header as the mock wants it: it does not take a primary's that leaves out its device id. */
+function withDeviceId(header: string | undefined): string | undefined {
+  const [, username, password] = /^([^:]+):(.*)$/s.exec(decodeBasic(header)) ?? [];
+  if (username === undefined || password === undefined || username.includes('.')) return header;
+  return `Basic ${Buffer.from(`${username}.1:${password}`).toString('base64')}`;
+}
+
+function decodeBasic(header: string | undefined): string {
+  const encoded = /^Basic\s+(\S+)$/i.exec(header ?? '')?.[1] ?? '';
+  return Buffer.from(encoded, 'base64').toString();
 }
 
 function refuse(socket: Duplex, status: number, retryAfter?: number): void {

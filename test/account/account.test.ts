@@ -39,7 +39,7 @@ describe.each(['jun25', 'dec25', 'aug26'] as const)('on a server of %s', (dialec
     await server.close();
   });
 
-  it('registers accounts with all their keys, as device 1', async () => {
+  it('registers accounts with all their keys, as device 1', () => {
     for (const { account } of [alice, bob]) {
       expect(account).toMatchObject({ deviceId: 1, keysUploaded: true, unlinkedAt: null });
       expect(account.accountEntropyPool).toMatch(/^[0-9a-z]{64}$/);

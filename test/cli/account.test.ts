@@ -94,7 +94,7 @@ describe('the account commands', () => {
       ['Captcha', CAPTCHA],
       ['Code that was sent', CODE],
     ] as const) {
-      await expect.poll(io.err, { timeout: 20_000 }).toContain(question);
+      await expect.poll(() => io.err(), { timeout: 20_000 }).toContain(question);
       (io.stdin as unknown as NodeJS.WritableStream).write(`${answer}\n`);
     }
     expect(await code).toBe(0);
