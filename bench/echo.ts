@@ -7,7 +7,7 @@ import { performance } from 'node:perf_hooks';
 import echo from '../plugins/echo/index.ts';
 import { encodeText } from '../src/content/encode.ts';
 import { envelopeFrom, type Peer } from '../test/support/peer.ts';
-import { befriend, makeDevice, Place, startBot } from './support/device.ts';
+import { befriend, makeDevice, Place, startBot, takeTurns } from './support/device.ts';
 import { deliveryFrame, type Line } from './support/line.ts';
 import { percentile, progress, report, sleep } from './support/measure.ts';
 
@@ -33,7 +33,7 @@ async function measure(): Promise<Latency & { readonly loaded: Latency }> {
   const pings = new Pings(line);
   let count = 0;
   const next = async (): Promise<{ from: string; frame: Uint8Array }> => {
-    const peer = peers[++count % SENDERS] as Peer;
+    const peer = takeTurns(peers, ++count);
     const timestamp = Date.now();
     const content = encodeText('!ping', timestamp);
     const envelope = await envelopeFrom(peer, device, content, { timestamp, guid: randomUUID() });

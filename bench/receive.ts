@@ -11,7 +11,7 @@ import { encodeText } from '../src/content/encode.ts';
 import { decodeEnvelope } from '../src/content/envelope.ts';
 import { envelopeFrom, type Peer } from '../test/support/peer.ts';
 import { Bare } from './support/bare.ts';
-import { Authority, befriend, makeDevice, Place, platform, startBot } from './support/device.ts';
+import { Authority, befriend, makeDevice, Place, platform, startBot, takeTurns } from './support/device.ts';
 import { deliveryFrame } from './support/line.ts';
 import { compare, progress, report, sleep, type Comparison, type Round } from './support/measure.ts';
 
@@ -60,7 +60,7 @@ async function measure(sealed: boolean): Promise<Comparison> {
   for (let index = 0; index < ROUNDS + WARMUPS; index++) {
     const messages: Message[] = [];
     for (let i = 0; i < PER_ROUND; i++) {
-      const peer = peers[i % SENDERS] as Peer;
+      const peer = takeTurns(peers, i);
       messages.push(await messageOf(peer, device, ++count, authority, profileKey));
     }
     const due = count;

@@ -10,7 +10,7 @@ import { encodeText } from '../src/content/encode.ts';
 import { pad } from '../src/content/padding.ts';
 import type { Peer } from '../test/support/peer.ts';
 import { Bare } from './support/bare.ts';
-import { befriend, makeDevice, Place, startBot } from './support/device.ts';
+import { befriend, makeDevice, Place, startBot, takeTurns } from './support/device.ts';
 import { compare, progress, report, sleep, type Comparison, type Round } from './support/measure.ts';
 
 const PER_ROUND = 1500;
@@ -39,7 +39,7 @@ async function measure(): Promise<Comparison> {
   for (let index = 0; index < ROUNDS + WARMUPS; index++) {
     const messages: { readonly to: Peer; readonly text: string }[] = [];
     for (let i = 0; i < PER_ROUND; i++) {
-      const to = peers[next++ % RECIPIENTS] as Peer;
+      const to = takeTurns(peers, next++);
       messages.push({ to, text: `message ${String(next)}, of a usual length` });
     }
     const contents: { readonly to: ProtocolAddress; readonly padded: Bytes }[] = messages.map(

@@ -141,7 +141,7 @@ export function profileOf(authority?: Authority): Profile {
 export interface Running {
   readonly bot: Bot;
   readonly line: Line;
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 /** Starts a bot on a line of its own; resolves when it is ready and its upkeep at start is over. */
@@ -192,3 +192,10 @@ export async function startBot(
 
 /** What upkeep has to do at the start begins within 5 s. */
 export const UPKEEP_MS = 6000;
+
+/** One after the other, and from the beginning again. */
+export function takeTurns<T>(items: readonly T[], turn: number): T {
+  const item = items[turn % items.length];
+  if (item === undefined) throw new Error('there is nobody to take turns');
+  return item;
+}

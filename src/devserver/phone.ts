@@ -86,7 +86,8 @@ export class Phone implements Recipient {
     this.#primary = primary;
     this.#state = state;
     this.#waitClock = waitClock;
-    const profileKey = new ProfileKey(copy(primary.profileKey.serialize()));
+    const { profileKey: own } = primary as unknown as { readonly profileKey: { serialize(): Uint8Array } };
+    const profileKey = new ProfileKey(copy(own.serialize()));
     const version = profileKey.getProfileKeyVersion(Aci.parseFromServiceIdString(primary.device.aci));
     state.factsOf(primary.device).profileVersion = version.toString();
     const parts = primary as unknown as PrimaryParts;
