@@ -98,7 +98,6 @@ export class SyncAnswers {
     this.#isRung = false;
     let done = true;
     const isOver = (): boolean => signal.aborted;
-    const isOver = (): boolean => signal.aborted;
     for (const type of ALL) {
       if (isOver()) return true;
       const since = await syncRequests.get(this.#parts.store.batch(), type);
