@@ -11,7 +11,14 @@ export class Places {
     this.#count = count;
   }
 
-  /** Takes a place. */
+  /** Takes a place, if there is one. */
+  tryEnter(): boolean {
+    if (this.#taken >= this.#count) return false;
+    this.#taken++;
+    return true;
+  }
+
+  /** Takes a place as soon as there is one. */
   async enter(): Promise<void> {
     await this.#until(this.#count - 1);
     this.#taken++;

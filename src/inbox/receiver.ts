@@ -31,6 +31,7 @@ import type { Content } from '../content/content.ts';
 import { HourlyLimit } from './hourly-limit.ts';
 import type { Intake } from './intake.ts';
 import { Places } from './places.ts';
+import { Stoppable } from './stoppable.ts';
 
 export interface ReceiverParts {
   readonly store: Store;
@@ -106,27 +107,20 @@ export class Receiver {
    */
   async run(incoming: AsyncIterable<Incoming>, signal: AbortSignal): Promise<void> {
     let failure: { readonly error: unknown } | undefined;
-    let fail = (): void => undefined;
-    const failing = new Promise<void>((resolve) => {
-      fail = resolve;
-    });
+    const items = new Stoppable(incoming);
     const [opening, unacked] = [new Places(OPENING), new Places(IN_FLIGHT)];
-    for await (const item of until(incoming, failing)) {
+    for await (const item of items) {
       if (item.kind === 'drained') {
         this.#parts.onDrained();
       } else {
-        await unacked.enter();
-        await opening.enter();
-        this.#settle(item.delivery, opening)
-          .catch((error: unknown) => {
-            failure ??= { error };
-            fail();
-          })
-          .finally(() => {
-            unacked.leave();
-          });
+        if (!unacked.tryEnter()) await unacked.enter();
+        if (!opening.tryEnter()) await opening.enter();
+        this.#settle(item.delivery, opening, unacked).catch((error: unknown) => {
+          failure ??= { error };
+          items.stop();
+        });
       }
-      if (failure !== undefined || signal.aborted) break;
+      if (signal.aborted) break;
     }
     await unacked.empty();
     if (failure !== undefined) throw failure.error;
@@ -150,7 +144,7 @@ export class Receiver {
     }
   }
 
-  async #settle(delivery: Delivery, opening: Places): Promise<void> {
+  async #settle(delivery: Delivery, opening: Places, unacked: Places): Promise<void> {
     try {
       const taken = await this.#take(delivery).finally(() => {
         opening.leave();
@@ -163,6 +157,8 @@ export class Receiver {
     } catch (error) {
       delivery.abandon();
       throw error;
+    } finally {
+      unacked.leave();
     }
   }
 
@@ -403,19 +399,4 @@ function markOf(envelope: Envelope): string {
   if (envelope.guid !== undefined) return envelope.guid;
   const source = `${envelope.source ?? ''}.${String(envelope.sourceDevice ?? 0)}.${String(envelope.timestamp)}.`;
   return createHash('sha256').update(source).update(envelope.content).digest('base64url');
-}
-
-/** The items until the promise resolves, which also ends a wait for the next one. */
-async function* until<T>(items: AsyncIterable<T>, end: Promise<void>): AsyncIterable<T> {
-  const iterator = items[Symbol.asyncIterator]();
-  const ended = end.then(() => ({ done: true as const, value: undefined }));
-  try {
-    for (;;) {
-      const next = await Promise.race([iterator.next(), ended]);
-      if (next.done === true) return;
-      yield next.value;
-    }
-  } finally {
-    iterator.return?.().catch(() => undefined);
-  }
 }
