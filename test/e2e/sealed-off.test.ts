@@ -3,7 +3,7 @@
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Profile } from '../../src/service/profile.ts';
-import { received, Scene, type RunningBot } from '../support/scene.ts';
+import { isExternal, received, Scene, type RunningBot } from '../support/scene.ts';
 
 let scene: Scene;
 let bot: RunningBot;
@@ -30,8 +30,14 @@ afterAll(async () => {
 });
 
 it('a bot reads and answers what others seal', async () => {
-  const phone = await scene.server.createPhone();
-  await phone.send(bot.aci, 'ping', { sealed: true });
-  expect(await received(phone, 'text', 1)).toMatchObject([{ text: 'pong', from: bot.aci }]);
-  expect(sealed).toEqual([true]);
+  const phone = await scene.phone();
+  // A headless primary seals once the first answer has told it the profile key.
+  const expected = isExternal ? [false, true] : [true];
+  for (let n = 1; n <= expected.length; n++) {
+    await phone.send(bot.aci, 'ping', { sealed: true });
+    const texts = await received(phone, 'text', n);
+    expect(texts).toHaveLength(n);
+    expect(texts.at(-1)).toMatchObject({ text: 'pong', from: bot.aci });
+  }
+  expect(sealed).toEqual(expected);
 });

@@ -1,34 +1,81 @@
 /**
- * A scene on the development server: phones, and bots linked to them that run in this process over a store of their own.
+ * A scene: phones, and bots linked to them that run in this process over a store of their own. It plays on a development
+ * server of its own, or, where `COUNTERSIGN_E2E_PROFILE` names a server profile (`npm run e2e -- --profile FILE`), on that
+ * server, with headless primaries in the place of phones; what needs the front (faults, its clock, its keys) is skipped there.
  */
 import type { Aci } from '../../src/address.ts';
 import { Bot, type BotEvent } from '../../src/bot.ts';
 import { startDevServer, type DevServer, type DevServerOptions } from '../../src/devserver/devserver.ts';
-import type { Phone, PhoneMessage } from '../../src/devserver/phone.ts';
+import type { DialectName } from '../../src/devserver/dialect.ts';
+import type { PhoneMessage } from '../../src/devserver/phone.ts';
 import { systemPlatform, type Platform } from '../../src/platform.ts';
 import { link } from '../../src/provisioning/link.ts';
-import { parseProfile, type Profile } from '../../src/service/profile.ts';
+import { loadProfile, parseProfile, type Profile } from '../../src/service/profile.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { Account } from '../../src/store/tables.ts';
+import { HeadlessPhone } from './headless-phone.ts';
+
+const profileFile = process.env['COUNTERSIGN_E2E_PROFILE'];
+/** Whether the server is somebody else's. */
+export const isExternal = profileFile !== undefined;
+
+/** Servers to play on: each dialect of the development server, or the one of the profile, whatever it speaks. */
+export const SERVERS: readonly { readonly name: string; readonly dialect?: DialectName }[] = isExternal
+  ? [{ name: 'the profile' }]
+  : [
+      { name: 'June 2025', dialect: 'jun25' },
+      { name: 'December 2025', dialect: 'dec25' },
+      { name: 'August 2026', dialect: 'aug26' },
+    ];
+
+/** What a scene asks of a primary device: a scripted phone has it, and a headless primary. */
+export interface ScenePhone {
+  readonly aci: string;
+  /** @returns when the device is linked */
+  link(url: string): Promise<unknown>;
+  /** @param options `sealed` holds for scripted phones only */
+  send(to: string, text: string, options?: { sealed?: boolean }): Promise<{ timestamp: number }>;
+  /** All that came so far. */
+  messages(): Promise<readonly PhoneMessage[]>;
+  /** @returns false when there is no such linked device */
+  removeDevice(deviceId: number): Promise<boolean>;
+}
 
 export class Scene {
-  readonly server: DevServer;
+  readonly #server: DevServer | undefined;
   readonly profile: Profile;
   readonly #running: RunningBot[] = [];
+  readonly #headless: HeadlessPhone[] = [];
 
-  private constructor(server: DevServer) {
-    this.server = server;
-    this.profile = parseProfile(JSON.stringify(server.profile), '/');
+  private constructor(profile: Profile, server: DevServer | undefined) {
+    this.#server = server;
+    this.profile = profile;
   }
 
+  /** @param options of the development server; no others have any */
   static async start(options: DevServerOptions = {}): Promise<Scene> {
-    return new Scene(await startDevServer(options));
+    if (profileFile !== undefined) return new Scene(await loadProfile(profileFile), undefined);
+    const server = await startDevServer(options);
+    return new Scene(parseProfile(JSON.stringify(server.profile), '/'), server);
+  }
+
+  /** @throws Error on the server of a profile: the test is to be skipped there */
+  get server(): DevServer {
+    if (this.#server === undefined) throw new Error('only the development server can do this');
+    return this.#server;
+  }
+
+  async phone(): Promise<ScenePhone> {
+    if (this.#server !== undefined) return this.#server.createPhone();
+    const phone = await HeadlessPhone.register(this.profile);
+    this.#headless.push(phone);
+    return phone;
   }
 
   /** Links a device to the phone's account. */
   async link(
-    phone: Phone,
+    phone: ScenePhone,
     store: Store = openMemory(),
     name = 'a bot',
   ): Promise<{ account: Account; store: Store }> {
@@ -47,14 +94,14 @@ export class Scene {
 
   /** A phone with a bot linked to it that runs. */
   async bot(configure: (bot: Bot) => void = () => undefined, options: BotChoices = {}): Promise<RunningBot> {
-    const phone = options.phone ?? (await this.server.createPhone());
+    const phone = options.phone ?? (await this.phone());
     const { account, store } = await this.link(phone, options.store);
     return this.run(phone, account, store, configure, options);
   }
 
   /** Runs a bot on a store that is linked. */
   async run(
-    phone: Phone,
+    phone: ScenePhone,
     account: Account,
     store: Store,
     configure: (bot: Bot) => void = () => undefined,
@@ -68,19 +115,20 @@ export class Scene {
 
   async close(): Promise<void> {
     await Promise.all(this.#running.map((bot) => bot.stop().catch(() => undefined)));
-    await this.server.close();
+    await Promise.all(this.#headless.map((phone) => phone.stop()));
+    await this.#server?.close();
   }
 }
 
 export interface BotChoices {
-  readonly phone?: Phone;
+  readonly phone?: ScenePhone;
   readonly store?: Store;
   readonly platform?: Platform;
   readonly profile?: Profile;
 }
 
 export class RunningBot {
-  readonly phone: Phone;
+  readonly phone: ScenePhone;
   readonly account: Account;
   readonly store: Store;
   readonly bot: Bot;
@@ -92,7 +140,7 @@ export class RunningBot {
   readonly #stop = new AbortController();
 
   constructor(
-    phone: Phone,
+    phone: ScenePhone,
     account: Account,
     store: Store,
     profile: Profile,
@@ -143,7 +191,7 @@ export class RunningBot {
 
 /** What a phone has got of one kind, once there are so many of it; what there is after 20 s. */
 export async function received(
-  phone: Phone,
+  phone: ScenePhone,
   kind: PhoneMessage['kind'],
   count: number,
 ): Promise<PhoneMessage[]> {
