@@ -198,7 +198,10 @@ export class ChatSocket {
         const changed = change.body === undefined ? body : writeBody(change.body);
         const response = await mock.request(verb, change.path ?? request.path, lines, changed);
         if (response === undefined) return { status: 500 };
-        return { status: response.status, ...readAnswer(readHeaders(response.headers), response.body) };
+        const { status } = response;
+        const given = readAnswer(readHeaders(response.headers), response.body);
+        // The mock says why in words of its own, where the Java servers say nothing.
+        return { status, ...given, ...(isReason(given.body) && { body: undefined }) };
       },
     };
     return answer(call);
@@ -212,6 +215,10 @@ export class ChatSocket {
     const headers = serverHeaders(this.#parts.state, { ...type, ...result.headers });
     this.#client.respond(request.id, result.status, headers, body);
   }
+}
+
+function isReason(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && 'error' in body && Object.keys(body).length === 1;
 }
 
 function readAnswer(headers: Readonly<Record<string, string>>, body: Uint8Array): Partial<Answer> {

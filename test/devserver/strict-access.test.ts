@@ -219,6 +219,27 @@ describe.each(DIALECTS)('%s', (dialect) => {
     expect(await ask(stage.anonymous, 'GET', '/v1/keepalive')).toBe(200);
   });
 
+  it('says nothing in the body of a 401, 403 or 404', async () => {
+    const asked = [
+      await stage.get('/v1/nowhere'),
+      await stage.get(`/v2/keys/${STRANGER}/1`),
+      await stage.get(`/v2/keys/${stage.peer.aci}/9`),
+      await stage.get(`/v1/profile/${STRANGER}`),
+      await stage.get('/v1/devices', stage.anonymous),
+      await stage.get(`/v2/keys/${stage.peer.aci}/1`, stage.anonymous),
+      await stage.send([await stage.entry()], { to: STRANGER }),
+      await stage.send([await stage.entry()], { to: stage.phone.pni }),
+    ];
+    expect(asked.map(({ status }) => status)).toEqual([404, 404, 404, 404, 401, 401, 404, 403]);
+    expect(asked.map(({ body }) => body.length)).toEqual(asked.map(() => 0));
+    for (const { headers } of asked) expect(Number(headers['x-signal-timestamp'])).toBeGreaterThan(0);
+  });
+
+  it('has the reasons of a 422 in a list', async () => {
+    const refused = await stage.send([await stage.entry({ type: 2 })]);
+    expect(refused).toMatchObject({ status: 422, json: { errors: [expect.any(String) as string] } });
+  });
+
   it('lets only the primary name or remove another device', async () => {
     const name = (id: number): Promise<number> =>
       stage.put(`/v1/accounts/name?deviceId=${String(id)}`, { deviceName: toBase64(new Uint8Array(20)) });
