@@ -34,7 +34,7 @@ describe('the development server', () => {
 
   it('takes the port that is asked for, and says so when it is taken', async () => {
     server = await startDevServer();
-    await expect(startDevServer({ port: server.port })).rejects.toThrow('EADDRINUSE');
+    await expect(startDevServer({ port: server.port })).rejects.toMatchObject({ code: 'PORT_TAKEN' });
     const { port } = server;
     await server.close();
     server = await startDevServer({ port });
