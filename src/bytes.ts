@@ -21,6 +21,7 @@ export interface Decodable<T> {
 
 export const EMPTY: Bytes = new Uint8Array(0);
 
+const ENCODER = new TextEncoder();
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
@@ -49,7 +50,7 @@ export function fromHex(text: string): Bytes {
 }
 
 export function fromUtf8(text: string): Bytes {
-  return new TextEncoder().encode(text);
+  return ENCODER.encode(text);
 }
 
 /** @throws BotError `CONTENT_INVALID` when the bytes are not UTF-8 */

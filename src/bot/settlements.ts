@@ -7,24 +7,19 @@ import type { Ending } from '../outbox/sender.ts';
 import type { Store } from '../store/store.ts';
 import { outboxRows, sentLog, type OutboxRow } from '../store/tables.ts';
 
-interface Waiter {
-  readonly recipient: ServiceId;
-  readonly timestamp: number;
-  readonly settle: (end: Ending) => void;
-}
+type Waiter = (end: Ending) => void;
 
 export class Settlements {
   readonly #store: Store;
-  readonly #waiters = new Set<Waiter>();
+  /** By message: many may wait, for many messages. */
+  readonly #waiters = new Map<string, Set<Waiter>>();
 
   constructor(store: Store) {
     this.#store = store;
   }
 
   settle({ recipient, timestamp }: Pick<OutboxRow, 'recipient' | 'timestamp'>, end: Ending): void {
-    for (const waiter of this.#waiters) {
-      if (waiter.recipient === recipient && waiter.timestamp === timestamp) waiter.settle(end);
-    }
+    for (const waiter of this.#waiters.get(nameOf(recipient, timestamp)) ?? []) waiter(end);
   }
 
   /** Resolves when the message has been sent or has failed; rejects with the signal's reason. */
@@ -40,22 +35,25 @@ export class Settlements {
   }
 
   #next(recipient: ServiceId, timestamp: number, signal: AbortSignal): Promise<Ending> {
+    const name = nameOf(recipient, timestamp);
+    const waiters = this.#waiters.get(name) ?? new Set();
+    this.#waiters.set(name, waiters);
     return new Promise<Ending>((resolve, reject) => {
-      const waiter: Waiter = {
-        recipient,
-        timestamp,
-        settle: (end) => {
-          signal.removeEventListener('abort', onAbort);
-          this.#waiters.delete(waiter);
-          resolve(end);
-        },
+      const leave = (): void => {
+        signal.removeEventListener('abort', onAbort);
+        waiters.delete(settle);
+        if (waiters.size === 0 && this.#waiters.get(name) === waiters) this.#waiters.delete(name);
+      };
+      const settle: Waiter = (end) => {
+        leave();
+        resolve(end);
       };
       const onAbort = (): void => {
-        this.#waiters.delete(waiter);
+        leave();
         reject(signal.reason as Error);
       };
       signal.addEventListener('abort', onAbort, { once: true });
-      this.#waiters.add(waiter);
+      waiters.add(settle);
     });
   }
 
@@ -70,4 +68,8 @@ export class Settlements {
     const sent = await sentLog.get(batch, recipient, timestamp);
     return { state: 'sent', devices: sent?.devices ?? [] };
   }
+}
+
+function nameOf(recipient: ServiceId, timestamp: number): string {
+  return `${recipient} ${String(timestamp)}`;
 }

@@ -40,7 +40,7 @@ export interface DispatcherParts {
   readonly onRow: (keys: readonly string[]) => void;
   /** Handlers that run side by side; default 16. */
   readonly maxRunning?: number;
-  /** Rows in memory; default 256. */
+  /** Rows in memory; default 1024. */
   readonly maxRows?: number;
 }
 
@@ -57,7 +57,7 @@ export interface DispatcherCounters {
 }
 
 const MAX_RUNNING = 16;
-const MAX_ROWS = 256;
+const MAX_ROWS = 1024; // more than deliveries can be under way, or those of a busy hour would be read again
 /** Lanes that wait for another attempt; beyond that no more is read until some are done. */
 const MAX_WAITING = 4_096;
 const DEADLINE_MS = 60_000;

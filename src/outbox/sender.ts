@@ -41,7 +41,7 @@ interface Queue {
 }
 
 /** Recipients that are served at once. */
-const CONCURRENCY = 32;
+const CONCURRENCY = 128;
 /** Each of them waits for the abort by several listeners; Node warns of more than ten. */
 const LISTENERS = 8 * CONCURRENCY;
 const BACKOFF_MS = 1000;
