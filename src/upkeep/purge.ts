@@ -12,6 +12,7 @@ import {
   prekeys,
   quarantineRows,
   seenMarks,
+  senderKeys,
   sentLog,
   type PrekeyRow,
 } from '../store/tables.ts';
@@ -36,6 +37,8 @@ export const RETENTION = {
   usedEcMs: 15 * MINUTE_MS,
   /** After they were replaced on the server, unused (3.4). */
   replacedOneTimeMs: 90 * DAY_MS,
+  /** Group ratchets of one sending device: one for each group, and some to spare. */
+  senderKeysPerDevice: 200,
   /** After they were replaced: as long as a message may wait on the server. */
   replacedSignedMs: 45 * DAY_MS,
   /** Signed and last-resort keys that are kept however old. */
@@ -88,9 +91,21 @@ export async function purge(parts: PurgeParts): Promise<number> {
       lastResortUses.key(),
       olderThan(lastResortUses.scan(store), (at) => at, now - RETENTION.lastResortUsesMs),
     ),
+    await deleteRows(store, senderKeys.key(), surplusSenderKeys(store)),
     await purgePrekeys(parts),
   ];
   return gone.reduce((sum, count) => sum + count, 0);
+}
+
+/** Their names are the sender's to choose; one that is missed is asked for again with the message that needs it. */
+async function* surplusSenderKeys(store: Store): AsyncIterable<string> {
+  let [device, count] = ['', 0];
+  for await (const [rest] of senderKeys.scan(store)) {
+    const sender = rest.slice(0, rest.lastIndexOf('/'));
+    count = sender === device ? count + 1 : 1;
+    device = sender;
+    if (count > RETENTION.senderKeysPerDevice) yield rest;
+  }
 }
 
 /** Prekeys only; also run on its own, soon after one was used. */

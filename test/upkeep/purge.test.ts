@@ -10,6 +10,7 @@ import {
   prekeys,
   quarantineRows,
   seenMarks,
+  senderKeys,
   sentLog,
   type InboxRow,
   type PrekeyRow,
@@ -84,6 +85,16 @@ describe('purge', () => {
     await batch.commit();
     await purge({ store, clock });
     expect(await keys('')).toEqual([outboxRows.key(recipient, old + 1)]);
+  });
+
+  it('keeps two hundred sender keys of one device', async () => {
+    await write((batch) => {
+      for (let n = 0; n < 210; n++) senderKeys.put(batch, ACI, 2, `key ${String(n)}`, Uint8Array.of(1));
+      senderKeys.put(batch, ACI, 3, 'key', Uint8Array.of(1));
+    });
+    await purge({ store, clock });
+    expect(await keys(senderKeys.key(ACI, 2))).toHaveLength(200);
+    expect(await keys(senderKeys.key(ACI, 3))).toHaveLength(1);
   });
 
   it('keeps a thousand quarantined envelopes, for thirty days', async () => {
