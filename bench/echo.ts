@@ -29,8 +29,8 @@ async function measure(): Promise<Latency & { readonly loaded: Latency }> {
   const device = await makeDevice(store);
   const peers: Peer[] = [];
   for (let i = 0; i < SENDERS; i++) peers.push(await befriend(device));
-  const { line, stop } = await startBot(store, { prepare: (bot) => bot.use(echo) });
-  const pings = new Pings(line);
+  const running = await startBot(store, { prepare: (bot) => bot.use(echo) });
+  const pings = new Pings(running.line);
   let count = 0;
   const next = async (): Promise<{ from: string; frame: Uint8Array }> => {
     const peer = takeTurns(peers, ++count);
@@ -59,7 +59,7 @@ async function measure(): Promise<Latency & { readonly loaded: Latency }> {
   }
   const loaded = await Promise.all(answers);
   progress(`${String(LOADED)} under load`);
-  await stop();
+  await running.stop();
   await store.close();
   await place.remove();
   return { ...latency(single), loaded: latency(loaded) };

@@ -18,7 +18,8 @@ import { compare, progress, report, sleep, type Comparison, type Round } from '.
 const SENDERS = 20;
 const PER_ROUND = 1500;
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 11);
-const WARMUPS = 2;
+/** Until what runs for each message has been compiled. */
+const WARMUPS = 4;
 /** Receipts are gathered for a second, and sent. */
 const SETTLE_MS = 1600;
 
@@ -41,17 +42,18 @@ async function measure(sealed: boolean): Promise<Comparison> {
   await bare.copyFrom(store, addresses);
 
   let handled = 0;
-  const { bot, line, stop } = await startBot(store, {
+  const running = await startBot(store, {
     device,
     ...(authority && { authority }),
     prepare: (made) =>
       made.handle((handlers) => {
         handlers.text(({ text }) => {
           if (text.startsWith('message')) handled++;
-          line.onChange();
+          running.line.onChange();
         });
       }),
   });
+  const { bot, line } = running;
   const roots = authority === undefined ? [] : [authority.trustRoot];
   const time = Date.now();
 
@@ -83,7 +85,7 @@ async function measure(sealed: boolean): Promise<Comparison> {
   progress(`${String(count)} messages of ${String(SENDERS)} senders are made`);
   const comparison = await compare(rounds, WARMUPS);
   if (line.refused > 0 || handled !== count || bot.drops?.refused !== 0) throw new Error('some were refused');
-  await stop();
+  await running.stop();
   await store.close();
   await place.remove();
   return comparison;

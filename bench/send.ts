@@ -4,6 +4,7 @@
  *
  * Unsealed sends are paced per recipient, 60 at once, so there are recipients enough for all rounds.
  */
+import { setMaxListeners } from 'node:events';
 import { ProtocolAddress } from '@signalapp/libsignal-client';
 import type { Bytes } from '../src/bytes.ts';
 import { encodeText } from '../src/content/encode.ts';
@@ -32,7 +33,8 @@ async function measure(): Promise<Comparison> {
     store,
     peers.map(({ aci, account }) => ({ serviceId: aci, deviceId: account.deviceId })),
   );
-  const { bot, line, stop } = await startBot(store);
+  const running = await startBot(store);
+  const { bot, line } = running;
 
   const rounds: Round[] = [];
   let next = 0;
@@ -55,6 +57,7 @@ async function measure(): Promise<Comparison> {
       },
       measured: async () => {
         const signal = AbortSignal.timeout(60_000);
+        setMaxListeners(0, signal);
         const ends = await Promise.all(
           messages.map(async ({ to, text }) => {
             const { timestamp } = await bot.send(to.aci, { kind: 'text', text });
@@ -68,7 +71,7 @@ async function measure(): Promise<Comparison> {
   }
   const comparison = await compare(rounds, WARMUPS);
   if (line.puts < rounds.length * PER_ROUND) throw new Error('some did not reach the server');
-  await stop();
+  await running.stop();
   await store.close();
   await place.remove();
   return comparison;
