@@ -161,6 +161,7 @@ function note(state: ServerState, device: Device, attributes: Attributes): void 
   const facts = state.factsOf(device);
   facts.capabilities = names(attributes.capabilities ?? {});
   facts.registrationLock = attributes.registrationLock;
+  facts.isUnrestricted = attributes.unrestrictedUnidentifiedAccess;
   const key = attributes.unidentifiedAccessKey;
   if (key !== undefined) device.accessKey = Buffer.from(key);
 }
