@@ -24,7 +24,8 @@ export const NEXT = {
   DEVICE_UNLINKED: 'Link again; what is stored here is kept.',
   DEVSERVER_MISSING: 'Install it: npm install --save-dev @signalapp/mock-server',
   FOLDER_NOT_EMPTY: 'Give --data a folder that is empty or does not exist yet.',
-  IDENTITY_CHANGED: "The contact's safety number changed. Verify it, then accept the new identity.",
+  IDENTITY_CHANGED:
+    "The contact's safety number changed. Verify it, then accept the new identity: countersign trust accept CONTACT.",
   INTERNAL: 'This is a bug: please report it with what --verbose shows.',
   INTERRUPTED: 'Run the command again; what was written is kept.',
   LINK_CAPABILITY: 'Update Countersign: this server asks new devices for something that it does not declare.',

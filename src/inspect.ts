@@ -2,6 +2,7 @@
  * Inspect: what the rows of one account say, in the shapes of the CLI contract, and acting on rows that are stuck.
  * Used on a store that was opened for it, and through the control socket of a running bot.
  */
+import { writeAgainOnConflict } from './store/again.ts';
 import type { DropCounts } from './inbox/intake.ts';
 import { isAci, parseServiceId, type Aci, type IdentityKind, type ServiceId } from './address.ts';
 import { BotError } from './errors.ts';
@@ -19,6 +20,7 @@ import {
   quarantineRows,
   type Account,
   type Contact,
+  type Identity,
 } from './store/tables.ts';
 
 /** Keys are 33 bytes in base64. */
@@ -89,6 +91,39 @@ export interface DeadLine {
   readonly plugin: string;
   readonly attempts: number;
   readonly error: string;
+}
+
+export interface TrustLine {
+  readonly aci: string;
+  readonly state: Identity['state'];
+  /** Base64, 33 bytes. */
+  readonly identityKey: string;
+  /** ms */
+  readonly since: number;
+}
+
+/** What is held of each contact's identity. */
+export async function listTrust(store: Store): Promise<{ contacts: TrustLine[] }> {
+  const contacts: TrustLine[] = [];
+  for await (const [aci, { state, key, since }] of identityRows.scan(store)) {
+    contacts.push({ aci, state, identityKey: key, since });
+  }
+  return { contacts };
+}
+
+/**
+ * Accepts the new identity key of a contact on first-use terms.
+ * @throws BotError `ROW_UNKNOWN` when no other key has appeared
+ */
+export async function acceptIdentity(store: Store, serviceId: ServiceId, now: number): Promise<TrustLine> {
+  return writeAgainOnConflict(store, async (batch) => {
+    const candidate = (await identityRows.get(batch, serviceId))?.candidate;
+    if (candidate === undefined) {
+      throw new BotError('ROW_UNKNOWN', `no other identity key of ${serviceId} has appeared`);
+    }
+    identityRows.put(batch, serviceId, { key: candidate, state: 'tofu', since: now });
+    return { aci: serviceId, state: 'tofu', identityKey: candidate, since: now };
+  });
 }
 
 /** @throws BotError `NOT_LINKED` also for an account that the server has unlinked */

@@ -18,6 +18,8 @@ import {
   listDead,
   listOutbox,
   listQuarantine,
+  listTrust,
+  acceptIdentity,
   me,
   resolveRecipient,
   retryDead,
@@ -43,6 +45,8 @@ export const callSchema = z.discriminatedUnion('call', [
   z.object({ call: z.literal('doctor'), profile: z.string() }),
   z.object({ call: z.literal('remove device'), deviceId: z.int().min(2).max(127) }),
   z.object({ call: z.literal('approve'), link: z.string().max(4096), waitMs: z.number().min(0) }),
+  z.object({ call: z.literal('trust list') }),
+  z.object({ call: z.literal('trust accept'), contact: z.string() }),
   z.object({ call: z.literal('outbox') }),
   z.object({ call: z.literal('quarantine') }),
   z.object({ call: z.literal('quarantine drop'), id }),
@@ -130,6 +134,10 @@ export async function answer(parts: CallParts, call: Call, signal: AbortSignal):
       return listQuarantine(store);
     case 'dead':
       return listDead(store);
+    case 'trust list':
+      return listTrust(store);
+    case 'trust accept':
+      return acceptIdentity(store, await resolveRecipient(store, call.contact), parts.platform.clock.now());
     case 'quarantine drop':
       return dropQuarantined(store, call.id);
     case 'dead drop':

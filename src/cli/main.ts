@@ -18,6 +18,7 @@ import { addSend } from './send.ts';
 import { Shell } from './shell.ts';
 import { addStore } from './store.ts';
 import { addStuckCommands } from './stuck.ts';
+import { addTrust } from './trust.ts';
 import { addUnlink } from './unlink.ts';
 import { VERSION } from './version.ts';
 
@@ -57,6 +58,7 @@ function programFor(shell: Shell): Command {
   addLookCommands(program, shell);
   addStuckCommands(program, shell);
   addUnlink(program, shell);
+  addTrust(program, shell);
   addDoctor(program, shell);
   addStore(program, shell);
   addAccountCommands(program, shell);

@@ -8,7 +8,7 @@ import type { ServiceId } from '../address.ts';
 import { equal, fromBase64, toBase64, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Clock } from '../platform.ts';
-import type { Batch, Store } from '../store/store.ts';
+import type { Batch } from '../store/store.ts';
 import { identityRows, type Identity } from '../store/tables.ts';
 
 interface Entry {
@@ -61,23 +61,6 @@ export class Identities {
             candidate: toBase64(key),
           };
     identityRows.put(batch, serviceId, row);
-  }
-
-  /**
-   * The operator accepts the candidate on first-use terms; a verified mark is lost with the old key.
-   * @returns false when there is no candidate
-   */
-  async accept(batch: Batch, serviceId: ServiceId): Promise<boolean> {
-    const candidate = (await this.#entry(batch, serviceId))?.row.candidate;
-    if (candidate === undefined) return false;
-    identityRows.put(batch, serviceId, { key: candidate, state: 'tofu', since: this.#clock.now() });
-    return true;
-  }
-
-  /** Every contact whose key is known. */
-  async *list(store: Store): AsyncIterable<readonly [serviceId: ServiceId, identity: Identity]> {
-    for await (const [serviceId, row] of identityRows.scan(store))
-      yield [serviceId as ServiceId, row] as const;
   }
 
   async #entry(batch: Batch, serviceId: ServiceId): Promise<Entry | undefined> {

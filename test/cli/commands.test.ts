@@ -127,6 +127,12 @@ describe('the commands, from link to unlink', () => {
       state: 'sent',
       recipient: phone.aci,
     });
+    const trust = (await json('trust', 'list')).value['contacts'];
+    expect(trust).toContainEqual(expect.objectContaining({ aci: friend.aci, state: 'tofu' }));
+    expect(await json('trust', 'accept', friend.aci)).toMatchObject({
+      code: 1,
+      value: { error: { code: 'ROW_UNKNOWN' } },
+    });
     const contacts = (await json('contacts')).value['contacts'];
     expect(contacts).toContainEqual(expect.objectContaining({ aci: friend.aci, trust: 'tofu' }));
     expect((await json('devices')).value['devices']).toContainEqual(expect.objectContaining({ id: 2 }));

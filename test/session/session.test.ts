@@ -2,6 +2,7 @@ import { PublicKey, SenderCertificate, ServerCertificate } from '@signalapp/libs
 import { describe, expect, it } from 'vitest';
 import { fromBase64, type Bytes } from '../../src/bytes.ts';
 import { encodeNull, encodeText } from '../../src/content/encode.ts';
+import { acceptIdentity } from '../../src/inspect.ts';
 import { decodeEnvelope } from '../../src/content/envelope.ts';
 import { signal } from '../../src/proto/messages.js';
 import { HINT, type Identified } from '../../src/session/identify.ts';
@@ -146,9 +147,7 @@ describe('Session', () => {
         undefined,
       ),
     ).rejects.toMatchObject({ code: 'IDENTITY_CHANGED' });
-    const accepting = alice.store.batch();
-    expect(await alice.identities.accept(accepting, bob.aci)).toBe(true);
-    await accepting.commit();
+    await acceptIdentity(alice.store, bob.aci, NOW);
     const again = alice.store.batch();
     await alice.session.begin(again, bob.aci, identityKey, device);
   });
