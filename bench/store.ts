@@ -6,9 +6,9 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { Level } from 'level';
 import { parseAci } from '../src/address.ts';
 import { encodeText } from '../src/content/encode.ts';
+import { openDb, type LevelDb } from '../src/store/level-disk.ts';
 import type { Store } from '../src/store/store.ts';
 import { sessions } from '../src/store/tables.ts';
 import { envelopeFrom, type Peer } from '../test/support/peer.ts';
@@ -65,11 +65,12 @@ async function fill(store: Store, count: number, bytes: number): Promise<void> {
   }
 }
 
-/** Tables of the size that they have after a life of small writes. */
+/** Tables as they are after a life of small writes. */
 async function compact(folder: string): Promise<void> {
   // The type of `level` shows what browsers have too; here it is LevelDB itself.
-  const db = new Level(folder) as Level & { compactRange(from: string, to: string): Promise<void> };
-  await db.open();
+  const db = (await openDb(folder, { create: false })) as LevelDb & {
+    compactRange(from: string, to: string): Promise<void>;
+  };
   await db.compactRange('\u0000', '\uffff');
   await db.close();
 }

@@ -26,7 +26,8 @@ import { sleep } from './measure.ts';
 
 const DAY_MS = 86_400_000;
 /** Ids that `makePeer` gives. */
-const [SIGNED_ID, LAST_RESORT_ID] = [7, 9];
+const [SIGNED_ID, LAST_RESORT_ID, FIRST_EC_ID, FIRST_KYBER_ID] = [7, 9, 100, 200];
+const ONE_TIME_KEYS = 100;
 
 export const platform = systemPlatform();
 
@@ -92,13 +93,14 @@ export class Place {
 /** Links a bot to a store: an account and all the keys that upkeep would look for. */
 export async function makeDevice(store: Store, authority?: Authority): Promise<Peer> {
   const trustRoots = authority === undefined ? [] : [own(authority.trustRoot.serialize())];
-  const device = await makePeer({ store, platform, trustRoots, oneTimeKeys: 100 });
+  const device = await makePeer({ store, platform, trustRoots, oneTimeKeys: ONE_TIME_KEYS });
   const now = Date.now();
   for (const identity of ['aci', 'pni'] satisfies IdentityKind[]) {
     const batch = store.batch();
     const [signedAt, lastResortAt] = [now, now];
     const ids = { signedId: SIGNED_ID, lastResortId: LAST_RESORT_ID, signedAt, lastResortAt };
-    prekeyStates.put(batch, identity, { ...firstPrekeyState(platform.random), ...ids });
+    const next = { nextEcId: FIRST_EC_ID + ONE_TIME_KEYS, nextKyberId: FIRST_KYBER_ID + ONE_TIME_KEYS };
+    prekeyStates.put(batch, identity, { ...firstPrekeyState(platform.random), ...next, ...ids });
     await batch.commit();
     for (const kind of ['ec', 'kyber'] as const) {
       const keys = await unconfirmedKeys(store, identity, kind);

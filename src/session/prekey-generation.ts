@@ -63,9 +63,9 @@ export function firstPrekeyState(random: Random): PrekeyState {
   };
 }
 
-/** The id `steps` after `id`; after 0xFFFFFF comes 1. */
+/** The id `steps` after `id`, or before it where they are negative; after 0xFFFFFF comes 1. */
 export function advanceId(id: number, steps: number): number {
-  return ((id - 1 + steps) % LAST_ID) + 1;
+  return ((((id - 1 + steps) % LAST_ID) + LAST_ID) % LAST_ID) + 1;
 }
 
 /** One-time EC keys with the ids from `firstId` on. */

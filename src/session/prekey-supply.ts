@@ -28,6 +28,8 @@ import {
 
 /** Rows that one commit marks as replaced: few, since sessions mark keys as used meanwhile. */
 const CHUNK = 25;
+/** Ids that are looked at for the newest one-time key. */
+const NEWEST = 10;
 
 export interface OneTimeUpload {
   readonly ec?: PublicPrekey[];
@@ -79,11 +81,33 @@ export async function unconfirmedKeys(
   kind: 'ec' | 'kyber',
 ): Promise<Map<number, PrekeyRow['record']>> {
   const found = new Map<number, PrekeyRow['record']>();
+  if (await isNewestConfirmed(store, identity, kind)) return found;
   for await (const [id, row] of prekeys.scan(store, [identity, kind])) {
     if (row.confirmedAt !== 0 || row.usedAt !== 0 || row.replacedAt !== 0 || row.lastResort) continue;
     if (found.size < ONE_TIME_BATCH) found.set(Number(id), row.record);
   }
   return found;
+}
+
+/**
+ * Keys are confirmed together with all before them, so the newest one tells of them all. A scan of hundreds of large rows
+ * would stay in the memory of an idle device.
+ */
+async function isNewestConfirmed(
+  store: Store,
+  identity: IdentityKind,
+  kind: 'ec' | 'kyber',
+): Promise<boolean> {
+  const batch = store.batch();
+  const state = await prekeyStates.get(batch, identity);
+  if (state === undefined) return false;
+  const next = kind === 'ec' ? state.nextEcId : state.nextKyberId;
+  for (let back = 1; back <= NEWEST; back++) {
+    const row = await prekeys.get(batch, identity, kind, advanceId(next, -back));
+    // Last-resort keys are among the Kyber keys, and a one-time key may be used up.
+    if (row !== undefined && !row.lastResort) return row.confirmedAt !== 0;
+  }
+  return false;
 }
 
 /**

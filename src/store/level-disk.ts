@@ -22,7 +22,7 @@ const OPTIONS = {
   cacheSize: 256 * 1024,
   writeBufferSize: WRITE_BUFFER_BYTES,
   // Opening goes through the list of tables, so a large store has fewer and larger ones than LevelDB's 2 MiB would make.
-  maxFileSize: 8 * 1024 * 1024,
+  maxFileSize: 16 * 1024 * 1024,
   // Tables that are open: about 20 KiB each for index and filter. With fewer, a store of a million rows opens one per read.
   maxOpenFiles: 1000,
 } as const;
