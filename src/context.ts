@@ -20,8 +20,9 @@ import { outboxRows, pluginState } from './store/tables.ts';
  *
  * - `send`: messages to others than the sender of the message in hand, and messages of its own accord
  * - `sync`: what the account's other devices tell each other, such as the texts that its owner writes to others
+ * - `identities`: identity keys, trust and the sessions that hang on them (`trust.ts`)
  */
-export type Permission = 'send' | 'sync';
+export type Permission = 'send' | 'sync' | 'identities';
 
 /** A text, or an app message; `payload` is limited by what fits into one message. */
 export type Outgoing = string | { readonly tag: string; readonly payload: Uint8Array };

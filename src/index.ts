@@ -25,6 +25,15 @@ export type {
   Transaction,
 } from './context.ts';
 export { BotError, isBotError, type ErrorCode } from './errors.ts';
+export type {
+  ContactIdentity,
+  Evidence,
+  HistoryEntry,
+  PniBinding,
+  Policy,
+  Proof,
+  TrustState,
+} from './identities/state.ts';
 export {
   definePlugin,
   type ConfigSchema,
@@ -53,3 +62,25 @@ export { loadProfile, type Profile } from './service/profile.ts';
 export { openLevel, type Secret } from './store/level.ts';
 export { openMemory } from './store/memory.ts';
 export type { Store } from './store/store.ts';
+export type {
+  Carrier,
+  GuardedText,
+  IdentityWrites,
+  InboxWrites,
+  OutboxWrites,
+  OwnKey,
+  PinOptions,
+  PniBlock,
+  PolicyRule,
+  Purpose,
+  RunBundle,
+  RunPrekeys,
+  SentMessage,
+  SessionWrites,
+  StateChange,
+  Transition,
+  TransitionHook,
+  TrustEvent,
+  TrustHost,
+  TrustTransaction,
+} from './trust.ts';

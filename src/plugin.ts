@@ -117,7 +117,7 @@ export interface PluginsParts extends ContextParts {
 }
 
 const NAME = /^[a-z0-9][a-z0-9-]*$/;
-export const PERMISSIONS: readonly Permission[] = ['send', 'sync'];
+export const PERMISSIONS: readonly Permission[] = ['send', 'sync', 'identities'];
 /** Conflicts of one update in a row; more of them are a fault of the plugin. */
 const MAX_CONFLICTS = 100;
 

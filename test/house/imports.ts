@@ -16,7 +16,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['cli > web', 'cli > devserver'],
   [PLUGINS],
   ['testing > index'],
-  ['bot > plugin > rounds > router > context'],
+  ['bot > plugin > rounds > router > context > trust'],
   ['inspect'],
   ['inbox', 'outbox', 'upkeep', 'provisioning', 'account', 'backup', 'doctor'],
   ['session > identities', 'service'],
