@@ -32,8 +32,8 @@ export type Ending =
 /** What to do next. */
 export type Verdict =
   | { readonly kind: 'at-once' }
-  /** After a short delay; a longer one when it happens again and again. */
-  | { readonly kind: 'soon' }
+  /** After a short delay, of so many ms at least; a longer one when it happens again and again. */
+  | { readonly kind: 'soon'; readonly leastMs?: number }
   | { readonly kind: 'backoff'; readonly error: BotError }
   | { readonly kind: 'stop'; readonly error: BotError };
 
@@ -42,6 +42,12 @@ export interface Judgement {
   /** The server has said once that these credentials are no good; the next connection confirms or clears it. */
   readonly suspected: boolean;
 }
+
+/**
+ * ms from 4401 to the next attempt. When an account is registered again, the servers say so before they take the old
+ * credentials away, and a socket that is opened in between stays open, deaf (seen in the sources of all generations).
+ */
+const TAKE_OVER_MS = 1_000;
 
 /**
  * @param suspected what the last judgement said; false again once a keepalive has been answered
@@ -64,7 +70,7 @@ function judgeCode(close: CloseInfo, asked: boolean, suspected: boolean, authent
     case 4401: // removed, or the credentials changed: the next upgrade tells which
       return {
         suspected: authenticated,
-        verdict: suspected || !authenticated ? backoff(text(close)) : { kind: 'at-once' },
+        verdict: suspected || !authenticated ? backoff(text(close)) : { kind: 'soon', leastMs: TAKE_OVER_MS },
       };
     case 3000: // the mock's way to refuse credentials
       if (!authenticated) return keep(suspected, backoff(text(close)));
@@ -73,6 +79,8 @@ function judgeCode(close: CloseInfo, asked: boolean, suspected: boolean, authent
         suspected,
       );
     case 4409:
+      // After 4401 it may be the account's new primary device, and our credentials be gone: the next upgrade tells.
+      if (suspected && authenticated) return { suspected, verdict: { kind: 'soon', leastMs: TAKE_OVER_MS } };
       return stop(
         new BotError(
           'CONNECTED_ELSEWHERE',

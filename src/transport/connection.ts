@@ -214,6 +214,7 @@ export class Connection implements Requester {
     const { clock, random, log } = this.#parts.platform;
     const error = verdict.kind === 'backoff' ? verdict.error : undefined;
     let ms = error || this.#failures > 0 ? backoffMs(this.#failures, random) : shortDelayMs(random);
+    if (verdict.kind === 'soon') ms = Math.max(ms, verdict.leastMs ?? 0);
     if (error?.retryAt !== undefined) ms = Math.max(ms, retryMs(error.retryAt - clock.now(), random));
     this.#failures += 1;
     if (error) {

@@ -120,9 +120,34 @@ describe('the end of a socket', () => {
   });
 
   it('takes 4401 and then a refused upgrade as unlinked', async () => {
-    const { ended, server } = await start();
+    const { clock, ended, server } = await start();
     server.refusals.push(upgradeError(403, true));
     server.peer.hangUp(4401);
+    await settle();
+    await clock.advance(1000);
+    expect(await ended).toBe('DEVICE_UNLINKED');
+  });
+
+  it('comes back only after a second from 4401: the old credentials go after it was sent', async () => {
+    const { clock, server } = await start();
+    server.peer.hangUp(4401);
+    await settle();
+    await clock.advance(999);
+    expect(server.peers).toHaveLength(1);
+    await clock.advance(1);
+    expect(server.peers).toHaveLength(2);
+  });
+
+  it('takes 4401, a socket that is displaced and then a refused upgrade as unlinked', async () => {
+    const { clock, ended, server } = await start();
+    server.peer.hangUp(4401);
+    await settle();
+    await clock.advance(1000);
+    expect(server.peers).toHaveLength(2);
+    server.refusals.push(upgradeError(403, true));
+    server.peer.hangUp(4409, 'Connected elsewhere');
+    await settle();
+    await clock.advance(5000);
     expect(await ended).toBe('DEVICE_UNLINKED');
   });
 
@@ -130,7 +155,7 @@ describe('the end of a socket', () => {
     const { clock, server, connection } = await start();
     server.peer.hangUp(4401);
     await settle();
-    await clock.advance(3000);
+    await clock.advance(4000);
     expect(server.peer.requests.map((request) => request.path)).toEqual(['/v1/keepalive']);
     server.refusals.push(upgradeError(403, true)); // a new suspicion, not the confirmation of the old one
     server.peer.hangUp(1006);
