@@ -29,7 +29,7 @@ import {
   type PendingRegistration,
 } from './pending-registration.ts';
 import { refusal } from './refusal.ts';
-import { registrationBody } from './registration-body.ts';
+import { recoveryPasswordOf, registrationBody, type Proof } from './registration-body.ts';
 import { verifyNumber, type Questions } from './verify-number.ts';
 
 /** Runs `use` with a chat connection; that of the profile unless a test says otherwise. */
@@ -231,18 +231,21 @@ class Registering {
       }
       pending = await makeKeys(this.#parts, pending);
       this.#onProgress({ kind: 'registering' });
-      const body = await registrationBody(store.batch(), pending, sessionId);
-      const outcome = await this.#send({ number, password: pending.password, body });
+      const outcome = await this.#ask(pending, { sessionId });
       if (outcome.kind === 'registered') return { pending, outcome };
       if (outcome.kind === 'unverified' && begun.keys !== null && pending.sessionId === begun.sessionId) {
         pending = await noteProgress(store, pending, { sessionId: null, codeRequested: false });
         sessionId = null;
         continue;
       }
-      const why = `${number} has an account that could be moved over from its phone`;
-      if (outcome.kind === 'transfer' && !pending.takeOver && (await this.#parts.questions.takeOver(why))) {
-        pending = await noteProgress(store, pending, { takeOver: true });
-        continue;
+      if (outcome.kind === 'transfer' && !pending.takeOver) {
+        const made = await this.#recover(pending);
+        if (made !== undefined) return { pending, outcome: made };
+        const why = `${number} has an account already; registering it here takes it over and removes its linked devices`;
+        if (await this.#parts.questions.takeOver(why)) {
+          pending = await noteProgress(store, pending, { takeOver: true });
+          continue;
+        }
       }
       // Only an answer that says no frees the keys: after any other they may be the account's.
       if (outcome.kind !== 'unavailable') pending = await dropKeys(store, pending);
@@ -250,6 +253,21 @@ class Registering {
         await noteProgress(store, pending, { sessionId: null, codeRequested: false });
       throw refusal(outcome, platform.clock.now());
     }
+  }
+
+  /**
+   * The number has an account that may not be taken over unasked. It is ours when an earlier request of this record made it
+   * and only the answer was lost: then, and only then, the server knows the recovery password of the record.
+   */
+  async #recover(
+    pending: PendingRegistration,
+  ): Promise<Extract<RegistrationOutcome, { kind: 'registered' }> | undefined> {
+    const outcome = await this.#ask(pending, { recoveryPassword: recoveryPasswordOf(pending) });
+    if (outcome.kind === 'registered') return outcome;
+    // Not known whether it is ours: the keys are kept, and the next call finds out.
+    const isUnknown = outcome.kind === 'rate-limited' || outcome.kind === 'unavailable';
+    if (isUnknown) throw refusal(outcome, this.#parts.platform.clock.now());
+    return undefined;
   }
 
   async #verify(begun: PendingRegistration): Promise<PendingRegistration> {
@@ -272,13 +290,11 @@ class Registering {
     return pending.sessionId === sessionId ? pending : noteProgress(store, pending, { sessionId });
   }
 
-  async #send(registration: {
-    number: string;
-    password: string;
-    body: object;
-  }): Promise<RegistrationOutcome> {
+  async #ask(pending: PendingRegistration, proof: Proof): Promise<RegistrationOutcome> {
+    const { number, store } = this.#parts;
+    const body = await registrationBody(store.batch(), pending, proof);
     try {
-      return await registerAccount(this.#anonymous, registration);
+      return await registerAccount(this.#anonymous, { number, password: pending.password, body });
     } catch (error) {
       this.#signal.throwIfAborted();
       if (!(error instanceof BotError)) throw error;

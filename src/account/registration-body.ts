@@ -1,6 +1,7 @@
 /**
  * Registration body: the JSON of `POST /v1/registration`. Spec: protocol brief, section 14, step 5.
  */
+import { SvrKey } from '@signalapp/libsignal-client/dist/AccountKeys.js';
 import type { IdentityKind } from '../address.ts';
 import { fromBase64, toBase64 } from '../bytes.ts';
 import { BotError } from '../errors.ts';
@@ -11,8 +12,14 @@ import type { Batch } from '../store/store.ts';
 import { prekeys } from '../store/tables.ts';
 import type { PendingRegistration } from './pending-registration.ts';
 
-export interface RegistrationBody {
-  readonly sessionId: string;
+/** Why the server may believe that the number is ours. */
+export type Proof =
+  /** A verification session that is done. */
+  | { readonly sessionId: string }
+  /** Base64, 32 bytes: what an earlier registration of the number has left with the server. */
+  | { readonly recoveryPassword: string };
+
+interface Body {
   readonly skipDeviceTransfer: boolean;
   /** Base64, 33 bytes. */
   readonly aciIdentityKey: string;
@@ -29,9 +36,18 @@ export interface RegistrationBody {
     /** Base64 with padding, 16 bytes. */
     readonly unidentifiedAccessKey: string;
     readonly unrestrictedUnidentifiedAccess: boolean;
+    /** Base64, 32 bytes: registers the number again without another verification. */
+    readonly recoveryPassword: string;
     readonly capabilities: Readonly<Record<string, boolean>>;
   };
 }
+
+export type RegistrationBody = Body & Proof;
+
+/**
+ * Declared by primary devices: the server then asks (409) before it lets anybody take the account over, this program too.
+ */
+const TRANSFER = { transfer: true } as const;
 
 /**
  * The same for the same record, so that a request can be made again.
@@ -40,7 +56,7 @@ export interface RegistrationBody {
 export async function registrationBody(
   batch: Batch,
   pending: PendingRegistration,
-  sessionId: string,
+  proof: Proof,
 ): Promise<RegistrationBody> {
   const key = async (identity: IdentityKind, kind: 'signed' | 'kyber'): Promise<SignedKeyJson> => {
     const ids = pending.keys?.[identity];
@@ -50,8 +66,8 @@ export async function registrationBody(
     return signedKeyJson(kind, { row });
   };
   return {
-    sessionId,
-    skipDeviceTransfer: pending.takeOver,
+    ...proof,
+    skipDeviceTransfer: pending.takeOver || 'recoveryPassword' in proof,
     aciIdentityKey: pending.identity.publicKey,
     pniIdentityKey: pending.pniIdentity.publicKey,
     aciSignedPreKey: await key('aci', 'signed'),
@@ -65,7 +81,13 @@ export async function registrationBody(
       discoverableByPhoneNumber: true,
       unidentifiedAccessKey: toBase64(accessKeyOf(fromBase64(pending.profileKey))),
       unrestrictedUnidentifiedAccess: false,
-      capabilities: CAPABILITIES,
+      recoveryPassword: recoveryPasswordOf(pending),
+      capabilities: { ...CAPABILITIES, ...TRANSFER },
     },
   };
+}
+
+/** Of this record alone: the server knows it only if it has carried out a registration of this record. */
+export function recoveryPasswordOf({ masterKey }: PendingRegistration): string {
+  return toBase64(new SvrKey(fromBase64(masterKey)).deriveRegistrationRecoveryPassword());
 }

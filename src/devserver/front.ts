@@ -117,7 +117,7 @@ export class Front {
 
   #converse(ws: WebSocket, device: Device | undefined, request: IncomingMessage): void {
     const { state, upstream } = this.#parts;
-    const older = [...this.#chat].filter((chat) => device !== undefined && chat.device === device);
+    const older = [...this.#chat].filter(({ device: other }) => isSameDevice(other, device));
     const chat = new ChatSocket({
       ws,
       state,
@@ -156,6 +156,11 @@ export class Front {
     });
     state.inBackground(counted, 'a socket failed');
   }
+}
+
+/** By address: a device that was registered or linked again has displaced the one of its id. */
+function isSameDevice(a: Device | undefined, b: Device | undefined): boolean {
+  return a !== undefined && a.aci === b?.aci && a.deviceId === b.deviceId;
 }
 
 /** The Basic header as the mock wants it: it does not take a primary's that leaves out its device id. */

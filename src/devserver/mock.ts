@@ -7,6 +7,7 @@
  * - Key uploads merge: the mock drops Kyber keys when EC keys come alone, and fails on a second upload while linking.
  * - Device ids are the lowest free ones, as on a real server.
  */
+import { randomUUID } from 'node:crypto';
 import type { Socket as NetSocket } from 'node:net';
 import type { Device, PrimaryDevice, Server } from '@signalapp/mock-server';
 import { isPni, parseServiceId, serviceIdFromBytes, uuidFromBytes } from '../address.ts';
@@ -51,6 +52,8 @@ export interface Mock {
   /** The devices of the account that has this number, the primary first; none where nobody has it. */
   devicesOfNumber(number: string): readonly Device[];
   createPrimary(name: string, number: string | undefined): Promise<PrimaryDevice>;
+  /** A verification session of this number that is done. @returns its id */
+  addVerified(number: string): string;
   /** Has a primary decrypt and handle a message. @throws Error whatever goes wrong with it there */
   handOver(primary: PrimaryDevice, source: Device | undefined, mail: Mail): Promise<void>;
   /** A link token for an account whose primary is a client. */
@@ -253,6 +256,18 @@ export async function startMock(
       (server as unknown as ServerParts).generateNumber =
         number === undefined ? originalNumber : (): Promise<string> => Promise.resolve(number);
       return server.createPrimaryDevice({ profileName: name });
+    },
+    addVerified: (number) => {
+      const id = randomUUID();
+      const asked = {
+        nextSms: null,
+        nextCall: null,
+        nextVerificationAttempt: null,
+        requestedInformation: [],
+      };
+      const session = { id, ...asked, allowedToRequestCode: true, verified: true };
+      server.saveVerificationSession({ number, session });
+      return id;
     },
     handOver: (primary, source, mail) => {
       const { CipherText, PreKey, SealedSender, Plaintext } = library.EnvelopeType;

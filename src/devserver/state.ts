@@ -77,6 +77,8 @@ export class ServerState implements MockListener {
   readonly tokens = new Map<string, Token>();
   /** By the id that clients see. */
   readonly verifications = new Map<string, Verification>();
+  /** By number: what registers it again without a verification (14). */
+  readonly recoveryPasswords = new Map<string, Bytes>();
   /** By provisioning address: takes an envelope to who waits there. */
   readonly provisioning = new Map<string, (envelope: Bytes) => void>();
   /** Primaries in this process by ACI. */
@@ -159,7 +161,13 @@ export class ServerState implements MockListener {
     if (device === undefined) return false;
     await this.mock.server.removeDeviceByServiceId(device.aci, device.deviceId);
     await this.forgetDevice(device);
+    this.disconnect(device);
     return true;
+  }
+
+  /** Closes the sockets that a device has now; its credentials are looked at when it comes back. */
+  disconnect(device: Device): void {
+    this.closeSockets(device, 4401, 'Reauthentication required');
   }
 
   /** What is left of a device that the mock has forgotten. */
@@ -167,7 +175,6 @@ export class ServerState implements MockListener {
     await this.recipients.get(device.aci)?.forget(device);
     this.#queues.get(device)?.clear();
     this.#queues.delete(device);
-    this.closeSockets(device, 4401, 'Reauthentication required');
   }
 
   onMail(target: Device, sender: Device | undefined, sent: Mail): void {

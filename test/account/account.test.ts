@@ -145,12 +145,19 @@ describe.each(['jun25', 'dec25', 'aug26'] as const)('on a server of %s', (dialec
     await until(() => bob.texts.some(({ text }) => text === 'thank you'));
   });
 
-  it('a primary that another registration has replaced ends with DEVICE_UNLINKED', async () => {
+  it('a primary that another registration has replaced ends with DEVICE_UNLINKED, and so does its bot', async () => {
     const number = freeNumber();
     const first = await Primary.start(profile, number);
-    const { account, reregistration } = await registerHere(profile, openMemory(), number);
+    const bot = await LinkedBot.run(profile, (await first.link()).store);
+    const store = openMemory();
+    await expect(registerHere(profile, store, number)).rejects.toMatchObject({ code: 'TRANSFER_POSSIBLE' });
+    expect(first.bot.connection).toBe('online');
+    const { account, reregistration } = await registerHere(profile, store, number, answers(true));
     expect([account.aci, reregistration]).toEqual([first.account.aci, true]);
-    expect(isBotError(await first.ended, 'DEVICE_UNLINKED')).toBe(true);
+    const second = await Primary.run(profile, store, account);
+    expect(await first.ended).toMatchObject({ code: 'DEVICE_UNLINKED' });
+    expect(await bot.ended).toMatchObject({ code: 'DEVICE_UNLINKED' });
+    expect(await second.stop()).toBeUndefined();
   });
 
   it('asks before it takes the number of a phone, whose linked devices it would remove', async () => {

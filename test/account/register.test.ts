@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { register, type Connect, type RegisterQuestions } from '../../src/account/register.ts';
 import { startDevServer, type DevServer } from '../../src/devserver/devserver.ts';
+import { EMPTY } from '../../src/bytes.ts';
 import { BotError } from '../../src/errors.ts';
 import { systemPlatform } from '../../src/platform.ts';
 import { whoami } from '../../src/service/account.ts';
@@ -129,6 +130,61 @@ describe('answers of the server', () => {
     expect([lost, (error as BotError).code]).toEqual([1, 'SERVER_UNREACHABLE']);
     const { account } = await registerHere(profile, store, number, say({ captcha: nothing, code: nothing }));
     await expectWhole(store, account);
+  });
+
+  it('a lost answer does not take the account of somebody else for the own one', async () => {
+    const store = openMemory();
+    const number = freeNumber();
+    await registerWith(store, number, answers(), (request, take) => {
+      if (request.path !== '/v1/registration') return take();
+      return Promise.reject(new BotError('SERVER_UNREACHABLE', 'the request got lost'));
+    }).catch(() => undefined);
+    expect((await pendingRegistration.get(store.batch())) !== undefined).toBe(true);
+    const phone = await server.createPhone({ number });
+    await expect(registerHere(profile, store, number)).rejects.toMatchObject({ code: 'TRANSFER_POSSIBLE' });
+    const { account, reregistration } = await registerHere(profile, store, number, answers(true));
+    expect([account.aci, reregistration]).toEqual([phone.aci, true]);
+    await expectWhole(store, account);
+  });
+
+  it('an account made by a request whose answer got lost is found also when the next answer is a refusal', async () => {
+    const store = openMemory();
+    const number = freeNumber();
+    let lost = 0;
+    await registerWith(store, number, answers(), async (request, take) => {
+      const response = await take();
+      if (request.path !== '/v1/registration') return response;
+      lost += 1;
+      throw new BotError('SERVER_UNREACHABLE', 'the answer got lost');
+    }).catch(() => undefined);
+    expect(lost).toBe(1);
+    server.faults.add({ verb: 'POST', path: '/v1/registration', count: 1, action: { status: 429 } });
+    await expect(registerHere(profile, store, number)).rejects.toMatchObject({ code: 'RATE_LIMITED' });
+    const { account } = await registerHere(profile, store, number);
+    await expectWhole(store, account);
+  });
+
+  it.each([
+    [429, 'RATE_LIMITED'],
+    [503, 'SERVER_UNREACHABLE'],
+  ] as const)('keeps its keys when %i leaves open whose account it is', async (status, code) => {
+    const store = openMemory();
+    const number = freeNumber();
+    await registerWith(store, number, answers(), async (request, take) => {
+      const response = await take();
+      if (request.path !== '/v1/registration') return response;
+      throw new BotError('SERVER_UNREACHABLE', 'the answer got lost');
+    }).catch(() => undefined);
+    const kept = await pendingRegistration.get(store.batch());
+    let asked = 0;
+    const again = registerWith(store, number, answers(), (request, take) => {
+      if (request.path !== '/v1/registration' || ++asked < 2) return take();
+      return Promise.resolve({ status, message: '', headers: {}, body: EMPTY });
+    });
+    await expect(again).rejects.toMatchObject({ code });
+    expect(asked).toBe(2);
+    expect(await pendingRegistration.get(store.batch())).toEqual(kept);
+    await expectWhole(store, (await registerHere(profile, store, number)).account);
   });
 
   it('goes on without a profile where the server does not take it', async () => {

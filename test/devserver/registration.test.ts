@@ -240,6 +240,58 @@ describe('registration', () => {
     expect((await registerRaw()).status).toBe(200);
   });
 
+  it('answers 409 to a repeat of the request that declared the transfer', async () => {
+    await start();
+    const body = bodyOf(await verify());
+    const ask = async (change: object): Promise<number> => {
+      const json = { ...body, skipDeviceTransfer: false, ...change };
+      return (await socket.request('POST', '/v1/registration', { json, headers: basic(NUMBER) })).status;
+    };
+    const attributes = body.accountAttributes;
+    expect(await ask({})).toBe(200);
+    expect(
+      await ask({ accountAttributes: { ...attributes, capabilities: { spqr: true, transfer: true } } }),
+    ).toBe(200);
+    expect(await ask({})).toBe(409);
+    expect(await ask({ skipDeviceTransfer: true })).toBe(200);
+    expect(await ask({})).toBe(200);
+  });
+
+  it('takes the recovery password that the number was registered with in place of a session', async () => {
+    await start();
+    const secret = toBase64(new Uint8Array(32).fill(7));
+    const keep = (body: Body): void => void (body.accountAttributes['recoveryPassword'] = secret);
+    const recover =
+      (recoveryPassword: string) =>
+      (body: Body): void => {
+        body['sessionId'] = undefined;
+        body['recoveryPassword'] = recoveryPassword;
+      };
+    const { uuid } = (await registerRaw(keep)).json as { uuid: string };
+    expect((await registerRaw(recover(toBase64(new Uint8Array(32))))).status).toBe(403);
+    const again = await registerRaw(recover(secret));
+    expect([again.status, again.json]).toMatchObject([200, { uuid, reregistration: true }]);
+    expect((await registerRaw(recover(secret))).status).toBe(200); // kept, though the last one named none
+    expect((await registerRaw(recover(secret), basic('+15550004444'))).status).toBe(403);
+    const both = (body: Body): void => void (body['recoveryPassword'] = secret);
+    expect((await registerRaw(both)).status).toBe(422);
+  });
+
+  it('closes sockets before it takes an account over: who is back at once stays until he is displaced', async () => {
+    await start();
+    const { uuid } = (await registerRaw()).json as { uuid: string };
+    const old = { username: `${uuid}.1`, password: 'secret' };
+    const first = await RawSocket.open(server.url, old);
+    const taken = registerRaw(undefined, basic(NUMBER, 'other'));
+    expect(await first.closed).toMatchObject({ code: 4401 });
+    const back = await RawSocket.open(server.url, old);
+    expect((await taken).status).toBe(200);
+    await expect(RawSocket.open(server.url, old)).rejects.toMatchObject({ status: 403 });
+    const next = await RawSocket.open(server.url, { username: uuid, password: 'other' });
+    expect(await back.closed).toMatchObject({ code: 4409 });
+    await next.close();
+  });
+
   it('answers 423 to who does not know the registration lock', async () => {
     await start();
     const lock = (body: Body): void => void (body.accountAttributes['registrationLock'] = 'ab'.repeat(32));

@@ -3,7 +3,7 @@
  * written anew for the mock, whose schema is another.
  */
 import { z } from 'zod';
-import { toBase64, toHex, type Bytes } from '../../bytes.ts';
+import { equal, toBase64, toHex, type Bytes } from '../../bytes.ts';
 import type { Device } from '../mock.ts';
 import type { ServerState } from '../state.ts';
 import { limitRate } from './limits.ts';
@@ -63,6 +63,8 @@ type Attributes = NonNullable<Body['accountAttributes']>;
 
 /** What a registration lock leaves to wait, ms. */
 const LOCK_MS = 7 * 86_400_000;
+/** From closing the sockets of an account to taking it over, ms. */
+const RECLAIM_MS = 30;
 
 export const REGISTRATION_RULES: readonly Rule[] = [
   { verb: 'POST', path: '/v1/registration', auth: 'any', handle: register },
@@ -83,6 +85,7 @@ async function register(call: Call): Promise<Answer> {
   if (state.dialect.required.some((name) => !names(attributes.capabilities ?? {}).includes(name))) {
     throw new Refusal(499);
   }
+  await disconnect(state, former);
   const answer = await call.forward({
     authorization: `Basic ${Buffer.from(`${number}:${password}`).toString('base64')}`,
     body: forMock(body, attributes, mockId),
@@ -91,6 +94,9 @@ async function register(call: Call): Promise<Answer> {
   await replace(state, former);
   const [device] = state.mock.devicesOfNumber(number);
   if (device !== undefined) note(state, device, attributes);
+  // Kept from one registration to the next, as Java does; a registration without one leaves it alone.
+  const { recoveryPassword } = attributes;
+  if (recoveryPassword !== undefined) state.recoveryPasswords.set(number, recoveryPassword);
   const nothing = { usernameHash: null, usernameLinkHandle: null };
   return { status: 200, body: { ...answer.body, ...nothing, reregistration: former.length > 0 } };
 }
@@ -106,11 +112,15 @@ function readBasic(call: Call): { number: string; password: string } {
 
 /**
  * @returns the mock's id of the session
- * @throws Refusal 403 a recovery password, since none is kept here; 401 no such session, or not verified; 400 another
- *   number's
+ * @throws Refusal 403 not the recovery password of the number; 401 no such session, or not verified; 400 another number's
  */
-function verified(state: ServerState, { sessionId }: Body, number: string): string {
-  if (sessionId === undefined) throw new Refusal(403);
+function verified(state: ServerState, { sessionId, recoveryPassword }: Body, number: string): string {
+  if (sessionId === undefined) {
+    const known = state.recoveryPasswords.get(number);
+    if (known === undefined || recoveryPassword === undefined || !equal(known, recoveryPassword))
+      throw new Refusal(403);
+    return state.mock.addVerified(number);
+  }
   const verification = liveVerification(state, sessionId);
   if (verification === undefined || !isVerified(state, verification)) throw new Refusal(401);
   if (verification.number !== number) throw new Refusal(400);
@@ -151,7 +161,17 @@ function refuseTransfer(state: ServerState, former: Device | undefined, { skipDe
   if (state.factsOf(former).capabilities.includes('transfer')) throw new Refusal(409);
 }
 
-/** Devices of the account as it was: their queues go and their sockets close. */
+/**
+ * Java closes the sockets first and takes the account over after: who is back in between is let in with the old
+ * credentials, and stays until the new device of his id connects (4409), or for as long as he likes.
+ */
+async function disconnect(state: ServerState, former: readonly Device[]): Promise<void> {
+  if (former.length === 0) return;
+  for (const device of former) state.disconnect(device);
+  await state.clock.sleep(RECLAIM_MS);
+}
+
+/** Devices of the account as it was: their queues go. */
 async function replace(state: ServerState, former: readonly Device[]): Promise<void> {
   for (const device of former) await state.forgetDevice(device);
   if (former[0] !== undefined) state.recipients.delete(former[0].aci);
