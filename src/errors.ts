@@ -37,6 +37,8 @@ export const NEXT = {
   PASSPHRASE_NEEDED: 'Give --passphrase-file, COUNTERSIGN_PASSPHRASE or --key-file.',
   PASSPHRASE_WRONG: 'Try again with the right passphrase or key file.',
   PAYLOAD_TOO_LARGE: 'Send less at once, or in parts.',
+  PEER_UNVERIFIED:
+    'Verify the contact first: countersign verify start CONTACT. The message is kept, and goes once that is done.',
   PERMISSION_NEEDED: "The plugin's author adds it to the plugin's permissions.",
   PLUGIN_FAILED: "Tell the plugin's author; the message is kept, see countersign dead.",
   PLUGIN_INVALID: 'Check the name or path of the plugin and its configuration.',

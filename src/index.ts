@@ -25,15 +25,7 @@ export type {
   Transaction,
 } from './context.ts';
 export { BotError, isBotError, type ErrorCode } from './errors.ts';
-export type {
-  ContactIdentity,
-  Evidence,
-  HistoryEntry,
-  PniBinding,
-  Policy,
-  Proof,
-  TrustState,
-} from './identities/state.ts';
+export type { ContactIdentity } from './identities/state.ts';
 export {
   definePlugin,
   type ConfigSchema,
@@ -61,6 +53,7 @@ export {
 export { loadProfile, type Profile } from './service/profile.ts';
 export { openLevel, type Secret } from './store/level.ts';
 export { openMemory } from './store/memory.ts';
+export type { Evidence, HistoryEntry, PniBinding, Policy, Proof, TrustState } from './store/identity-row.ts';
 export type { Store } from './store/store.ts';
 export type {
   Carrier,

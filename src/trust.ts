@@ -10,7 +10,8 @@
 import type { Aci, Address, DeviceId, Pni, ServiceId } from './address.ts';
 import type { Bytes } from './bytes.ts';
 import type { BotError, ErrorCode } from './errors.ts';
-import type { ContactIdentity, Evidence, Policy, Proof } from './identities/state.ts';
+import type { ContactIdentity } from './identities/state.ts';
+import type { Evidence, Policy, Proof } from './store/identity-row.ts';
 
 /** What a plugin or a handler is for; decides what it asks of a contact if it says nothing else (V-32). */
 export type Purpose = 'administration' | 'signing' | 'other';

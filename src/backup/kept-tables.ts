@@ -33,6 +33,11 @@ export const DECISIONS: readonly Decision[] = [
   { rows: 'dead/', kept: true, reason: 'messages that wait for a human' },
   { rows: 'quarantine/', kept: true, reason: 'envelopes to look at; they are not opened again' },
   {
+    rows: 'parked/',
+    kept: true,
+    reason: 'envelopes that wait for trust; what cannot be opened then is asked for again',
+  },
+  {
     rows: 'outbox/',
     kept: true,
     reason: 'contents, encrypted anew when they are sent; recipients drop what they have, by its timestamp',
@@ -56,6 +61,8 @@ export const DECISIONS: readonly Decision[] = [
       'the last timestamp, the certificate, a contact list to fetch; no fact says where a ratchet stands',
   },
   { rows: 'session/', kept: false, reason: 'a ratchet that is rolled back uses message keys a second time' },
+  { rows: 'carrier/', kept: false, reason: 'ratchets too' },
+  { rows: 'carrierstate/', kept: false, reason: 'the runs that had a carrier are over' },
   { rows: 'senderkey/', kept: false, reason: 'a ratchet' },
   {
     rows: 'prekey/',

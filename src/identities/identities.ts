@@ -1,26 +1,55 @@
 /**
- * Identities: which identity key of a contact is trusted, per service id (verification brief, section 9).
+ * Identities: which identity key of a contact is trusted, and how far (verification brief, section 9). What libsignal
+ * asks for keys, and what decides who may write and be written to, reads these rows and nothing else (V-29).
  *
  * A key is taken on first use (`tofu`). A different one never replaces it by itself: the state becomes `changed`, the
- * new key is only a candidate, nothing is sent and nothing opened until the operator has accepted it.
+ * new key is only a candidate, nothing is sent and nothing opened until it is verified or accepted.
  */
-import type { ServiceId } from '../address.ts';
+import { isPni, type Aci, type Pni, type ServiceId } from '../address.ts';
 import { equal, fromBase64, toBase64, type Bytes } from '../bytes.ts';
-import { BotError } from '../errors.ts';
+import { BotError, type ErrorCode } from '../errors.ts';
 import type { Clock } from '../platform.ts';
-import type { Batch } from '../store/store.ts';
-import { identityRows, type Identity } from '../store/tables.ts';
+import type { Identity, Policy, TrustState } from '../store/identity-row.ts';
+import type { Staging, Store } from '../store/store.ts';
+import { identityRows } from '../store/tables.ts';
+import { contactOf, type ContactIdentity } from './state.ts';
+import { transition, type TrustChange } from './transitions.ts';
 
 interface Entry {
   readonly row: Identity;
+  /** Empty while no key is trusted. */
   readonly key: Bytes;
 }
+
+/** One change of a contact's row. */
+export interface TrustStep {
+  readonly serviceId: ServiceId;
+  readonly change: TrustChange;
+  readonly before: ContactIdentity;
+  readonly after: ContactIdentity;
+  /** ms */
+  readonly at: number;
+}
+
+/** Whether messages may be exchanged: `changed` parks and holds, `revoked` drops and holds. */
+export type Standing = 'open' | 'changed' | 'revoked';
+
+/** Called before the commit; what it stages is committed with the change. */
+export type StepHook = (batch: Staging, step: TrustStep) => void | Promise<void>;
+
+const RANK: Readonly<Record<Policy, number>> = { any: 0, tofu: 1, introduced: 2, verified: 3 };
 
 export class Identities {
   readonly #clock: Clock;
   readonly #own: ReadonlyMap<ServiceId, Bytes>;
   /** Parsed rows by the bytes they came from; the store hands out the same bytes as long as they are cached. */
   readonly #parsed = new WeakMap<Bytes, Entry>();
+  readonly #hooks: StepHook[] = [];
+  readonly #listeners: ((step: TrustStep) => void)[] = [];
+  /** Steps whose commit has not been told of yet, by what they were staged on. */
+  readonly #staged = new WeakMap<object, TrustStep[]>();
+  /** The operator lets a key that was only seen be followed by another one, with an event and no block. */
+  relaxed = false;
 
   /**
    * @param own our keys by service id, 33 bytes: they come from the link and from nowhere else, so that neither the server
@@ -31,39 +60,176 @@ export class Identities {
     this.#own = own;
   }
 
+  /** Adds to what is committed with each step. */
+  onStep(hook: StepHook): void {
+    this.#hooks.push(hook);
+  }
+
+  /** Told of each step once its commit is accepted. Returns at once and does not throw. */
+  onCommitted(listener: (step: TrustStep) => void): void {
+    this.#listeners.push(listener);
+  }
+
   /** The trusted key, 33 bytes. */
-  async key(batch: Batch, serviceId: ServiceId): Promise<Bytes | undefined> {
-    return this.#own.get(serviceId) ?? (await this.#entry(batch, serviceId))?.key;
+  async key(batch: Staging, serviceId: ServiceId): Promise<Bytes | undefined> {
+    const own = this.#own.get(serviceId);
+    if (own !== undefined) return own;
+    const key = (await this.#entry(batch, serviceId))?.key;
+    return key?.length === 0 ? undefined : key;
   }
 
   /** Whether messages may be exchanged under this key: a first key, or the one that is trusted. */
-  async isTrusted(batch: Batch, serviceId: ServiceId, key: Uint8Array): Promise<boolean> {
+  async isTrusted(batch: Staging, serviceId: ServiceId, key: Uint8Array): Promise<boolean> {
     const own = this.#own.get(serviceId);
     if (own !== undefined) return equal(own, key);
     const entry = await this.#entry(batch, serviceId);
     if (entry === undefined) return true;
-    return entry.row.state !== 'changed' && entry.row.state !== 'revoked' && equal(entry.key, key);
+    const { state } = entry.row;
+    if (state === 'changed' || state === 'revoked') return false;
+    if (equal(entry.key, key)) return true;
+    const mayFollow = state === 'unknown' || (state === 'tofu' && this.relaxed);
+    return mayFollow && entry.row.revoked?.includes(toBase64(key)) !== true;
   }
 
-  /** Takes a first key; a different key than the trusted one becomes the candidate and the state `changed`. */
-  async save(batch: Batch, serviceId: ServiceId, key: Uint8Array): Promise<void> {
+  /**
+   * A key was seen: takes a first one; a different key than the trusted one becomes the candidate and the state `changed`.
+   * @param under what `committed` will be called with, where that is not the batch
+   */
+  async save(batch: Staging, serviceId: ServiceId, key: Uint8Array, under: object = batch): Promise<void> {
     if (this.#own.has(serviceId)) return;
     const entry = await this.#entry(batch, serviceId);
     if (entry !== undefined && equal(entry.key, key)) return;
-    const now = this.#clock.now();
-    const row: Identity =
-      entry === undefined
-        ? { key: toBase64(key), state: 'tofu', since: now }
-        : {
-            ...entry.row,
-            state: entry.row.state === 'revoked' ? 'revoked' : 'changed',
-            since: now,
-            candidate: toBase64(key),
-          };
-    identityRows.put(batch, serviceId, row);
+    const change = { kind: 'seen', key: new Uint8Array(key), relaxed: this.relaxed } as const;
+    await this.change(batch, serviceId, change, under);
   }
 
-  async #entry(batch: Batch, serviceId: ServiceId): Promise<Entry | undefined> {
+  /** Whether messages may be exchanged at all. One read of a row that is cached. */
+  async standing(batch: Staging, serviceId: ServiceId): Promise<Standing> {
+    if (this.#own.has(serviceId)) return 'open';
+    const state = (await this.#entry(batch, serviceId))?.row.state;
+    return state === 'changed' || state === 'revoked' ? state : 'open';
+  }
+
+  /**
+   * How far a service id is trusted. Our own are verified; a PNI stands for itself, unless it is bound to an ACI whose
+   * binding names it and its key.
+   */
+  async state(batch: Staging, serviceId: ServiceId): Promise<TrustState> {
+    if (this.#own.has(serviceId)) return 'verified';
+    const row = (await this.#entry(batch, serviceId))?.row;
+    if (row?.boundTo === undefined || row.state === 'changed' || row.state === 'revoked')
+      return row?.state ?? 'unknown';
+    const bound = (await this.#entry(batch, row.boundTo))?.row;
+    const counts = bound?.pni?.pni === serviceId && bound.pni.key === row.key;
+    return counts ? bound.state : row.state;
+  }
+
+  /** Whether a policy is met (V-32). A first contact meets `tofu`: its first key is what that asks for. */
+  async meets(batch: Staging, serviceId: ServiceId, policy: Policy): Promise<boolean> {
+    return satisfies(await this.state(batch, serviceId), policy);
+  }
+
+  /**
+   * Why a message of ours must not be sealed for a contact now (V-33); undefined when it may.
+   * @param policy of the message
+   */
+  async refusal(batch: Staging, serviceId: ServiceId, policy: Policy): Promise<BotError | undefined> {
+    if (this.#own.has(serviceId)) return undefined;
+    const row = (await this.#entry(batch, serviceId))?.row;
+    if (row?.state === 'changed') return changed(serviceId);
+    if (row?.state === 'revoked') {
+      return new BotError('IDENTITY_CHANGED', `the identity key of ${serviceId} was revoked`);
+    }
+    if (row?.hold !== undefined) return held(serviceId, row.hold);
+    if (RANK[policy] <= RANK.tofu) return undefined;
+    const state = await this.state(batch, serviceId);
+    if (satisfies(state, policy)) return undefined;
+    return new BotError(
+      'PEER_UNVERIFIED',
+      `the message asks for a contact that is ${policy}; ${serviceId} is ${state}`,
+    );
+  }
+
+  /** Those who may get what is sealed for many at once, a path on which libsignal asks for no trust (V-30). */
+  async sendable(
+    batch: Staging,
+    recipients: readonly ServiceId[],
+    policy: Policy = 'tofu',
+  ): Promise<ServiceId[]> {
+    const allowed: ServiceId[] = [];
+    for (const recipient of recipients) {
+      if ((await this.refusal(batch, recipient, policy)) === undefined) allowed.push(recipient);
+    }
+    return allowed;
+  }
+
+  async get(batch: Staging, serviceId: ServiceId): Promise<ContactIdentity> {
+    return contactOf((await this.#entry(batch, serviceId))?.row);
+  }
+
+  /** Every contact of whom something is known; ourselves left out. */
+  async *list(store: Store): AsyncIterable<readonly [ServiceId, ContactIdentity]> {
+    for await (const [id, row] of identityRows.scan(store)) {
+      const serviceId = id as ServiceId;
+      if (!this.#own.has(serviceId)) yield [serviceId, contactOf(row)];
+    }
+  }
+
+  /**
+   * Stages one change. Our own keys never change here.
+   * @returns the contact before and after; `at` is when
+   */
+  async change(
+    batch: Staging,
+    serviceId: ServiceId,
+    change: TrustChange,
+    under: object = batch,
+  ): Promise<TrustStep> {
+    const at = this.#clock.now();
+    const row = (await this.#entry(batch, serviceId))?.row;
+    const next = this.#own.has(serviceId) ? row : transition(row, change, at);
+    const before = contactOf(row);
+    if (next === undefined || next === row) return { serviceId, change, before, after: before, at };
+    const step = { serviceId, change, before, after: contactOf(next), at };
+    identityRows.put(batch, serviceId, next);
+    this.#staged.set(under, [...(this.#staged.get(under) ?? []), step]);
+    for (const hook of this.#hooks) await hook(batch, step);
+    return step;
+  }
+
+  /** Holds messages to a contact back, whatever the state; undefined ends that. */
+  async hold(batch: Staging, serviceId: ServiceId, code: ErrorCode | undefined): Promise<void> {
+    const row = (await this.#entry(batch, serviceId))?.row;
+    if (row?.hold === code) return;
+    const { hold: _, ...rest } = row ?? { key: '', state: 'unknown' as const, since: this.#clock.now() };
+    identityRows.put(batch, serviceId, code === undefined ? rest : { ...rest, hold: code });
+  }
+
+  /**
+   * Notes that a PNI belongs to an ACI; the signatures were checked. A binding never overrides another.
+   * @returns whether it stands
+   */
+  async bind(batch: Staging, aci: Aci, pni: Pni, key: Bytes): Promise<boolean> {
+    const row = (await this.#entry(batch, aci))?.row;
+    const pniRow = (await this.#entry(batch, pni))?.row;
+    const isTaken = pniRow?.boundTo !== undefined && pniRow.boundTo !== aci;
+    if (row === undefined || !isPni(pni) || isTaken || this.#own.has(pni)) return false;
+    const at = this.#clock.now();
+    identityRows.put(batch, aci, { ...row, pni: { pni, key: toBase64(key), at } });
+    const own = pniRow ?? { key: '', state: 'unknown' as const, since: at };
+    identityRows.put(batch, pni, { ...own, boundTo: aci });
+    return true;
+  }
+
+  /** The commit of this batch is accepted: tells of the steps that were staged on it. */
+  committed(batch: object): void {
+    const steps = this.#staged.get(batch);
+    if (steps === undefined) return;
+    this.#staged.delete(batch);
+    for (const step of steps) for (const listener of this.#listeners) listener(step);
+  }
+
+  async #entry(batch: Staging, serviceId: ServiceId): Promise<Entry | undefined> {
     const bytes = await batch.get(identityRows.key(serviceId));
     if (bytes === undefined) return undefined;
     const known = this.#parsed.get(bytes);
@@ -76,6 +242,16 @@ export class Identities {
   }
 }
 
+/** `changed` and `revoked` satisfy no policy; nor does `introduced` one that asks for `verified`. */
+export function satisfies(state: TrustState, policy: Policy): boolean {
+  if (state === 'changed' || state === 'revoked') return false;
+  return state === 'unknown' ? RANK[policy] <= RANK.tofu : RANK[state] >= RANK[policy];
+}
+
 export function changed(serviceId: ServiceId): BotError {
   return new BotError('IDENTITY_CHANGED', `the identity key of ${serviceId} is not the one that is trusted`);
+}
+
+function held(serviceId: ServiceId, code: ErrorCode): BotError {
+  return new BotError(code, `messages to ${serviceId} are held back`);
 }

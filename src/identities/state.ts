@@ -1,75 +1,8 @@
 /**
- * State: the trust that is placed in one contact's identity key, as values (verification brief, section 9).
+ * State: what is known of one contact's identity key, as callers see it (verification brief, section 9).
  */
-import type { Aci, DeviceId, Pni } from '../address.ts';
-import type { Bytes } from '../bytes.ts';
-
-/**
- * - `unknown`: no key yet
- * - `tofu`: the first key that was seen
- * - `introduced`: a verified contact vouches for it
- * - `verified`: by a spoken code, by safety number, or imported
- * - `changed`: another key appeared; the pin stays, nothing is sent or opened
- * - `revoked`: the pin is known to be bad
- */
-export type TrustState = 'unknown' | 'tofu' | 'introduced' | 'verified' | 'changed' | 'revoked';
-
-/** What a handler or a message asks of a contact, rising. `changed` and `revoked` satisfy none of them (V-32). */
-export type Policy = 'any' | 'tofu' | 'introduced' | 'verified';
-
-/** Why a key is trusted, or was not. Nothing in it is secret. Times in ms since 1970. */
-export type Evidence =
-  | {
-      readonly kind: 'pake';
-      /** 16 bytes, hex. */
-      readonly runId: string;
-      /** The verification hash, 32 bytes, hex: a one-way output. */
-      readonly vh: string;
-      readonly role: 'A' | 'B';
-      readonly suite: number;
-      readonly codeFormat: number;
-      /** The peer's. */
-      readonly device: DeviceId;
-      readonly at: number;
-    }
-  | { readonly kind: 'safety-number'; readonly by: 'operator' | 'sync'; readonly at: number }
-  /** `fileHash`: SHA-256, hex. */
-  | { readonly kind: 'imported'; readonly fileHash: string; readonly by: 'operator'; readonly at: number }
-  | {
-      readonly kind: 'introduction';
-      /** 16 bytes, hex. */
-      readonly statementId: string;
-      readonly introducer: Aci;
-      /** When the introducer verified the contact. */
-      readonly verifiedAt: number;
-      readonly notAfter: number;
-      readonly at: number;
-    }
-  /** A false key that a run has proven: base64, 33 bytes. */
-  | { readonly kind: 'substituted'; readonly key: string; readonly at: number };
-
-/** What makes a key verified. */
-export type Proof = Extract<Evidence, { kind: 'pake' | 'safety-number' | 'imported' }>;
-
-/** One line of a contact's history. Keys: base64. */
-export interface HistoryEntry {
-  /** ms */
-  readonly at: number;
-  readonly event: string;
-  readonly from: TrustState;
-  readonly to: TrustState;
-  /** The key that the event was about. */
-  readonly key?: string;
-}
-
-/** A phone-number identity that the same person holds, signed both ways. */
-export interface PniBinding {
-  readonly pni: Pni;
-  /** Base64, 33 bytes. */
-  readonly key: string;
-  /** ms */
-  readonly at: number;
-}
+import { fromBase64, type Bytes } from '../bytes.ts';
+import type { Evidence, HistoryEntry, Identity, PniBinding, TrustState } from '../store/identity-row.ts';
 
 /** What is known of one contact's identity. */
 export interface ContactIdentity {
@@ -89,4 +22,20 @@ export interface ContactIdentity {
   readonly evidence: readonly Evidence[];
   /** Oldest first, at most 200. */
   readonly history: readonly HistoryEntry[];
+}
+
+/** Reads a row; of a contact without one nothing is known. */
+export function contactOf(row: Identity | undefined): ContactIdentity {
+  const { key = '', state = 'unknown', since, candidate, verified = false } = row ?? {};
+  return {
+    state,
+    pin: key === '' ? undefined : fromBase64(key),
+    since,
+    candidate: candidate === undefined ? undefined : fromBase64(candidate),
+    wasVerified: verified || state === 'verified',
+    revoked: (row?.revoked ?? []).map(fromBase64),
+    pni: row?.pni,
+    evidence: row?.evidence ?? [],
+    history: row?.history ?? [],
+  };
 }

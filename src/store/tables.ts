@@ -8,7 +8,10 @@ import type { Aci, DeviceId, IdentityKind, Pni, ServiceId } from '../address.ts'
 import { decodeProto, fromUtf8, own, toTime, toUtf8, type Bytes, type Decodable } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import { rows } from '../proto/messages.js';
+import type { Identity, Policy } from './identity-row.ts';
 import type { ScanOptions, Staging, Store } from './store.ts';
+
+export type { Identity, Policy } from './identity-row.ts';
 
 /** A key pair in base64: 33-byte public, 32-byte private. */
 export interface StoredKeyPair {
@@ -78,15 +81,12 @@ export interface PeerDevice {
   readonly tags?: readonly string[];
 }
 
-/** What we hold of a contact's identity. */
-export interface Identity {
-  /** Base64, 33 bytes: the key that is trusted. */
-  readonly key: string;
-  readonly state: 'tofu' | 'introduced' | 'verified' | 'changed' | 'revoked';
+/** The time of a contact's carrier. */
+export interface Carrier {
   /** ms */
   readonly since: number;
-  /** Base64: a different key that appeared and is not trusted. */
-  readonly candidate?: string;
+  /** The run is over; it goes once what was parked has been opened again. */
+  readonly ending: boolean;
 }
 
 /** A contact as the account's phone told us, or as their messages did. */
@@ -119,6 +119,8 @@ export interface InboxRow {
   readonly receivedAt: number;
   /** Absent or empty until a plugin has had it. */
   readonly progress?: readonly Progress[];
+  /** 33 bytes: the key under which it was opened; absent or empty where libsignal asked for none. */
+  readonly identityKey?: Bytes;
 }
 
 /** How far one plugin has come with an inbox row. */
@@ -153,14 +155,18 @@ export interface OutboxRow {
   readonly attempts: number;
   /** ms, 0 = now */
   readonly retryAt: number;
-  /** `failed`: will not be sent; kept for a while to be looked at. */
-  readonly state: 'queued' | 'failed';
+  /** `held`: waits for the contact to be trusted; `failed`: will not be sent. Both are kept for a while to be looked at. */
+  readonly state: 'queued' | 'held' | 'failed';
   /** Code of the last failure. */
   readonly error: string;
   /** Kept in the sent log, to answer retry requests. */
   readonly log: boolean;
   /** Kind `retry`: a serialized PlaintextContent, sent as it is. */
   readonly plaintext: Bytes;
+  /** What is asked of the recipient; absent or empty: `tofu`. */
+  readonly policy?: Policy | '';
+  /** A verification frame that goes by the carrier. */
+  readonly carrier?: boolean;
 }
 
 export interface SentRow {
@@ -362,6 +368,12 @@ export const lastResortUses: Table<[IdentityKind, string], number> = table('kybe
 /** libsignal's serialized SessionRecord, by own identity, peer and device. Writer: session. */
 export const sessions: Table<[IdentityKind, ServiceId, DeviceId], Bytes> = table('session', 3, bytesCodec);
 
+/** The carrier: sessions that no trust is asked for, by peer and device. Writer: session. */
+export const carrierSessions: Table<[ServiceId, DeviceId], Bytes> = table('carrier', 2, bytesCodec);
+
+/** Carriers, by peer. Writer: session. */
+export const carriers: Table<[ServiceId], Carrier> = table('carrierstate', 1, json());
+
 /** libsignal's serialized SenderKeyRecord, by sender, device and distribution id. Writer: session. */
 export const senderKeys: Table<[ServiceId, DeviceId, string], Bytes> = table('senderkey', 3, bytesCodec);
 
@@ -394,6 +406,7 @@ const inboxCodec: Codec<InboxRow> = proto(rows.Inbox, 'an inbox row', (row) => (
     retryAt: toTime(entry.retryAt),
     error: entry.error,
   })),
+  identityKey: own(row.identityKey),
 }));
 
 /** Opened envelopes in the order they came; the number only grows. Writer: inbox. */
@@ -430,6 +443,8 @@ export const outboxRows: Table<[ServiceId, number], OutboxRow> = table(
     error: row.error,
     log: row.log,
     plaintext: own(row.plaintext),
+    policy: row.policy as Policy | '',
+    carrier: row.carrier,
   })),
 );
 
@@ -446,19 +461,20 @@ export const sentLog: Table<[ServiceId, number], SentRow> = table(
   })),
 );
 
+const quarantineCodec: Codec<QuarantineRow> = proto(rows.Quarantine, 'a quarantine row', (row) => ({
+  source: row.source,
+  sourceDevice: row.sourceDevice,
+  timestamp: toTime(row.timestamp),
+  at: toTime(row.at),
+  reason: row.reason,
+  envelope: own(row.envelope),
+}));
+
 /** Envelopes that could not be opened, by a number that only grows. Writer: inbox. */
-export const quarantineRows: Table<[number], QuarantineRow> = table(
-  'quarantine',
-  1,
-  proto(rows.Quarantine, 'a quarantine row', (row) => ({
-    source: row.source,
-    sourceDevice: row.sourceDevice,
-    timestamp: toTime(row.timestamp),
-    at: toTime(row.at),
-    reason: row.reason,
-    envelope: own(row.envelope),
-  })),
-);
+export const quarantineRows: Table<[number], QuarantineRow> = table('quarantine', 1, quarantineCodec);
+
+/** Envelopes of contacts whose key is not trusted now, by sender and a number that only grows. Writer: inbox. */
+export const parkedRows: Table<[ServiceId, number], QuarantineRow> = table('parked', 2, quarantineCodec);
 
 /** What a plugin keeps, by plugin and its own key. Writer: the plugin, through its context. */
 export const pluginState: Table<[string, string], Bytes> = table('state', 2, bytesCodec);
