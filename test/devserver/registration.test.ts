@@ -2,19 +2,16 @@
  * Each rule of sections 2.8 and 14 of the protocol brief, with the wrong thing and the right refusal.
  */
 import { createHash } from 'node:crypto';
-import { PrivateKey } from '@signalapp/libsignal-client';
 import { afterEach, describe, expect, it } from 'vitest';
-import { fromUtf8, toBase64 } from '../../src/bytes.ts';
+import { toBase64 } from '../../src/bytes.ts';
 import { startDevServer, type DevServer, type DevServerOptions } from '../../src/devserver/devserver.ts';
-import { newFirstKeys, signedKeyJson } from '../../src/session/first-keys.ts';
-import { systemPlatform } from '../../src/platform.ts';
-import { CAPTCHA, CODE } from '../support/primary.ts';
+import { CAPTCHA } from '../support/primary.ts';
 import { RawSocket, type RawResponse } from '../support/raw-client.ts';
 import { RawDevice } from '../support/raw-device.ts';
-
-const NUMBER = '+15550003333';
-const SESSION = '/v1/verification/session';
-const { random } = systemPlatform();
+import * as raw from '../support/raw-primary.ts';
+import {
+  basic, NUMBER, registrationBody, SESSION, type RegistrationBody, type Session,
+} from '../support/raw-primary.ts'; // prettier-ignore
 
 let server: DevServer;
 let socket: RawSocket;
@@ -27,74 +24,10 @@ afterEach(async () => {
   await server.close();
 });
 
-interface Session {
-  id: string;
-  allowedToRequestCode: boolean;
-  verified: boolean;
-}
-
-async function begin(number = NUMBER): Promise<{ path: string; id: string }> {
-  const { id } = (await socket.request('POST', SESSION, { json: { number } })).json as Session;
-  return { id, path: `${SESSION}/${encodeURIComponent(id)}` };
-}
-
-async function verify(number = NUMBER): Promise<string> {
-  const { id, path } = await begin(number);
-  await socket.request('PATCH', path, { json: { captcha: CAPTCHA } });
-  await socket.request('POST', `${path}/code`, { json: { transport: 'sms', client: 'desktop' } });
-  await socket.request('PUT', `${path}/code`, { json: { code: CODE } });
-  return id;
-}
-
-type Body = Record<string, unknown> & { accountAttributes: Record<string, unknown> };
-
-function bodyOf(sessionId: string): Body {
-  const identities = (['aci', 'pni'] as const).map((identity) => {
-    const key = PrivateKey.generate();
-    const pair = {
-      publicKey: toBase64(key.getPublicKey().serialize()),
-      privateKey: toBase64(key.serialize()),
-    };
-    const first = newFirstKeys(identity, pair, random, 0);
-    return {
-      publicKey: pair.publicKey,
-      signed: signedKeyJson('signed', first.signed),
-      kyber: signedKeyJson('kyber', first.lastResort),
-    };
-  });
-  const [aci, pni] = identities;
-  return {
-    sessionId,
-    skipDeviceTransfer: true,
-    aciIdentityKey: aci?.publicKey,
-    pniIdentityKey: pni?.publicKey,
-    aciSignedPreKey: aci?.signed,
-    pniSignedPreKey: pni?.signed,
-    aciPqLastResortPreKey: aci?.kyber,
-    pniPqLastResortPreKey: pni?.kyber,
-    accountAttributes: {
-      fetchesMessages: true,
-      registrationId: 1,
-      pniRegistrationId: 16_383,
-      discoverableByPhoneNumber: true,
-      unidentifiedAccessKey: toBase64(new Uint8Array(16)),
-      capabilities: { spqr: true },
-    },
-  };
-}
-
-function basic(username: string, password = 'secret'): string[] {
-  return [`authorization:Basic ${toBase64(fromUtf8(`${username}:${password}`))}`];
-}
-
-async function registerRaw(
-  alter: (body: Body) => void = () => undefined,
-  headers = basic(NUMBER),
-): Promise<RawResponse> {
-  const body = bodyOf(await verify());
-  alter(body);
-  return socket.request('POST', '/v1/registration', { json: body, headers });
-}
+const begin = (number?: string): ReturnType<typeof raw.begin> => raw.begin(socket, number);
+const verify = (number?: string): Promise<string> => raw.verify(socket, number);
+const registerRaw = (alter?: (body: RegistrationBody) => void, headers?: string[]): Promise<RawResponse> =>
+  raw.registerRaw(socket, alter, headers);
 
 describe('verification', () => {
   it.each(['15550003333', '+0123456789', 'me', ''])('refuses %j as a number with 422', async (number) => {
@@ -176,7 +109,7 @@ describe('registration', () => {
     'refuses a wrong signature of %s, and its lack, with 422',
     async (field) => {
       await start();
-      const forged = (body: Body): void => {
+      const forged = (body: RegistrationBody): void => {
         body[field] = { ...(body[field] as object), signature: toBase64(new Uint8Array(64)) };
       };
       expect((await registerRaw(forged)).status).toBe(422);
@@ -198,7 +131,7 @@ describe('registration', () => {
 
   it('takes an access key as numbers, and none from who takes messages from all', async () => {
     await start();
-    const numbers = (body: Body): void => {
+    const numbers = (body: RegistrationBody): void => {
       body.accountAttributes['unidentifiedAccessKey'] = Array.from({ length: 16 }, () => 7);
     };
     expect((await registerRaw(numbers)).status).toBe(200);
@@ -212,7 +145,7 @@ describe('registration', () => {
     ['aug26', 499, 500],
   ] as const)('in %s answers %i without spqr, %i without attributes', async (dialect, lacks, none) => {
     await start({ dialect });
-    const without = (body: Body): void => void (body.accountAttributes['capabilities'] = {});
+    const without = (body: RegistrationBody): void => void (body.accountAttributes['capabilities'] = {});
     expect((await registerRaw(without)).status).toBe(lacks);
     expect(
       (await registerRaw((body) => delete (body as Record<string, unknown>)['accountAttributes'])).status,
@@ -226,7 +159,7 @@ describe('registration', () => {
     const { id } = await begin();
     expect((await registerRaw((body) => (body['sessionId'] = id))).status).toBe(401);
     expect((await registerRaw((body) => (body['sessionId'] = 'rubbish'))).status).toBe(401);
-    const recovery = (body: Body): void => {
+    const recovery = (body: RegistrationBody): void => {
       delete body['sessionId'];
       body['recoveryPassword'] = toBase64(new Uint8Array(32));
     };
@@ -242,7 +175,7 @@ describe('registration', () => {
 
   it('answers 409 to a repeat of the request that declared the transfer', async () => {
     await start();
-    const body = bodyOf(await verify());
+    const body = registrationBody(await verify());
     const ask = async (change: object): Promise<number> => {
       const json = { ...body, skipDeviceTransfer: false, ...change };
       return (await socket.request('POST', '/v1/registration', { json, headers: basic(NUMBER) })).status;
@@ -260,10 +193,10 @@ describe('registration', () => {
   it('takes the recovery password that the number was registered with in place of a session', async () => {
     await start();
     const secret = toBase64(new Uint8Array(32).fill(7));
-    const keep = (body: Body): void => void (body.accountAttributes['recoveryPassword'] = secret);
+    const keep = (body: RegistrationBody): void => void (body.accountAttributes['recoveryPassword'] = secret);
     const recover =
       (recoveryPassword: string) =>
-      (body: Body): void => {
+      (body: RegistrationBody): void => {
         body['sessionId'] = undefined;
         body['recoveryPassword'] = recoveryPassword;
       };
@@ -273,7 +206,7 @@ describe('registration', () => {
     expect([again.status, again.json]).toMatchObject([200, { uuid, reregistration: true }]);
     expect((await registerRaw(recover(secret))).status).toBe(200); // kept, though the last one named none
     expect((await registerRaw(recover(secret), basic('+15550004444'))).status).toBe(403);
-    const both = (body: Body): void => void (body['recoveryPassword'] = secret);
+    const both = (body: RegistrationBody): void => void (body['recoveryPassword'] = secret);
     expect((await registerRaw(both)).status).toBe(422);
   });
 
@@ -294,7 +227,8 @@ describe('registration', () => {
 
   it('answers 423 to who does not know the registration lock', async () => {
     await start();
-    const lock = (body: Body): void => void (body.accountAttributes['registrationLock'] = 'ab'.repeat(32));
+    const lock = (body: RegistrationBody): void =>
+      void (body.accountAttributes['registrationLock'] = 'ab'.repeat(32));
     expect((await registerRaw(lock)).status).toBe(200);
     const refused = await registerRaw();
     expect([refused.status, refused.json]).toMatchObject([
@@ -306,10 +240,7 @@ describe('registration', () => {
 });
 
 describe("the primary's side of linking", () => {
-  async function primary(): Promise<{ raw: RawSocket; aci: string }> {
-    const { uuid } = (await registerRaw()).json as { uuid: string };
-    return { raw: await RawSocket.open(server.url, { username: uuid, password: 'secret' }), aci: uuid };
-  }
+  const primary = (): ReturnType<typeof raw.rawPrimary> => raw.rawPrimary(server, socket);
 
   it('gives a token with its identifier to the primary, 401 to others', async () => {
     await start();
