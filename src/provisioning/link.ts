@@ -5,7 +5,8 @@
  *
  * Each arrow ends in a commit, so a start after a crash knows where to go on:
  * - `pending`: the request may have made a device. Its password is tried on the ids that a new device can have got,
- *   and only when none of them takes it is the record dropped and a code shown.
+ *   and only when none of them takes it is the record dropped and a code shown. So also after a refusal that may be the
+ *   answer to the same request carried out a second time.
  * - `account` without keys: the upload is repeated.
  * So there is never a second device, and never one that is lost. Spec: protocol brief, sections 2.1 to 2.7.
  */
@@ -155,8 +156,11 @@ class Linking {
       this.#signal,
     );
     if (result.kind === 'registered') return this.#complete(pending, result.registered);
-    if (result.kind === 'refused') await dropPendingLink(store);
-    else this.#signal.throwIfAborted();
+    if (result.kind === 'refused') {
+      const made = result.mayBeRepeat ? await this.#tryIds(pending) : undefined;
+      if (made) return this.#complete(pending, made);
+      await dropPendingLink(store);
+    } else this.#signal.throwIfAborted();
     throw result.error;
   }
 

@@ -9,10 +9,13 @@ import type { Requester } from '../transport/request.ts';
 import type { LinkBody } from './link-body.ts';
 import type { PendingLink, Registered } from './pending-link.ts';
 
-/** How the request ended: `unanswered` may or may not have made a device. */
+/**
+ * How the request ended: `unanswered` may or may not have made a device. So may one that was `refused`, where the refusal
+ * is such as the same request meets again after it was carried out: something on the way may have sent it twice.
+ */
 export type Registration =
   | { readonly kind: 'registered'; readonly registered: Registered }
-  | { readonly kind: 'refused'; readonly error: BotError }
+  | { readonly kind: 'refused'; readonly error: BotError; readonly mayBeRepeat: boolean }
   | { readonly kind: 'unanswered'; readonly error: BotError };
 
 /**
@@ -40,7 +43,8 @@ export async function registerDevice(
   if (outcome.kind === 'unavailable') {
     return { kind: 'unanswered', error: unanswered(`the server answered ${String(outcome.status)}`) };
   }
-  return refused(refusal(outcome, now()));
+  const mayBeRepeat = outcome.kind !== 'capability' && outcome.kind !== 'invalid';
+  return { kind: 'refused', error: refusal(outcome, now()), mayBeRepeat };
 }
 
 type Refusal = Exclude<LinkOutcome, { kind: 'linked' | 'unavailable' }>;
@@ -87,10 +91,6 @@ export function durationText(ms: number): string {
   if (seconds < 120) return seconds === 1 ? '1 second' : `${String(seconds)} seconds`;
   const minutes = Math.ceil(seconds / 60);
   return minutes < 120 ? `${String(minutes)} minutes` : `${String(Math.ceil(minutes / 60))} hours`;
-}
-
-function refused(error: BotError): Registration {
-  return { kind: 'refused', error };
 }
 
 function unanswered(message: string, cause?: unknown): BotError {

@@ -100,6 +100,15 @@ describe('linking to the embedded server', () => {
     expect(await server.keyCounts(phone.aci, account?.deviceId ?? 0, 'pni')).toEqual({ ec: 100, kyber: 100 });
   });
 
+  it('finds its device when a proxy sends the request twice and hands on the second answer', async () => {
+    await start();
+    server.faults.add({ verb: 'PUT', path: '/v1/devices/link', action: { duplicate: true } });
+    const account = await linkTo(openMemory());
+    expect(account).toMatchObject({ aci: phone.aci, deviceId: 2, keysUploaded: true });
+    expect(await phone.devices()).toHaveLength(2);
+    expect(await server.keyCounts(phone.aci, 2, 'aci')).toEqual({ ec: 100, kyber: 100 });
+  });
+
   it('takes up the key upload where the connection broke', async () => {
     await start();
     const store = openMemory();

@@ -239,6 +239,30 @@ describe('link', () => {
     },
   );
 
+  it.each([403, 411, 429])(
+    'is linked though status %d answers it, where the request was carried out before',
+    async (status) => {
+      server.fault = (request, take) => {
+        const response = take();
+        return request.path === '/v1/devices/link' ? answer(status) : response;
+      };
+      expect(await linkWith()).toMatchObject({ deviceId: 2, keysUploaded: true });
+      await expectLinked();
+    },
+  );
+
+  it('stays begun when it is not known whether a refused request was carried out before', async () => {
+    server.fault = (request, take) => {
+      take();
+      if (request.path === '/v1/devices/link') return answer(403);
+      throw new BotError('SERVER_UNREACHABLE', 'the socket closed');
+    };
+    await expect(linkWith()).rejects.toMatchObject({ code: 'SERVER_UNREACHABLE' });
+    server.fault = (_, take) => take();
+    expect(await resumeLink(parts())).toMatchObject({ deviceId: 2, keysUploaded: true });
+    await expectLinked();
+  });
+
   it('refuses a store that is linked', async () => {
     await linkWith();
     await expect(linkWith()).rejects.toMatchObject({ code: 'ALREADY_LINKED' });
