@@ -36,7 +36,7 @@ export interface OverlayOptions {
 
 /** What a batch has read. */
 interface Reads {
-  readonly values: Map<string, Bytes | undefined>;
+  values: Map<string, Bytes | undefined> | undefined;
   /** Number of commits that had been applied at the first read. */
   since: number;
 }
@@ -125,7 +125,7 @@ export class OverlayStore implements Store {
 
   #assertUnchanged(reads: Reads): void {
     if (reads.since === this.#commits) return;
-    for (const [key, value] of reads.values) {
+    for (const [key, value] of reads.values ?? []) {
       const now = this.read(key);
       if (now === value || (now !== undefined && value !== undefined && equal(now, value))) continue;
       throw new BotError('STORE_CONFLICT', `a row was changed after a batch had read it: ${key}`);
@@ -184,8 +184,9 @@ export class OverlayStore implements Store {
 
 class OverlayBatch implements Batch {
   readonly #store: OverlayStore;
-  readonly #reads: Reads = { values: new Map(), since: 0 };
-  readonly #writes = new Map<string, Bytes | null>();
+  readonly #reads: Reads = { values: undefined, since: 0 };
+  // Made when needed: most batches only read, or only write.
+  #writes: Map<string, Bytes | null> | undefined;
   #spent = false;
 
   constructor(store: OverlayStore) {
@@ -195,13 +196,15 @@ class OverlayBatch implements Batch {
   get(key: string): Promise<Bytes | undefined> {
     try {
       this.#assertUsable();
-      const own = this.#writes.get(key);
+      const own = this.#writes?.get(key);
       if (own !== undefined) return Promise.resolve(own ?? undefined);
       const value = this.#store.read(key);
-      const { values } = this.#reads;
-      if (values.size === 0) this.#reads.since = this.#store.commits;
+      if (this.#reads.values === undefined) {
+        this.#reads.values = new Map();
+        this.#reads.since = this.#store.commits;
+      }
       // The first reading counts: what was decided by it must still hold.
-      if (!values.has(key)) values.set(key, value);
+      if (!this.#reads.values.has(key)) this.#reads.values.set(key, value);
       return Promise.resolve(value);
     } catch (error) {
       return rejection(error);
@@ -211,19 +214,19 @@ class OverlayBatch implements Batch {
   put(key: string, value: Bytes): void {
     this.#assertUsable();
     checkKey(key);
-    this.#writes.set(key, value);
+    (this.#writes ??= new Map()).set(key, value);
   }
 
   delete(key: string): void {
     this.#assertUsable();
     checkKey(key);
-    this.#writes.set(key, null);
+    (this.#writes ??= new Map()).set(key, null);
   }
 
   commit(): Promise<void> {
     if (this.#spent) return Promise.reject(spentError());
     this.#spent = true;
-    return this.#store.apply(this.#writes, this.#reads);
+    return this.#store.apply(this.#writes ?? NOTHING, this.#reads);
   }
 
   #assertUsable(): void {
