@@ -26,6 +26,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'echo', file: 'echo', args: [], place: ['echo'] },
   { name: 'memory', file: 'memory', args: [], place: ['memory'] },
   { name: 'store', file: 'store', args: [], place: ['store'] },
+  { name: 'verify', file: 'verify', args: [], place: ['verify'] },
 ];
 
 const ROOT = dirname(import.meta.dirname);

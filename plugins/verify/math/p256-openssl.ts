@@ -7,7 +7,6 @@
  */
 import { createECDH, ECDH } from 'node:crypto';
 import { concatBytes } from '@noble/curves/utils.js';
-import type { Bytes } from '../../../src/index.ts';
 import { decodePoint, encodePoint, FIXED_POINTS, Point, type P256Point } from './p256.ts';
 import { assertScalars, toScalarBytes, type Group } from './spake2.ts';
 
@@ -40,20 +39,18 @@ function multiplyBase(k: bigint): P256Point {
 
 /** @param k from 1 to order - 2, so that neither k * Q nor (k + 1) * Q is the identity */
 function multiply(q: P256Point, k: bigint): P256Point {
+  const ecdh = createECDH(CURVE);
   const encoded = encodePoint(q);
-  const root = fromOpenssl(withEvenY(multiplyX(encoded, k)));
+  const multiplyX = (by: bigint): Uint8Array => {
+    ecdh.setPrivateKey(toScalarBytes(by));
+    return ecdh.computeSecret(encoded);
+  };
+  const root = fromOpenssl(withEvenY(multiplyX(k)));
   const sum = root.add(q);
-  const next = Fp.fromBytes(multiplyX(encoded, k + 1n));
+  const next = Fp.fromBytes(multiplyX(k + 1n));
   // x = X / Z without the division. The sum is the identity where the root is -q, which is never the right one.
   const isRoot = !Fp.is0(sum.Z) && Fp.eql(sum.X, Fp.mul(next, sum.Z));
   return isRoot ? root : root.negate();
-}
-
-/** The x-coordinate of k * q. */
-function multiplyX(q: Bytes, k: bigint): Uint8Array {
-  const ecdh = createECDH(CURVE);
-  ecdh.setPrivateKey(toScalarBytes(k));
-  return ecdh.computeSecret(q);
 }
 
 /** The point at x whose y is even, uncompressed. */
