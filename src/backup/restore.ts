@@ -2,13 +2,14 @@
  * Restore: a backup made a store again, in a folder that has none.
  *
  * The file is read to its end before anything is written. Then the store is made as every new one is: its header comes last,
- * so a restore that is stopped leaves no store behind, and one that fails no folder. What the device must do before it
+ * so a restore that is stopped leaves no store behind, and one that fails no folder. A store that another process makes
+ * meanwhile is left alone. What the device must do before it
  * speaks to anybody is left in the store (`fresh-start.ts`).
  */
-import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, readdir, rmdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Bytes } from '../bytes.ts';
-import { BotError, isBotError } from '../errors.ts';
+import { BotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { makeStore } from '../store/create.ts';
 import { asWriteFailure, isMissing } from '../store/files.ts';
@@ -96,8 +97,9 @@ async function makeRestored(
   const made = await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
     throw asWriteFailure(cause, `no store could be made in ${folder}`);
   });
+  let outcome: 'made' | 'exists';
   try {
-    await makeStore(folder, secret, { random: platform.random, scrypt }, async (write) => {
+    outcome = await makeStore(folder, secret, { random: platform.random, scrypt }, async (write) => {
       const page = new Page(write);
       const fresh = new FreshRows(platform, backup.header.createdAt);
       for await (const [key, value] of backup.rows()) {
@@ -111,18 +113,19 @@ async function makeRestored(
       await page.write();
     });
   } catch (error) {
-    // Another process makes a store there: what is in the folder is its own.
-    if (!isBotError(error, 'STORE_LOCKED')) await remove(folder, made);
+    await removeFolders(folder, made);
     signal.throwIfAborted();
     throw error;
   }
+  if (outcome === 'exists')
+    throw new BotError('FOLDER_NOT_EMPTY', `another process has made a store in ${folder} meanwhile`);
 }
 
-/** Takes away what was made: the store's files, and the folders from `folder` up to `made`, the first that was not there. */
-async function remove(folder: string, made: string | undefined): Promise<void> {
-  for (const name of [NEW_DB, 'db', HEADER_FILE, `${HEADER_FILE}.new`]) {
-    await rm(join(folder, name), { recursive: true, force: true });
-  }
+/**
+ * Takes away the folders that were made, from `folder` up to `made`, the first that was not there. Those that something is
+ * in stay: `makeStore` has removed what it began, and all else is another process's.
+ */
+async function removeFolders(folder: string, made: string | undefined): Promise<void> {
   if (made === undefined) return;
   try {
     for (let at = folder; at.length >= made.length; at = dirname(at)) await rmdir(at);

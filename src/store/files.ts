@@ -2,13 +2,15 @@
  * Files: writes that survive a power cut, and modes that keep others out whatever the process's umask is.
  */
 import { chmodSync } from 'node:fs';
-import { chmod, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { chmod, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { BotError } from '../errors.ts';
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
+/** What file systems say that have no hard links. */
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP']);
 
 /** Makes a folder, and those above it, and shuts it to others. */
 export async function makeFolder(folder: string): Promise<void> {
@@ -31,6 +33,42 @@ async function makeSteps(folder: string): Promise<void> {
 
 /** Puts `text` in place of `file` in one step: afterwards there is the old file or the new one, whole. */
 export async function replaceFile(file: string, text: string): Promise<void> {
+  await rename(await writeDraft(file, text), file);
+  await syncFolder(dirname(file));
+}
+
+/**
+ * Puts `text` into a file that is not there yet, in one step.
+ * @returns false, and nothing is changed, when there is one
+ */
+export async function addFile(file: string, text: string): Promise<boolean> {
+  const draft = await writeDraft(file, text);
+  try {
+    await addName(draft, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await rm(draft, { force: true });
+  }
+  await syncFolder(dirname(file));
+  return true;
+}
+
+/** Renames, but not onto something; where the file system knows no second names, two at the same moment are not told apart. */
+async function addName(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!NO_LINKS.has(code)) throw error;
+    if (existsSync(to)) throw Object.assign(new Error('the file exists'), { code: 'EEXIST' });
+    await rename(from, to);
+  }
+}
+
+/** @returns the draft's name; it is on the medium */
+async function writeDraft(file: string, text: string): Promise<string> {
   const draft = `${file}.new`;
   await rm(draft, { force: true });
   const handle = await open(draft, 'wx', FILE_MODE);
@@ -41,8 +79,7 @@ export async function replaceFile(file: string, text: string): Promise<void> {
   } finally {
     await handle.close();
   }
-  await rename(draft, file);
-  await syncFolder(dirname(file));
+  return draft;
 }
 
 /** Renames a folder within its parent, durably. */

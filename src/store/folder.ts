@@ -10,7 +10,7 @@ import { fromUtf8, toUtf8, type Bytes } from '../bytes.ts';
 import { BotError, isBotError } from '../errors.ts';
 import type { Random } from '../platform.ts';
 import { asWriteFailure, FolderGuard, isMissing, moveFolder, syncFolder } from './files.ts';
-import { readHeader, type Header } from './header.ts';
+import { HEADER_FILE, readHeader, type Header } from './header.ts';
 import { LevelDisk, openDb, type LevelDb } from './level-disk.ts';
 import { sealerOf, unlock, type Secret } from './secret.ts';
 import type { Sealer } from './seal.ts';
@@ -58,26 +58,44 @@ export function isCurrent(header: Header): boolean {
   return header.format > 1 && header.migration === undefined;
 }
 
+/** True when there is a header or a database, readable or not: nothing may be made in their place. */
+export async function hasStore(folder: string): Promise<boolean> {
+  return (await namesIn(folder)).some((name) => name === HEADER_FILE || DB_NAME.test(name));
+}
+
 /** True when there are rows, whether or not there is a header. */
 export async function hasDatabase(folder: string): Promise<boolean> {
   return (await namesIn(folder)).some((name) => DB_NAME.test(name));
 }
 
 /**
- * Makes a database in `new/` that holds the store's id.
+ * Opens the database in `new/` and takes its lock; what is in it may be of another store that is not put in place yet.
  * @throws BotError `STORE_LOCKED` another process is making one; `STORE_WRITE_FAILED`
  */
-export async function makeDb(folder: string, id: string, sealer: Sealer): Promise<LevelDb> {
+export async function openNew(folder: string): Promise<LevelDb> {
   const place = join(folder, NEW_DB);
-  const db = await openDb(place, { create: true }).catch(async (error: unknown) => {
+  return openDb(place, { create: true }).catch(async (error: unknown) => {
     if (!isBotError(error, 'STORE_DAMAGED')) throw error;
     await rm(place, { recursive: true, force: true }); // half made by a process that was stopped
     return openDb(place, { create: true });
   });
+}
+
+/** Makes an open database one that holds the store's id and nothing else. */
+export async function beginDb(db: LevelDb, id: string, sealer: Sealer): Promise<void> {
+  await db.clear();
+  await new LevelDisk(db, sealer).write(new Map([[ID_KEY, fromUtf8(id)]]));
+  await new FolderGuard(db.location).protect();
+}
+
+/**
+ * Makes a database in `new/` that holds the store's id; whoever calls it has the lock of the store.
+ * @throws BotError `STORE_LOCKED` another process is making one; `STORE_WRITE_FAILED`
+ */
+export async function makeDb(folder: string, id: string, sealer: Sealer): Promise<LevelDb> {
+  const db = await openNew(folder);
   try {
-    await db.clear();
-    await new LevelDisk(db, sealer).write(new Map([[ID_KEY, fromUtf8(id)]]));
-    await new FolderGuard(place).protect();
+    await beginDb(db, id, sealer);
   } catch (error) {
     await db.close();
     throw error;
@@ -93,7 +111,12 @@ export async function finishDb(db: LevelDb): Promise<void> {
 
 /** Gives the database in `new/` the name that the header has for it. */
 export async function placeDb(folder: string, header: Header): Promise<void> {
-  await moveFolder(join(folder, NEW_DB), join(folder, header.db));
+  try {
+    await moveFolder(join(folder, NEW_DB), join(folder, header.db));
+  } catch (error) {
+    // Another process that opened the store may have done it.
+    if (!isMissing(error) || !(await namesIn(folder)).includes(header.db)) throw error;
+  }
 }
 
 export function headerLost(): BotError {

@@ -10,7 +10,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { BotError } from '../errors.ts';
-import { isMissing, replaceFile } from './files.ts';
+import { addFile, isMissing, replaceFile } from './files.ts';
 
 /** The format that this version writes. Format 1: values are not bound to their keys. */
 export const FORMAT = 2;
@@ -90,6 +90,11 @@ export function formatHeader(value: Header): string {
 /** Puts a header in place of the one that is there, in one step. */
 export async function writeHeader(folder: string, value: Header): Promise<void> {
   await replaceFile(join(folder, HEADER_FILE), formatHeader(value));
+}
+
+/** Writes the header of a new store. @returns false when there is a header: another process has made a store */
+export async function addHeader(folder: string, value: Header): Promise<boolean> {
+  return addFile(join(folder, HEADER_FILE), formatHeader(value));
 }
 
 /** SHA-256 over the fields in the order in which they stand. */

@@ -1,3 +1,4 @@
+import { cpSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -365,5 +366,46 @@ describe('a folder that is not empty', () => {
     const header = await readFile(join(other, 'countersign.json'), 'utf8');
     await expect(restore('of the file', other)).rejects.toMatchObject({ code: 'FOLDER_NOT_EMPTY' });
     expect(await readFile(join(other, 'countersign.json'), 'utf8')).toBe(header);
+  });
+});
+
+describe('a store that another process makes while a backup is restored', () => {
+  it('is left alone, whenever it comes up', async () => {
+    await backUp();
+    const elsewhere = join(folder.path, 'elsewhere');
+    await (await openLevel(elsewhere, { secret: PASSPHRASE, create: true, scrypt: CHEAP_SCRYPT })).close();
+    const header = await readFile(join(elsewhere, 'countersign.json'), 'utf8');
+    // The id, the key, its wrapping, and the fillers of the rows: before, and while, the store is made.
+    for (const moment of [1, 2, 3, 4]) {
+      const to = join(folder.path, `to-${String(moment)}`);
+      let calls = 0;
+      const late = (length: number): Bytes => {
+        if (++calls === moment) cpSync(elsewhere, to, { recursive: true });
+        return platform.random.bytes(length);
+      };
+      const parts = {
+        platform: { ...platform, random: { ...platform.random, bytes: late } },
+        passphrase: 'of the file',
+        secret: PASSPHRASE,
+        scrypt: CHEAP_SCRYPT,
+      };
+      const error: unknown = await restoreBackup(file, to, parts, never).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: 'FOLDER_NOT_EMPTY' });
+      expect(await readFile(join(to, 'countersign.json'), 'utf8')).toBe(header);
+      await (await openLevel(to, { secret: PASSPHRASE })).close();
+    }
+  });
+
+  it('is left alone by the slower one of two that restore into one folder', async () => {
+    await backUp();
+    const both = await Promise.allSettled([restore(), restore(), restore()]);
+    expect(both.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    for (const result of both) {
+      if (result.status === 'rejected')
+        expect(['STORE_LOCKED', 'FOLDER_NOT_EMPTY']).toContain((result.reason as { code?: string }).code);
+    }
+    const store = await openLevel(folder.data, { secret: PASSPHRASE });
+    expect((await account.get(store.batch()))?.aci).toBe(bot.aci);
+    await store.close();
   });
 });
