@@ -9,7 +9,9 @@ import type { BotError } from '../errors.ts';
 import { Identities } from '../identities/identities.ts';
 import { Dispatcher } from '../inbox/dispatcher.ts';
 import { Intake } from '../inbox/intake.ts';
+import { Parking } from '../inbox/parking.ts';
 import { Receiver, type Unseen } from '../inbox/receiver.ts';
+import { Replay } from '../inbox/replay.ts';
 import { Pacing } from '../outbox/pacing.ts';
 import { Receipts } from '../outbox/receipts.ts';
 import { Sealing } from '../outbox/sealing.ts';
@@ -18,6 +20,7 @@ import { Sesame } from '../outbox/sesame.ts';
 import type { Platform } from '../platform.ts';
 import { Plugins } from '../plugin.ts';
 import { endpointOf, type Profile } from '../service/profile.ts';
+import { Carrier } from '../session/carrier.ts';
 import { ownKeys } from '../session/own-identity.ts';
 import { announceChanges, OwnTags } from '../session/peer-tags.ts';
 import { Session } from '../session/session.ts';
@@ -57,6 +60,8 @@ export interface Parts {
   readonly intake: Intake;
   readonly dispatcher: Dispatcher | undefined;
   readonly receiver: Receiver;
+  readonly replay: Replay;
+  readonly identities: Identities;
   /** Resolves when the server has said that its queue is empty. */
   readonly drained: Promise<void>;
 }
@@ -92,6 +97,8 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   // Where we do not seal, others may: what they send is still opened under the roots that the profile names.
   const { mode, trustRoots } = profile.sealedSender;
   const session = new Session({ account, identities, platform, trustRoots });
+  const carrier = new Carrier({ store, account, identities, platform });
+  const parking = new Parking({ store, carrier, identities, platform, tags });
   const upkeep = new Upkeep({ store, requester: authenticated, platform, profile });
   const ringUpkeep = (): void => {
     upkeep.ring();
@@ -150,6 +157,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     store,
     session,
     intake,
+    parking,
     platform,
     stamp,
     onOutbox,
@@ -162,6 +170,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
       receipts.ring();
     },
   });
+  const replay = new Replay({ receiver, parking, log: platform.log });
   return {
     plugins,
     authenticated,
@@ -173,6 +182,8 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     intake,
     dispatcher,
     receiver,
+    replay,
+    identities,
     drained,
   };
 }

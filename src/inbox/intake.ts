@@ -90,8 +90,9 @@ export class Intake {
     }
   }
 
-  async noteCandidate(batch: Batch, from: ServiceId, key: Bytes): Promise<void> {
-    await this.#parts.identities.save(batch, from, key);
+  /** The commit of a batch is accepted: changes of trust on it are told. */
+  committed(batch: Batch): void {
+    this.#parts.identities.committed(batch);
   }
 
   async take(batch: Batch, { source, to }: Identified, envelope: Envelope, parts: Parts): Promise<Taken> {

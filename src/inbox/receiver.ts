@@ -1,12 +1,11 @@
 /**
  * Receiver: envelope to stored row, the first half of the incoming path.
  *
- * A delivery goes received -> stored | handled | duplicate | unreadable | dropped -> acked. The server hears 200 only
+ * A delivery goes received -> stored | handled | duplicate | unreadable | parked | dropped -> acked. The server hears 200 only
  * once the batch is durable, so a crash costs a second delivery and never a message. While one batch is being synced
  * the next deliveries are already opened, those of different senders beside each other; each ack still waits for its own.
  * Spec: The Sesame Algorithm, revision 2, sections 3 (receiving) and 4.1 (retry requests); protocol brief, section 6.
  */
-import { createHash } from 'node:crypto';
 import type { ServiceId } from '../address.ts';
 import { EMPTY } from '../bytes.ts';
 import { encodeDeliveryReceipt } from '../content/encode.ts';
@@ -29,7 +28,9 @@ import {
 import type { Delivery, Incoming } from '../transport/request.ts';
 import type { Content } from '../content/content.ts';
 import { HourlyLimit } from './hourly-limit.ts';
+import { inboxRow, markOf, nameOf, type InboxSource } from './inbox-row.ts';
 import type { Intake } from './intake.ts';
+import type { Parking, Unopened } from './parking.ts';
 import { Places } from './places.ts';
 import { Stoppable } from './stoppable.ts';
 
@@ -37,6 +38,7 @@ export interface ReceiverParts {
   readonly store: Store;
   readonly session: Session;
   readonly intake: Intake;
+  readonly parking: Parking;
   readonly platform: Platform;
   /** A timestamp of ours that was never given before, ms. */
   readonly stamp: () => number;
@@ -54,7 +56,7 @@ export interface ReceiverParts {
 }
 
 /** How one delivery ended; each is acked. `handled` left no row for a handler. */
-export type Outcome = 'stored' | 'handled' | 'duplicate' | 'unreadable' | 'dropped';
+export type Outcome = 'stored' | 'handled' | 'duplicate' | 'unreadable' | 'parked' | 'dropped';
 
 /** What came and was taken by the framework itself, dropped, or could not be opened. */
 export interface Unseen {
@@ -126,10 +128,13 @@ export class Receiver {
     if (failure !== undefined) throw failure.error;
   }
 
-  /** Stores one delivery, then acks it. */
-  async accept(delivery: Delivery): Promise<Outcome> {
+  /**
+   * Stores one delivery, then acks it.
+   * @param again it was parked: it has been seen, and stays where it is if it still cannot be let in
+   */
+  async accept(delivery: Delivery, again = false): Promise<Outcome> {
     for (let attempt = 1; ; attempt++) {
-      const taken = await this.#take(delivery);
+      const taken = await this.#take(delivery, again);
       try {
         if (attempt === ATTEMPTS || (await isAccepted(taken.durable))) {
           await taken.durable;
@@ -163,9 +168,9 @@ export class Receiver {
   }
 
   /** @throws BotError those of the store; whatever else an envelope brings about is its own fault, and it is kept */
-  async #take(delivery: Delivery): Promise<Taken> {
+  async #take(delivery: Delivery, again = false): Promise<Taken> {
     try {
-      return await this.#open(delivery);
+      return await this.#open(delivery, again);
     } catch (error) {
       if (error instanceof BotError && error.code.startsWith('STORE_')) throw error;
       this.#parts.platform.log.error({ error: describe(error) }, 'an envelope could not be taken');
@@ -174,7 +179,7 @@ export class Receiver {
   }
 
   /** Begins to open; whatever the seals of others cost, senders' lanes are entered in the order of the calls. */
-  async #open(delivery: Delivery): Promise<Taken> {
+  async #open(delivery: Delivery, again: boolean): Promise<Taken> {
     let envelope: Envelope;
     try {
       envelope = decodeEnvelope(delivery.body);
@@ -190,17 +195,22 @@ export class Receiver {
     const entering = Promise.all([session.identify(envelope), this.#entered]).then(([identified]) => {
       // Two batches that advance one ratchet would lose a step, so the lane covers open and the beginning of the commit.
       const lane = identified.kind === 'message' ? identified.source.serviceId : ('' as ServiceId);
-      return { taken: session.exclusive(lane, () => this.#store(delivery, envelope, identified)) };
+      return { taken: session.exclusive(lane, () => this.#store(delivery, envelope, identified, again)) };
     });
     this.#entered = entering.then(nothing, nothing);
     return (await entering).taken;
   }
 
-  async #store(delivery: Delivery, envelope: Envelope, identified: Identification): Promise<Taken> {
+  async #store(
+    delivery: Delivery,
+    envelope: Envelope,
+    identified: Identification,
+    again: boolean,
+  ): Promise<Taken> {
     const { store, session, platform } = this.#parts;
     const batch = store.batch();
     const mark = markOf(envelope);
-    if ((await seenMarks.get(batch, envelope.serverTimestamp, mark)) !== undefined) {
+    if (!again && (await seenMarks.get(batch, envelope.serverTimestamp, mark)) !== undefined) {
       return { outcome: 'duplicate', durable: this.#pending.get(mark) ?? Promise.resolve() };
     }
     switch (identified.kind) {
@@ -216,7 +226,9 @@ export class Receiver {
         if (opened.kind === 'opened') return this.#opened(batch, envelope, identified, opened, mark);
         // What a failed open has staged must not be kept: from here on a batch of its own.
         if (opened.kind === 'duplicate') return this.#finish(store.batch(), envelope, mark, 'duplicate');
-        return this.#unreadable(delivery, envelope, identified, opened);
+        return again
+          ? this.#stillUnopened(delivery, envelope, identified, opened, mark)
+          : this.#unopened(delivery, envelope, identified, opened, mark);
       }
     }
   }
@@ -240,7 +252,7 @@ export class Receiver {
     let row: InboxRow | undefined;
     if (result.keep && !isRepeat) {
       id = this.#nextId();
-      row = inboxRow(identified.source, envelope, identified, opened.content, platform.clock.now());
+      row = inboxRow(identified.source, envelope, identified, opened, platform.clock.now());
       inboxRows.put(batch, id, row);
     }
     const handOn = (): void => {
@@ -253,6 +265,64 @@ export class Receiver {
     return { ...this.#finish(batch, envelope, mark, outcome), handOn };
   }
 
+  /** A frame of a run, a key that is not trusted, or a message that cannot be read. */
+  async #unopened(
+    delivery: Delivery,
+    envelope: Envelope,
+    identified: Identified,
+    unopened: Unopened,
+    mark: string,
+  ): Promise<Taken> {
+    const { parking, store, intake } = this.#parts;
+    const frame = await parking.frame(identified, unopened);
+    if (frame !== undefined) return this.#carried(frame, envelope, identified, mark);
+    const batch = store.batch();
+    const refused = await parking.refuse(batch, identified, unopened, envelope, delivery.body);
+    if (refused === undefined && unopened.kind === 'unreadable')
+      return this.#unreadable(delivery, envelope, identified, unopened);
+    const handOn = (): void => {
+      intake.committed(batch);
+      this.#noteUnseen(identified.source, 'undecodable', envelope);
+    };
+    return { ...this.#finish(batch, envelope, mark, refused ?? 'dropped'), handOn };
+  }
+
+  /** Parked, and trust is back: it may be of a session that only the carrier has. */
+  async #stillUnopened(
+    delivery: Delivery,
+    envelope: Envelope,
+    identified: Identified,
+    unopened: Unopened,
+    mark: string,
+  ): Promise<Taken> {
+    if (unopened.kind === 'refused') return { outcome: 'parked', durable: Promise.resolve() };
+    const late = await this.#parts.parking.late(identified);
+    if (late !== undefined)
+      return this.#opened(late.batch, envelope, identified, { kind: 'opened', ...late.carried }, mark);
+    // Under another key than the one that was accepted: nobody will trust it any more.
+    if (unopened.untrusted !== undefined)
+      return this.#quarantine(delivery, envelope, identified.source, unopened.reason);
+    return this.#unreadable(delivery, envelope, identified, unopened);
+  }
+
+  /** A verification frame: it goes to its handler, and touches nothing else. */
+  #carried(
+    { batch, carried }: NonNullable<Awaited<ReturnType<Parking['frame']>>>,
+    envelope: Envelope,
+    identified: Identified,
+    mark: string,
+  ): Taken {
+    const { platform, onInbox, onPrekey } = this.#parts;
+    const id = this.#nextId();
+    const row = inboxRow(identified.source, envelope, identified, carried, platform.clock.now());
+    inboxRows.put(batch, id, row);
+    const handOn = (): void => {
+      onInbox(id, row, carried.parts.content);
+      if (carried.prekey) onPrekey();
+    };
+    return { ...this.#finish(batch, envelope, mark, 'stored'), handOn };
+  }
+
   /** The server's own delivery receipt is kept as the receipt of a peer would be. */
   #receipt(batch: Batch, envelope: Envelope, source: InboxSource | undefined, mark: string): Taken {
     if (source === undefined) return this.#finish(batch, envelope, mark, 'dropped');
@@ -262,7 +332,7 @@ export class Receiver {
       source,
       envelope,
       { sealed: false, to: 'aci' },
-      content,
+      { content, identityKey: undefined },
       this.#parts.platform.clock.now(),
     );
     inboxRows.put(batch, id, row);
@@ -272,13 +342,13 @@ export class Receiver {
     return { ...this.#finish(batch, envelope, mark, 'stored'), handOn };
   }
 
-  async #unreadable(
+  #unreadable(
     delivery: Delivery,
     envelope: Envelope,
     { source }: Identified,
     opened: Extract<Opened, { kind: 'unreadable' }>,
-  ): Promise<Taken> {
-    const { platform, stamp, intake, store } = this.#parts;
+  ): Taken {
+    const { platform, stamp } = this.#parts;
     const rows: OutboxRow[] = [];
     const mayAsk = opened.retry !== undefined && this.#retries.take(source.serviceId, platform.clock.now());
     if (opened.retry !== undefined && mayAsk) {
@@ -287,9 +357,7 @@ export class Receiver {
         newRow({ recipient, timestamp: stamp(), kind: 'retry', content: EMPTY, plaintext: opened.retry }),
       );
     }
-    const batch = store.batch();
-    if (opened.untrusted !== undefined) await intake.noteCandidate(batch, source.serviceId, opened.untrusted);
-    return this.#quarantine(delivery, envelope, source, opened.reason, rows, batch);
+    return this.#quarantine(delivery, envelope, source, opened.reason, rows);
   }
 
   #quarantine(
@@ -298,9 +366,9 @@ export class Receiver {
     source: InboxSource | undefined,
     reason: string,
     outbox: readonly OutboxRow[] = [],
-    batch = this.#parts.store.batch(),
   ): Taken {
-    const { platform, onOutbox } = this.#parts;
+    const { store, platform, onOutbox } = this.#parts;
+    const batch = store.batch();
     platform.log.warn(
       { from: source?.serviceId, device: source?.deviceId, reason },
       'could not open an envelope',
@@ -350,53 +418,3 @@ export class Receiver {
 }
 
 const nothing = (): void => undefined;
-
-interface InboxSource {
-  readonly serviceId: ServiceId;
-  readonly deviceId: number;
-}
-
-function inboxRow(
-  source: InboxSource,
-  envelope: Envelope,
-  how: Pick<Identified, 'sealed' | 'to'>,
-  content: InboxRow['content'],
-  now: number,
-): InboxRow {
-  return {
-    source: source.serviceId,
-    sourceDevice: source.deviceId,
-    timestamp: envelope.timestamp,
-    serverTimestamp: envelope.serverTimestamp,
-    sealed: how.sealed,
-    toPni: how.to === 'pni',
-    content,
-    attempts: 0,
-    retryAt: 0,
-    error: '',
-    plugin: '',
-    receivedAt: now,
-  };
-}
-
-/**
- * Names a message in the words of its sender. One who has not heard the server's answer sends it again, encrypted anew, in
- * another envelope; with the content in the name nothing else can be taken for it. Receipts and typing repeat harmlessly.
- */
-function nameOf(
-  { serviceId, deviceId }: InboxSource,
-  { timestamp }: Envelope,
-  bytes: InboxRow['content'],
-  { kind }: Content,
-): string | undefined {
-  if (kind === 'receipt' || kind === 'typing') return undefined;
-  const source = `${serviceId}.${String(deviceId)}.${String(timestamp)}.`;
-  return createHash('sha256').update(source).update(bytes).digest('base64url');
-}
-
-/** The server's guid, else a hash over what makes an envelope the same one (6.2). */
-function markOf(envelope: Envelope): string {
-  if (envelope.guid !== undefined) return envelope.guid;
-  const source = `${envelope.source ?? ''}.${String(envelope.sourceDevice ?? 0)}.${String(envelope.timestamp)}.`;
-  return createHash('sha256').update(source).update(envelope.content).digest('base64url');
-}

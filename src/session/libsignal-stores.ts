@@ -21,7 +21,7 @@ import {
   type ProtocolAddress,
   type Uuid,
 } from '@signalapp/libsignal-client';
-import { parseServiceId, type ServiceId } from '../address.ts';
+import { parseServiceId, type Address, type ServiceId } from '../address.ts';
 import { toHex, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Identities } from '../identities/identities.ts';
@@ -41,10 +41,15 @@ import type { OwnIdentity } from './own-identity.ts';
 export interface StoreContext {
   readonly batch: NotingBatch;
   readonly own: OwnIdentity;
+  /** Whose sessions the operation is about: libsignal asks for no other's, and an address tells its parts slowly. */
+  readonly remote: Address;
   readonly identities: Identities;
+  readonly records: SessionRecords;
   readonly clock: Clock;
   /** The key that `isTrustedIdentity` last refused. */
   untrusted?: Bytes;
+  /** The key that it was last asked about: what a message was opened under (V-14). */
+  asked?: Bytes;
 }
 
 /**
@@ -57,6 +62,11 @@ export class NotingBatch implements Batch {
 
   constructor(batch: Batch) {
     this.#batch = batch;
+  }
+
+  /** The batch that is committed. */
+  get whole(): Batch {
+    return this.#batch;
   }
 
   async get(key: string): Promise<Bytes | undefined> {
@@ -81,6 +91,9 @@ export class NotingBatch implements Batch {
   }
 }
 
+/** Records that libsignal gave us, by the bytes that were stored: to parse one costs as much as to write it. */
+export type SessionRecords = WeakMap<Bytes, SessionRecord>;
+
 function peer(address: ProtocolAddress): ServiceId {
   return parseServiceId(address.name());
 }
@@ -93,21 +106,23 @@ export class BatchSessionStore extends SessionStore {
     this.#context = context;
   }
 
-  override async saveSession(address: ProtocolAddress, record: SessionRecord): Promise<void> {
-    const { batch, own } = this.#context;
-    sessions.put(batch, own.kind, peer(address), address.deviceId(), record.serialize());
+  override saveSession(_address: ProtocolAddress, record: SessionRecord): Promise<void> {
+    const { batch, own, remote, records } = this.#context;
+    const bytes = record.serialize();
+    records.set(bytes, record);
+    sessions.put(batch, own.kind, remote.serviceId, remote.deviceId, bytes);
     return Promise.resolve();
   }
 
-  override async getSession(address: ProtocolAddress): Promise<SessionRecord | null> {
-    const { batch, own } = this.#context;
-    const bytes = await sessions.get(batch, own.kind, peer(address), address.deviceId());
-    return bytes === undefined ? null : SessionRecord.deserialize(bytes);
+  override async getSession(): Promise<SessionRecord | null> {
+    const { batch, own, remote, records } = this.#context;
+    const bytes = await sessions.get(batch, own.kind, remote.serviceId, remote.deviceId);
+    return bytes === undefined ? null : (records.get(bytes) ?? SessionRecord.deserialize(bytes));
   }
 
-  override async getExistingSessions(addresses: ProtocolAddress[]): Promise<SessionRecord[]> {
-    const records = await Promise.all(addresses.map((address) => this.getSession(address)));
-    return records.filter((record) => record !== null);
+  /** Only sends to many at once ask for these. */
+  override getExistingSessions(): Promise<SessionRecord[]> {
+    return Promise.reject(new BotError('USAGE', 'there is one session to a store'));
   }
 }
 
@@ -131,28 +146,29 @@ export class BatchIdentityStore extends IdentityKeyStore {
     return Promise.resolve(this.#context.own.registrationId);
   }
 
-  override async saveIdentity(address: ProtocolAddress, key: PublicKey): Promise<IdentityChange> {
-    const { batch, identities } = this.#context;
-    const before = await identities.key(batch, peer(address));
+  override async saveIdentity(_address: ProtocolAddress, key: PublicKey): Promise<IdentityChange> {
+    const { batch, identities, remote } = this.#context;
+    const before = await identities.key(batch, remote.serviceId);
     const bytes = key.serialize();
-    await identities.save(batch, peer(address), bytes);
+    await identities.save(batch, remote.serviceId, bytes, batch.whole);
     // A key that differs is only noted as a candidate: what libsignal asks next is still answered with the old one.
     return before === undefined || Buffer.compare(before, bytes) === 0
       ? IdentityChange.NewOrUnchanged
       : IdentityChange.ReplacedExisting;
   }
 
-  override async isTrustedIdentity(address: ProtocolAddress, key: PublicKey): Promise<boolean> {
-    const { batch, identities } = this.#context;
+  override async isTrustedIdentity(_address: ProtocolAddress, key: PublicKey): Promise<boolean> {
+    const { batch, identities, remote } = this.#context;
     const bytes = key.serialize();
-    const trusted = await identities.isTrusted(batch, peer(address), bytes);
+    this.#context.asked = bytes;
+    const trusted = await identities.isTrusted(batch, remote.serviceId, bytes);
     if (!trusted) this.#context.untrusted = bytes;
     return trusted;
   }
 
-  override async getIdentity(address: ProtocolAddress): Promise<PublicKey | null> {
-    const { batch, identities } = this.#context;
-    const bytes = await identities.key(batch, peer(address));
+  override async getIdentity(): Promise<PublicKey | null> {
+    const { batch, identities, remote } = this.#context;
+    const bytes = await identities.key(batch, remote.serviceId);
     return bytes === undefined ? null : PublicKey.deserialize(bytes);
   }
 }

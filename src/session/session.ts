@@ -8,15 +8,13 @@ import {
   CiphertextMessageType,
   DecryptionErrorMessage,
   ErrorCode,
-  KEMPublicKey,
   LibSignalErrorBase,
   PlaintextContent,
-  PreKeyBundle,
   PreKeySignalMessage,
   processPreKeyBundle,
   processSenderKeyDistributionMessage,
   ProtocolAddress,
-  PublicKey,
+  type PublicKey,
   groupDecrypt,
   sealedSenderEncrypt,
   type SenderCertificate,
@@ -29,16 +27,17 @@ import {
   UnidentifiedSenderMessageContent,
   type CiphertextMessage,
 } from '@signalapp/libsignal-client';
-import type { Address, IdentityKind, ServiceId } from '../address.ts';
+import type { Address, ServiceId } from '../address.ts';
 import type { Bytes } from '../bytes.ts';
 import { decodeParts, type Parts } from '../content/content.ts';
 import type { Envelope } from '../content/envelope.ts';
 import { pad, unpad } from '../content/padding.ts';
 import { BotError, describe, isBotError } from '../errors.ts';
-import { changed, type Identities } from '../identities/identities.ts';
+import { changed, type Identities, type Standing } from '../identities/identities.ts';
 import type { Platform } from '../platform.ts';
 import type { Batch } from '../store/store.ts';
-import { peers, sessions, type Account, type Peer } from '../store/tables.ts';
+import { peers, sessions, type Account } from '../store/tables.ts';
+import { toBundle, type DeviceBundle } from './bundle.ts';
 import { CertificateCheck, identify, INNER, type Identification, type Identified } from './identify.ts';
 import { Lanes } from './lanes.ts';
 import {
@@ -49,9 +48,13 @@ import {
   BatchSessionStore,
   BatchSignedPrekeyStore,
   NotingBatch,
+  type SessionRecords,
   type StoreContext,
 } from './libsignal-stores.ts';
 import { ownIdentity, type OwnIdentity } from './own-identity.ts';
+import { noteDevice } from './peer-devices.ts';
+
+export type { DeviceBundle } from './bundle.ts';
 
 export interface SessionParts {
   readonly account: Account;
@@ -62,7 +65,16 @@ export interface SessionParts {
 }
 
 export type Opened =
-  | { readonly kind: 'opened'; readonly content: Bytes; readonly parts: Parts; readonly prekey: boolean }
+  | {
+      readonly kind: 'opened';
+      readonly content: Bytes;
+      readonly parts: Parts;
+      readonly prekey: boolean;
+      /** 33 bytes: the key it was opened under (V-14); undefined where libsignal asks for none. */
+      readonly identityKey: Bytes | undefined;
+    }
+  /** The sender's key is not trusted now: nothing was read of it and nothing staged (V-30, V-31). */
+  | { readonly kind: 'refused'; readonly standing: Exclude<Standing, 'open'> }
   /** libsignal has taken this message before. */
   | { readonly kind: 'duplicate' }
   | {
@@ -73,15 +85,6 @@ export type Opened =
       /** 33 bytes: the key that is not trusted, where that was the reason. */
       readonly untrusted: Bytes | undefined;
     };
-
-/** One device's entry of a bundle; the service's `BundleDevice` fits. */
-export interface DeviceBundle {
-  readonly deviceId: number;
-  readonly registrationId: number;
-  readonly signedPrekey: { readonly id: number; readonly publicKey: Bytes; readonly signature: Bytes };
-  readonly prekey: { readonly id: number; readonly publicKey: Bytes } | undefined;
-  readonly kyberPrekey: { readonly id: number; readonly publicKey: Bytes; readonly signature: Bytes };
-}
 
 /** How to seal under sealed sender. */
 export interface Seal {
@@ -102,6 +105,7 @@ export class Session {
   readonly #pni: OwnIdentity | undefined;
   readonly #certificates: CertificateCheck;
   readonly #lanes = new Lanes();
+  readonly #records: SessionRecords = new WeakMap();
 
   constructor(parts: SessionParts) {
     const aci = ownIdentity(parts.account, 'aci');
@@ -119,7 +123,7 @@ export class Session {
 
   /** Who an envelope is from, and whether it may be opened; reads nothing from the store. */
   identify(envelope: Envelope): Promise<Identification> {
-    const keys = new BatchIdentityStore(this.#context(NOTHING, this.#aci));
+    const keys = new BatchIdentityStore(this.#context(NOTHING, this.#aci, this.#aci));
     return identify({ aci: this.#aci, pni: this.#pni, keys, certificates: this.#certificates }, envelope);
   }
 
@@ -131,8 +135,11 @@ export class Session {
   async open(batch: Batch, message: Identified, timestamp: number): Promise<Opened> {
     const own = message.to === 'pni' ? this.#pni : this.#aci;
     if (own === undefined) return unreadable('there is no PNI identity');
-    const context = this.#context(batch, own);
+    const context = this.#context(batch, own, message.source);
     try {
+      // libsignal does not ask before it opens with a sender key, nor for what is not encrypted.
+      const standing = await this.#parts.identities.standing(context.batch, message.source.serviceId);
+      if (standing !== 'open') return { kind: 'refused', standing };
       const content = unpad(await this.#decrypt(context, message));
       const parts = decodeParts(content);
       if ((message.type === INNER.PLAINTEXT) !== (parts.content.kind === 'retry')) {
@@ -140,7 +147,8 @@ export class Session {
       }
       if (parts.distribution !== undefined)
         await this.#takeSenderKey(batch, message.source, parts.distribution);
-      return { kind: 'opened', content, parts, prekey: message.type === INNER.PREKEY };
+      const prekey = message.type === INNER.PREKEY;
+      return { kind: 'opened', content, parts, prekey, identityKey: context.asked };
     } catch (error) {
       if (context.batch.failure !== undefined) throw context.batch.failure as Error;
       if (isBotError(error, 'STORE_DAMAGED')) throw error;
@@ -159,7 +167,7 @@ export class Session {
     content: Bytes,
     seal: Seal | undefined,
   ): Promise<SealedMessage | undefined> {
-    const context = this.#context(batch, this.#aci);
+    const context = this.#context(batch, this.#aci, to);
     const remote = ProtocolAddress.new(to.serviceId, to.deviceId);
     let message: CiphertextMessage;
     try {
@@ -193,7 +201,7 @@ export class Session {
     if (seal === undefined) return { type: 8, content: plaintext };
     const message = PlaintextContent.deserialize(plaintext).asCiphertextMessage();
     const remote = ProtocolAddress.new(to.serviceId, to.deviceId);
-    return this.#cover(this.#context(batch, this.#aci), remote, message, seal);
+    return this.#cover(this.#context(batch, this.#aci, to), remote, message, seal);
   }
 
   /**
@@ -203,7 +211,8 @@ export class Session {
    *   be committed; `CONTENT_INVALID` when a signature or a key is wrong
    */
   async begin(batch: Batch, to: ServiceId, identityKey: Bytes, device: DeviceBundle): Promise<void> {
-    const context = this.#context(batch, this.#aci);
+    const address: Address = { serviceId: to, deviceId: device.deviceId };
+    const context = this.#context(batch, this.#aci, address);
     const { sessions: sessionStore, identity } = this.#stores(context);
     const remote = ProtocolAddress.new(to, device.deviceId);
     try {
@@ -226,7 +235,7 @@ export class Session {
       await this.#parts.identities.save(batch, to, identityKey);
       throw changed(to);
     }
-    await this.#noteDevice(batch, 'aci', { serviceId: to, deviceId: device.deviceId }, device.registrationId);
+    await noteDevice(batch, 'aci', address, device.registrationId);
   }
 
   /** Archives the session with a device, so that the next message needs a new one; it can still open late messages. */
@@ -274,7 +283,7 @@ export class Session {
           new BatchSignedPrekeyStore(context),
           new BatchKyberPrekeyStore(context),
         );
-        await this.#noteDevice(context.batch, context.own.kind, source, prekeyMessage.registrationId());
+        await noteDevice(context.batch, context.own.kind, source, prekeyMessage.registrationId());
         return plaintext;
       }
       case INNER.SENDER_KEY:
@@ -327,24 +336,10 @@ export class Session {
     return { type: 6, content: await sealedSenderEncrypt(content, remote, new BatchIdentityStore(context)) };
   }
 
-  /** Keeps the device list in step with the sessions; another registration id is another device, whose tags are unknown. */
-  async #noteDevice(
-    batch: Batch,
-    kind: IdentityKind,
-    address: Address,
-    registrationId: number,
-  ): Promise<void> {
-    const peer: Peer = (await peers.get(batch, kind, address.serviceId)) ?? { devices: [] };
-    const known = peer.devices.find((device) => device.id === address.deviceId);
-    if (known?.registrationId === registrationId) return;
-    const others = peer.devices.filter((device) => device.id !== address.deviceId);
-    const devices = [...others, { id: address.deviceId, registrationId }].sort((a, b) => a.id - b.id);
-    peers.put(batch, kind, address.serviceId, { ...peer, devices });
-  }
-
-  #context(batch: Batch, own: OwnIdentity): StoreContext {
+  #context(batch: Batch, own: OwnIdentity, remote: Address): StoreContext {
     const { identities, platform } = this.#parts;
-    return { batch: new NotingBatch(batch), own, identities, clock: platform.clock };
+    const records = this.#records;
+    return { batch: new NotingBatch(batch), own, remote, identities, records, clock: platform.clock };
   }
 
   #stores(context: StoreContext): { sessions: BatchSessionStore; identity: BatchIdentityStore } {
@@ -378,21 +373,4 @@ function likelyReason(error: unknown): string {
     return `${text}: the session is out of step, or the sender uses a libsignal from before 2025`;
   }
   return text;
-}
-
-function toBundle(identityKey: Bytes, device: DeviceBundle): PreKeyBundle {
-  const { signedPrekey, prekey, kyberPrekey } = device;
-  return PreKeyBundle.new(
-    device.registrationId,
-    device.deviceId,
-    prekey?.id ?? null,
-    prekey === undefined ? null : PublicKey.deserialize(prekey.publicKey),
-    signedPrekey.id,
-    PublicKey.deserialize(signedPrekey.publicKey),
-    signedPrekey.signature,
-    PublicKey.deserialize(identityKey),
-    kyberPrekey.id,
-    KEMPublicKey.deserialize(kyberPrekey.publicKey),
-    kyberPrekey.signature,
-  );
 }

@@ -60,9 +60,9 @@ type Line = readonly [
   from: TrustState,
   change: TrustChange,
   to: TrustState | 'same',
-  pin?: Bytes,
-  candidate?: Bytes,
-  extra?: Partial<Identity>,
+  pin?: Bytes | undefined,
+  candidate?: Bytes | undefined,
+  extra?: Partial<Identity> | undefined,
 ];
 const bad = (key: Bytes): Partial<Identity> => ({ revoked: [toBase64(key)] });
 

@@ -5,7 +5,9 @@ import { decodeContent } from '../../src/content/content.ts';
 import { encodeApp, encodeNull, encodeText, encodeTranscript } from '../../src/content/encode.ts';
 import { decodeEnvelope } from '../../src/content/envelope.ts';
 import { Intake } from '../../src/inbox/intake.ts';
+import { Parking } from '../../src/inbox/parking.ts';
 import { Receiver } from '../../src/inbox/receiver.ts';
+import { Carrier } from '../../src/session/carrier.ts';
 import { own, type Bytes } from '../../src/bytes.ts';
 import { signal } from '../../src/proto/messages.js';
 import { OwnTags } from '../../src/session/peer-tags.ts';
@@ -35,6 +37,12 @@ import { gatedStore, type GatedDisk } from '../support/store-gate.ts';
 
 const NOW = 1_700_000_000_000;
 const TAG = parseTag('example.org/chess/1');
+
+function parkingOf(peer: Peer, store: Store): Parking {
+  const { account, identities, platform } = peer;
+  const carrier = new Carrier({ store, account, identities, platform });
+  return new Parking({ store, carrier, identities, platform, tags: new OwnTags([TAG]) });
+}
 
 interface Inbox {
   readonly receiver: Receiver;
@@ -66,6 +74,7 @@ function inboxOf(peer: Peer, store: Store = peer.store): Inbox {
     store,
     session: peer.session,
     intake,
+    parking: parkingOf(peer, store),
     platform: peer.platform,
     stamp: () => ++stamp,
     onInbox: (id, row, content) => offered.push({ id, row, content }),

@@ -1,0 +1,61 @@
+/**
+ * Inbox rows: what is kept of an opened envelope, and the marks by which it is known when it comes again.
+ */
+import { createHash } from 'node:crypto';
+import type { ServiceId } from '../address.ts';
+import type { Bytes } from '../bytes.ts';
+import type { Content } from '../content/content.ts';
+import type { Envelope } from '../content/envelope.ts';
+import type { Identified } from '../session/identify.ts';
+import type { InboxRow } from '../store/tables.ts';
+
+export interface InboxSource {
+  readonly serviceId: ServiceId;
+  readonly deviceId: number;
+}
+
+export function inboxRow(
+  source: InboxSource,
+  envelope: Envelope,
+  how: Pick<Identified, 'sealed' | 'to'>,
+  { content, identityKey }: { readonly content: Bytes; readonly identityKey: Bytes | undefined },
+  now: number,
+): InboxRow {
+  return {
+    source: source.serviceId,
+    sourceDevice: source.deviceId,
+    timestamp: envelope.timestamp,
+    serverTimestamp: envelope.serverTimestamp,
+    sealed: how.sealed,
+    toPni: how.to === 'pni',
+    content,
+    attempts: 0,
+    retryAt: 0,
+    error: '',
+    plugin: '',
+    receivedAt: now,
+    ...(identityKey === undefined ? {} : { identityKey }),
+  };
+}
+
+/**
+ * Names a message in the words of its sender. One who has not heard the server's answer sends it again, encrypted anew, in
+ * another envelope; with the content in the name nothing else can be taken for it. Receipts and typing repeat harmlessly.
+ */
+export function nameOf(
+  { serviceId, deviceId }: InboxSource,
+  { timestamp }: Envelope,
+  bytes: InboxRow['content'],
+  { kind }: Content,
+): string | undefined {
+  if (kind === 'receipt' || kind === 'typing') return undefined;
+  const source = `${serviceId}.${String(deviceId)}.${String(timestamp)}.`;
+  return createHash('sha256').update(source).update(bytes).digest('base64url');
+}
+
+/** The server's guid, else a hash over what makes an envelope the same one (6.2). */
+export function markOf(envelope: Envelope): string {
+  if (envelope.guid !== undefined) return envelope.guid;
+  const source = `${envelope.source ?? ''}.${String(envelope.sourceDevice ?? 0)}.${String(envelope.timestamp)}.`;
+  return createHash('sha256').update(source).update(envelope.content).digest('base64url');
+}
