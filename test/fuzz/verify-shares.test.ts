@@ -51,7 +51,7 @@ describe('a share', () => {
 
   it(
     'V-5: on edwards25519 is refused, or is its own encoding and of prime order',
-    { timeout: 120_000 },
+    { timeout: 30_000 + 10 * numRuns },
     () => {
       const points = multiples.map((k) => edwards.Point.BASE.multiply(k));
       const good = fc.constantFrom(...points.map((point) => point.toBytes()));
