@@ -54,6 +54,7 @@ export class ChatSocket {
         this.#held = [];
         this.#take(request)
           .catch((error: unknown) => {
+            if (state.ended.aborted) return;
             state.log.warn({ error: String(error), path: request.path }, 'a request failed');
             this.#respond(request, { status: 500 });
           })
@@ -189,6 +190,7 @@ export class ChatSocket {
       body,
       device,
       state,
+      ended: this.#client.ended,
       forward: async (change = {}) => {
         // Identity is fixed by the upgrade: an inner Authorization goes no further unless a rule says so (1.3).
         const passed = { ...headers, authorization: change.authorization };

@@ -114,6 +114,10 @@ export async function startDevServer(options: DevServerOptions = {}): Promise<De
     const parts = { state, accounts, stats };
     const control = await startControl(parts, options.controlPort ?? 0);
     opened.push(() => control.close());
+    opened.push(() => {
+      state.close();
+      return Promise.resolve();
+    });
 
     const url = `${options.tls === true ? 'https' : 'http'}://127.0.0.1:${String(port)}`;
     return {

@@ -53,6 +53,7 @@ export class Front {
       socket.on('error', () => socket.destroy());
       socket.once('close', () => this.#raw.delete(socket));
       this.#upgrade(request, socket, head).catch((error: unknown) => {
+        if (socket.destroyed) return;
         this.#parts.state.log.warn({ error: String(error) }, 'an upgrade failed');
         refuse(socket, 500);
       });
@@ -86,7 +87,7 @@ export class Front {
     const aci = typeof who === 'string' ? undefined : who.aci;
     const fault = state.faults.take({ kind: 'upgrade', verb: 'GET', path, aci });
     if (fault !== undefined && 'drop' in fault) return;
-    if (fault !== undefined && 'delayMs' in fault) await state.clock.sleep(fault.delayMs);
+    if (fault !== undefined && 'delayMs' in fault) await this.#delay(fault.delayMs, socket);
     if (fault !== undefined && 'status' in fault) {
       refuse(socket, fault.status, fault.retryAfter);
       return;
@@ -104,6 +105,21 @@ export class Front {
     }
     if (path === PROVISIONING) this.#provision(ws);
     else this.#converse(ws, who === 'none' ? undefined : who, request);
+  }
+
+  /** Rejects when the connection goes away meanwhile. */
+  async #delay(ms: number, socket: Duplex): Promise<void> {
+    if (socket.destroyed) return;
+    const gone = new AbortController();
+    const onClose = (): void => {
+      gone.abort();
+    };
+    socket.once('close', onClose);
+    try {
+      await this.#parts.state.clock.sleep(ms, gone.signal);
+    } finally {
+      socket.off('close', onClose);
+    }
   }
 
   /** The Basic header against the mock's devices; a primary may leave its device id out. */

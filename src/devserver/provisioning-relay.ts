@@ -69,7 +69,9 @@ export class ProvisioningRelay {
       aci: undefined,
     });
     if (fault !== undefined && 'close' in fault) this.#client.close(fault.close, '');
-    if (fault !== undefined && 'delayMs' in fault) await state.clock.sleep(fault.delayMs);
+    if (fault !== undefined && 'delayMs' in fault) {
+      await state.clock.sleep(fault.delayMs, this.#client.ended).catch(() => undefined);
+    }
     if (fault !== undefined && 'drop' in fault) return 200;
     const status = await this.#client.request(request.verb, request.path, serverHeaders(state), body);
     if (request.path === '/v1/message' && status !== undefined) this.#client.close(1000, 'Closed');

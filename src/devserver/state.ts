@@ -57,6 +57,13 @@ export interface Recipient {
   forget(device: Device): Promise<void>;
 }
 
+/** What a rate limit's bucket held at a time. */
+export interface Level {
+  readonly left: number;
+  /** ms */
+  readonly at: number;
+}
+
 /** The sockets of a device, as removing it needs them. */
 export type CloseSockets = (device: Device, code: number, reason: string) => void;
 
@@ -85,7 +92,10 @@ export class ServerState implements MockListener {
   readonly recipients = new Map<string, Recipient>();
   /** Rings when a token, an upload or a phone's message has changed. */
   readonly bell = new Bell();
+  /** What is left in the buckets of 1.9, by the limit's name and whose it is. */
+  readonly levels = new Map<string, Level>();
   closeSockets: CloseSockets = () => undefined;
+  readonly #over = new AbortController();
   readonly #facts = new WeakMap<Device, DeviceFacts>();
   readonly #queues = new Map<Device, DeviceQueue>();
   #mock: Mock | undefined;
@@ -104,6 +114,16 @@ export class ServerState implements MockListener {
 
   start(mock: Mock): void {
     this.#mock = mock;
+  }
+
+  /** Aborted when the server closes: what sleeps for no socket wakes. */
+  get ended(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  close(): void {
+    this.bell.close();
+    this.#over.abort();
   }
 
   /** Takes a promise that nobody waits for; a failure is logged. */

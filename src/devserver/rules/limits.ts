@@ -27,23 +27,19 @@ const BUCKETS = {
   waitForDevice: { burst: 10, refillMs: 30_000 },
 } as const satisfies Record<string, Bucket>;
 
-const levels = new WeakMap<ServerState, Map<string, { left: number; at: number }>>();
-
 /** @returns seconds to wait when the bucket has not so many left */
 function takeTokens(
-  state: ServerState,
+  { levels, clock }: ServerState,
   name: keyof typeof BUCKETS,
   key: string,
   count: number,
 ): number | undefined {
   const { burst, refillMs } = BUCKETS[name];
-  const all = levels.get(state) ?? new Map<string, { left: number; at: number }>();
-  levels.set(state, all);
-  const now = state.clock.now();
-  const level = all.get(`${name} ${key}`) ?? { left: burst, at: now };
+  const now = clock.now();
+  const level = levels.get(`${name} ${key}`) ?? { left: burst, at: now };
   const left = Math.min(burst, level.left + (now - level.at) / refillMs);
   if (left < count) return Math.max(1, Math.ceil(((count - left) * refillMs) / 1000));
-  all.set(`${name} ${key}`, { left: left - count, at: now });
+  levels.set(`${name} ${key}`, { left: left - count, at: now });
   return undefined;
 }
 

@@ -47,7 +47,7 @@ function relay(call: Call): Answer {
  * Looks once, at the beginning: as where the server's Redis tells nobody of the link, a call that is open meanwhile is not
  * woken. As long as the primary's own queue holds messages the answer is no.
  */
-async function awaitDevice(call: Call): Promise<Answer> {
+async function awaitDevice(call: Call): Promise<Answer | undefined> {
   const { state } = call;
   const device = requireDevice(call);
   const timeout = call.query.get('timeout') ?? String(DEFAULT_WAIT_S);
@@ -59,8 +59,10 @@ async function awaitDevice(call: Call): Promise<Answer> {
   if (token?.device !== undefined && state.queueOf(device).length === 0) {
     return { status: 200, body: await deviceInfo(state, token.device) };
   }
-  await state.clock.sleep(seconds * 1_000);
-  return { status: 204 };
+  return state.clock.sleep(seconds * 1_000, call.ended).then(
+    () => ({ status: 204 }),
+    () => undefined,
+  );
 }
 
 function tokenOf({ state, params }: Call, aci: string): Token | undefined {

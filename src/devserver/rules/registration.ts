@@ -168,7 +168,7 @@ function refuseTransfer(state: ServerState, former: Device | undefined, { skipDe
 async function disconnect(state: ServerState, former: readonly Device[]): Promise<void> {
   if (former.length === 0) return;
   for (const device of former) state.disconnect(device);
-  await state.clock.sleep(RECLAIM_MS);
+  await state.clock.sleep(RECLAIM_MS, state.ended);
 }
 
 /** Devices of the account as it was: their queues go. */

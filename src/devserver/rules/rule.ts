@@ -28,6 +28,8 @@ export interface Call {
   /** Who the socket was opened by; undefined on an anonymous one. */
   readonly device: Device | undefined;
   readonly state: ServerState;
+  /** Aborted once the socket has closed: nobody waits for the answer. */
+  readonly ended: AbortSignal;
   /** Asks the mock, with what is changed. JSON answers come back as values. */
   forward(change?: { path?: string; body?: unknown; authorization?: string }): Promise<Answer>;
 }
