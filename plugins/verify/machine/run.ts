@@ -1,0 +1,137 @@
+/**
+ * One run: every pair of state and event, answered.
+ *
+ * What names another run, or comes from somebody who is not the run's peer, has been left out before (`slot.ts`). A
+ * frame that is not the one this state waits for is ignored, since frames may be reordered; the one that it waits for
+ * closes the run if it is wrong (3.8). A repeat of the last one gets the saved answer.
+ * Spec: verification brief, sections 3.8 and 4.
+ */
+import { sha256Of } from '../keys.ts';
+import { decodeFrame, decodeHeader } from '../messages/frame.ts';
+import { isSame } from '../messages/wire.ts';
+import { close, repeat, stay } from './closing.ts';
+import { bindReply, checkReply, finishVerified, takeAccept } from './creator.ts';
+import { finishUnacknowledged, reply, takeDone, takeProof } from './enterer.ts';
+import { isLive, type RunState } from './state.ts';
+import type { Arrived, Env, Event, Next, Steps } from './step.ts';
+import { takeConfirm, takeHello } from './symmetric.ts';
+
+/** Events of a run that is there; `start` and `greet` make one (`slot.ts`). */
+export type RunEvent = Exclude<Event, { kind: 'start' | 'greet' }>;
+
+export function* stepRun(env: Env, state: RunState, event: RunEvent): Steps<Next> {
+  switch (event.kind) {
+    case 'frame':
+      return yield* arrive(env, state, event);
+    case 'continue':
+      if (state.kind !== 'checking') return stay(state);
+      return isOver(state, event.now) ? close(state, 'expired') : yield* checkReply(env, state, event);
+    case 'typing':
+      if (state.kind !== 'ringing') return stay(state);
+      return isOver(state, event.now) ? close(state, 'expired') : stay({ ...state, isTyping: true });
+    case 'typed':
+      if (state.kind !== 'ringing') return stay(state);
+      return isOver(state, event.now) ? close(state, 'expired') : reply(env, state, event);
+    case 'cancel':
+      return isLive(state) ? close(state, 'cancelled') : stay(state);
+    case 'given-up':
+      return isLive(state) ? close(state, 'rejected') : stay(state);
+    case 'tick':
+      return expire(state, event.now);
+    case 'restart': {
+      const next = expire(state, event.now);
+      return next.state.kind === 'checking' ? stay(next.state, { kind: 'continue' }) : next;
+    }
+    case 'reconnected':
+      return resend(state);
+  }
+}
+
+/** ms at which the run wants a `tick`; undefined when it waits for nothing. */
+export function deadlineOf(state: RunState): number | undefined {
+  return state.kind === 'finished' || state.kind === 'closed' ? undefined : state.deadline;
+}
+
+function* arrive(env: Env, state: RunState, event: Arrived): Steps<Next> {
+  const header = decodeHeader(event.bytes);
+  if (header === undefined || state.kind === 'finished' || state.kind === 'closed') return stay(state);
+  if (isOver(state, event.now)) return expire(state, event.now);
+  if (header.type === 'abort') return abort(state, event);
+  switch (state.kind) {
+    case 'offered':
+      return header.type === 'reply' ? bindReply(state, event) : stay(state);
+    case 'proved':
+      if (header.type === 'accept') return yield* takeAccept(env, state, event);
+      return isSame(event.bytes, state.reply) ? repeat(state, state.proof) : stay(state);
+    case 'replied':
+      if (header.type === 'proof') return yield* takeProof(env, state, event);
+      return isSame(event.bytes, state.offer) ? repeat(state, state.reply) : stay(state);
+    case 'accepted':
+      if (header.type === 'done') return yield* takeDone(env, state, event);
+      return isHashOf(state.proofHash, event) ? repeat(state, state.accept) : stay(state);
+    case 'verified':
+      return isHashOf(state.acceptHash, event) ? repeat(state, state.done) : stay(state);
+    case 'greeting':
+      return header.type === 'hello' ? takeHello(state, event) : stay(state);
+    case 'confirming':
+      if (header.type === 'confirm') return yield* takeConfirm(env, state, event);
+      return isSame(event.bytes, state.peerHello) ? repeat(state, state.confirm) : stay(state);
+    case 'ringing':
+    case 'checking':
+      return stay(state);
+  }
+}
+
+/** A hint: it ends a live run and does nothing else. */
+function abort(state: RunState, { bytes }: Arrived): Next {
+  const frame = decodeFrame(bytes);
+  if (!isLive(state) || frame?.body.type !== 'abort' || frame.suite !== state.terms.suite) return stay(state);
+  return close(state, 'aborted', frame.body.reason);
+}
+
+function expire(state: RunState, now: number): Next {
+  if (!isOver(state, now)) return stay(state);
+  if (isLive(state)) return close(state, 'expired');
+  if (state.kind === 'accepted') return finishUnacknowledged(state);
+  return state.kind === 'verified' ? finishVerified(state) : stay(state);
+}
+
+function isOver(state: RunState, now: number): boolean {
+  const deadline = deadlineOf(state);
+  return deadline !== undefined && now > deadline;
+}
+
+/** What was sent last, for a way that is there again. Not counted: the peer's repeats are. */
+function resend(state: RunState): Next {
+  const last = lastSent(state);
+  if (last === undefined || state.kind === 'finished' || state.kind === 'closed') return stay(state);
+  return stay(state, { kind: 'send', frame: last, device: state.peerDevice });
+}
+
+function lastSent(state: RunState): Arrived['bytes'] | undefined {
+  switch (state.kind) {
+    case 'offered':
+      return state.offer;
+    case 'proved':
+      return state.proof;
+    case 'replied':
+      // In suite 2 `reply` holds HELLO and CONFIRM; the other side has had both, or it is not waited for.
+      return state.terms.suite === 1 ? state.reply : undefined;
+    case 'accepted':
+      return state.accept;
+    case 'greeting':
+      return state.hello;
+    case 'confirming':
+      return state.confirm;
+    case 'verified':
+    case 'checking':
+    case 'ringing':
+    case 'finished':
+    case 'closed':
+      return undefined;
+  }
+}
+
+function isHashOf(hash: Arrived['bytes'], { bytes }: Arrived): boolean {
+  return isSame(hash, sha256Of(bytes));
+}
