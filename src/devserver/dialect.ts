@@ -41,6 +41,8 @@ export interface Dialect {
   readonly deafAfterReplacing: boolean;
   readonly keyHeader: boolean;
   readonly configPath: '/v1/config' | '/v2/config';
+  /** GET /v1/messages is there (12.3). */
+  readonly restMessages: boolean;
   readonly createdAt: 'plain' | 'both' | 'sealed';
 }
 
@@ -64,6 +66,7 @@ const JUN25: Dialect = {
   deafAfterReplacing: true,
   keyHeader: true,
   configPath: '/v1/config',
+  restMessages: true,
   createdAt: 'plain',
 };
 
@@ -96,6 +99,7 @@ const AUG26: Dialect = {
   noDowngrade: ['usernameChangeSyncMessage'],
   deafAfterReplacing: false,
   keyHeader: false,
+  restMessages: false,
   createdAt: 'sealed',
 };
 

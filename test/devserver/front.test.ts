@@ -253,16 +253,25 @@ describe('devices', () => {
 
 describe('what only some servers have', () => {
   it.each([
-    ['jun25', 200, 404],
-    ['dec25', 404, 200],
-    ['aug26', 404, 200],
-  ] as const)('in %s: /v1/config %i, /v2/config %i', async (dialect, v1, v2) => {
-    await start({ dialect });
-    const socket = await device.connect();
-    expect((await socket.request('GET', '/v1/config')).status).toBe(v1);
-    expect((await socket.request('GET', '/v2/config')).status).toBe(v2);
-    await socket.close();
-  });
+    ['jun25', [200, 404, 501], [401, 404, 401]],
+    ['dec25', [404, 200, 501], [404, 401, 401]],
+    ['aug26', [404, 200, 404], [404, 401, 404]],
+  ] as const)(
+    'in %s shows as %j to a device, and as %j without credentials',
+    async (dialect, known, none) => {
+      await start({ dialect });
+      const sockets = [await device.connect(), await RawSocket.open(server.url)];
+      const seen: number[][] = [];
+      for (const socket of sockets) {
+        const statuses: number[] = [];
+        for (const path of ['/v1/config', '/v2/config', '/v1/messages'])
+          statuses.push((await socket.request('GET', path)).status);
+        seen.push(statuses);
+        await socket.close();
+      }
+      expect(seen).toEqual([known, none]);
+    },
+  );
 });
 
 describe('frames', () => {

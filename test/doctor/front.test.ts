@@ -43,9 +43,14 @@ function platformWith(clock: { aheadMs?: number; speed?: number }): Platform {
   };
 }
 
-it.each(['jun25', 'dec25', 'aug26'] as const)('has nothing against the server of %s', async (dialect) => {
+it.each([
+  ['jun25', 'from before July 2025'],
+  ['dec25', 'from between July 2025 and June 2026'],
+  ['aug26', 'from June 2026 or later'],
+] as const)('has nothing against the server of %s, and says that it is %s', async (dialect, generation) => {
   const checks = await examined((await serve({ dialect })).profile);
   expect([...namesOf(checks, 'fail'), ...namesOf(checks, 'warn')]).toEqual([]);
+  expect(checks['generation']).toMatchObject({ state: 'ok', message: generation });
   expect(namesOf(checks, 'skip')).toEqual([
     'tls', 'certificate chain', 'certificate name', 'certificate dates', 'idle timeout', 'rate limits',
   ]); // prettier-ignore

@@ -1,6 +1,6 @@
 /**
- * What is left: remote config by dialect, sender certificates, and profiles, of which the mock checks neither the access nor
- * the version.
+ * What is left: what tells the generations apart (12.3), sender certificates, and profiles, of which the mock checks neither
+ * the access nor the version.
  */
 import { createHmac } from 'node:crypto';
 import { isPni } from '../../address.ts';
@@ -9,11 +9,12 @@ import type { Device } from '../mock.ts';
 import type { ServerState } from '../state.ts';
 import { checkAccess, readServiceId } from './access.ts';
 import { giveCertificate } from './certificate.ts';
-import { Refusal, type Answer, type Call, type Rule } from './rule.ts';
+import { Refusal, requireDevice, type Answer, type Call, type Rule } from './rule.ts';
 
 export const OTHER_RULES: readonly Rule[] = [
-  { verb: 'GET', path: '/v1/config', auth: 'device', handle: config },
-  { verb: 'GET', path: '/v2/config', auth: 'device', handle: config },
+  { verb: 'GET', path: '/v1/config', auth: 'any', handle: config },
+  { verb: 'GET', path: '/v2/config', auth: 'any', handle: config },
+  { verb: 'GET', path: '/v1/messages', auth: 'any', handle: fetchMessages },
   { verb: 'GET', path: '/v1/certificate/delivery', auth: 'device', handle: giveCertificate },
   { verb: 'GET', path: '/v1/profile/:id', auth: 'any', handle: profile },
   { verb: 'GET', path: '/v1/profile/:id/:version', auth: 'any', handle: profile },
@@ -43,8 +44,18 @@ const NOTHING = {
   phoneNumberSharing: null,
 };
 
-function config(call: Call): Promise<Answer> | Answer {
-  return call.path === call.state.dialect.configPath ? call.forward() : { status: 404 };
+/** A path that a generation does not have is 404 before it is asked who asks. */
+function config(call: Call): Promise<Answer> {
+  if (call.path !== call.state.dialect.configPath) throw new Refusal(404);
+  requireDevice(call);
+  return call.forward();
+}
+
+/** There until June 2026. What waits is handed out on sockets alone, so that a device gets no more than a refusal. */
+function fetchMessages(call: Call): Answer {
+  if (!call.state.dialect.restMessages) throw new Refusal(404);
+  requireDevice(call);
+  throw new Refusal(501);
 }
 
 async function profile(call: Call): Promise<Answer> {
