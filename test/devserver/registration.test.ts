@@ -282,6 +282,25 @@ describe("the primary's side of linking", () => {
     expect(await put(address, Uint8Array.of(1))).toBe(404);
   });
 
+  it('relays all that comes before the first is answered, and closes then', async () => {
+    await start();
+    const { raw } = await primary();
+    const path = '/v1/websocket/provisioning/';
+    const waiting = await RawSocket.open(server.url, { path, autoAck: false });
+    const shown = await waiting.delivery(0, '/v1/address');
+    shown.answer();
+    const address = encodeURIComponent(Buffer.from(shown.body.subarray(2)).toString());
+    for (const byte of [1, 2]) {
+      const json = { body: toBase64(Uint8Array.of(byte)) };
+      expect((await raw.request('PUT', `/v1/provisioning/${address}`, { json })).status).toBe(204);
+    }
+    const second = await waiting.delivery(1, '/v1/message');
+    expect([...second.body]).toEqual([2]);
+    expect(waiting.ws.readyState).toBe(1);
+    second.answer();
+    expect(await waiting.closed).toMatchObject({ code: 1000 });
+  });
+
   it('answers a wait that is open or of no device with 204, and a wrong time with 400', async () => {
     await start();
     const { raw } = await primary();

@@ -7,7 +7,8 @@ import { toBase64 } from '../../src/bytes.ts';
 import { testPlatform } from '../support/clock.ts';
 import type { RawResponse } from '../support/raw-client.ts';
 import { provision, RawDevice } from '../support/raw-device.ts';
-import { accessKey, Stage } from '../support/stage.ts';
+import { basic, begin, NUMBER, rawPrimary, registrationBody } from '../support/raw-primary.ts';
+import { accessKey, DIALECTS, quiet, Stage } from '../support/stage.ts';
 
 let stage: Stage;
 beforeEach(async () => {
@@ -98,6 +99,45 @@ describe('limits', () => {
     await expectEmpty(() => stage.get(`/v2/keys/${aci}/1`), 600);
   });
 
+  it('registrations of each number: 6, one in 30 s, verified or not', async () => {
+    on();
+    const json = registrationBody('nothing');
+    const ask = (number = NUMBER): Promise<RawResponse> =>
+      stage.anonymous.request('POST', '/v1/registration', { json, headers: basic(number) });
+    expect(await burst(6, () => ask())).toEqual({ 401: 6 });
+    await expectEmpty(() => ask(), 30, 401);
+    expect((await ask('+15550004444')).status).toBe(401);
+  });
+
+  it('captchas of each number: 10, one in 30 s, right or wrong', async () => {
+    on();
+    const [one, other] = [await begin(stage.anonymous), await begin(stage.anonymous, '+15550004444')];
+    const ask = ({ path }: { path: string }): Promise<RawResponse> =>
+      stage.anonymous.request('PATCH', path, { json: { captcha: 'wrong' } });
+    expect(await burst(10, () => ask(one))).toEqual({ 400: 10 });
+    await expectEmpty(() => ask(one), 30, 400);
+    expect((await ask(other)).status).toBe(400);
+  });
+
+  it('waits for a linked device: 10, one in 30 s', async () => {
+    const { raw } = await rawPrimary(stage.server, stage.anonymous);
+    on();
+    const ask = (): Promise<RawResponse> =>
+      raw.request('GET', '/v1/devices/wait_for_linked_device/nothing?timeout=1');
+    const open = burst(10, ask);
+    await quiet();
+    const refused = await ask();
+    expect([refused.status, refused.headers['retry-after']]).toEqual([429, '30']);
+    stage.server.clock.advance(29_999);
+    expect(await open).toEqual({ 204: 10 });
+    expect((await ask()).status).toBe(429);
+    stage.server.clock.advance(1);
+    const next = ask();
+    await quiet();
+    stage.server.clock.advance(1_000);
+    expect((await next).status).toBe(204);
+  });
+
   it('links to each account: 6, one in two minutes, whatever becomes of them', async () => {
     const there = await stage.server.createPhone();
     const provisioned = await provision(stage.server, there);
@@ -136,4 +176,23 @@ describe('limits', () => {
     for (let n = 0; n < 9; n++) expect(await burst(480, ask)).toEqual({ 200: 480 });
     await expectEmpty(ask, 20);
   }, 60_000);
+});
+
+it.each(DIALECTS)('key fetches of a device that is linked again, in %s', async (dialect) => {
+  await stage.close();
+  stage = await Stage.open({ dialect, platform: testPlatform() });
+  const ask = (socket = stage.socket): Promise<RawResponse> =>
+    stage.get(`/v2/keys/${stage.peer.aci}/1`, socket);
+  on();
+  expect(await burst(7, () => ask())).toEqual({ 200: 6, 429: 1 });
+  const { registrationId } = stage.device.identities.aci;
+  let again: RawDevice;
+  do {
+    await stage.phone.removeDevice(2);
+    again = await RawDevice.link(stage.server, stage.phone);
+  } while (again.identities.aci.registrationId === registrationId);
+  expect(again.deviceId).toBe(2);
+  const socket = await again.connect();
+  expect((await ask(socket)).status).toBe(dialect === 'jun25' ? 429 : 200);
+  await socket.close();
 });

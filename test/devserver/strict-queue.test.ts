@@ -215,21 +215,42 @@ describe.each(DIALECTS)('%s', (dialect) => {
     const receipts = (socket: RawSocket): Promise<signal.Envelope[]> =>
       Promise.all(Array.from({ length: socket.count() }, (_, n) => socket.envelope(n)));
 
-    it('comes for each unsealed type, from each device that took it, in the ids of the generation', async () => {
-      await open();
-      for (const [n, type] of [0, 1, 3, 8].entries()) {
-        const timestamp = stage.server.clock.now() + n;
-        expect((await stage.send([await stage.entry({ type })], { body: { timestamp } })).status).toBe(200);
-        const receipt = await stage.socket.envelope(n);
-        expect(receipt).toMatchObject({ type: 5, sourceDevice: 1, content: null });
-        expect(toTime(receipt.clientTimestamp ?? 0)).toBe(timestamp);
-        const { sourceServiceId, sourceServiceIdBinary } = receipt;
-        expect(sourceServiceId).toBe(dialect === 'aug26' ? null : stage.peer.aci);
-        expect(sourceServiceIdBinary && serviceIdFromBytes(sourceServiceIdBinary)).toBe(
-          dialect === 'jun25' ? null : stage.peer.aci,
-        );
-      }
-    });
+    it.each([
+      ['type 0', { type: 0 }, {}],
+      ['type 1', { type: 1 }, {}],
+      ['type 3', { type: 3 }, {}],
+      ['type 8', { type: 8 }, {}],
+      ['who is online', {}, { online: true }],
+    ])(
+      'comes for %s, to each device of the sender, from each that took it, in the ids of the generation',
+      async (_what, entry, flags) => {
+        await open();
+        const listener = await RawDevice.link(stage.server, stage.peer, { keys: 1 });
+        const theirs = await listener.connect();
+        const other = await (await RawDevice.link(stage.server, stage.phone, { keys: 1 })).connect();
+        const timestamp = stage.server.clock.now();
+        const one = await stage.entry(entry);
+        const { registrationId } = listener.identities.aci;
+        const two = { ...one, destinationDeviceId: 2, destinationRegistrationId: registrationId };
+        expect((await stage.send([one, two], { body: { timestamp, ...flags } })).status).toBe(200);
+        for (const socket of [stage.socket, other]) {
+          const both = [await socket.envelope(0), await socket.envelope(1)];
+          expect(both.map(({ sourceDevice }) => sourceDevice).sort()).toEqual([1, 2]);
+          for (const receipt of both) {
+            expect(receipt).toMatchObject({ type: 5, content: null });
+            expect(toTime(receipt.clientTimestamp ?? 0)).toBe(timestamp);
+            const { sourceServiceId, sourceServiceIdBinary } = receipt;
+            expect(sourceServiceId).toBe(dialect === 'aug26' ? null : stage.peer.aci);
+            expect(sourceServiceIdBinary && serviceIdFromBytes(sourceServiceIdBinary)).toBe(
+              dialect === 'jun25' ? null : stage.peer.aci,
+            );
+          }
+        }
+        await quiet();
+        expect([stage.socket.count(), other.count()]).toEqual([2, 2]);
+        await Promise.all([theirs.close(), other.close()]);
+      },
+    );
 
     it('names the PNI that was addressed, and is itself to be acknowledged', async () => {
       await open();
