@@ -12,6 +12,7 @@ import { Intake } from '../inbox/intake.ts';
 import { Parking } from '../inbox/parking.ts';
 import { Receiver, type Unseen } from '../inbox/receiver.ts';
 import { Replay } from '../inbox/replay.ts';
+import { Gate } from '../outbox/gate.ts';
 import { Pacing } from '../outbox/pacing.ts';
 import { Receipts } from '../outbox/receipts.ts';
 import { Sealing } from '../outbox/sealing.ts';
@@ -107,6 +108,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   const sesame = new Sesame({
     store,
     session,
+    gate: new Gate({ identities, carrier, session, guards: [] }),
     platform,
     ownAci,
     ownDevice,

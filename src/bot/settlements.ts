@@ -60,9 +60,15 @@ export class Settlements {
   async #look(recipient: ServiceId, timestamp: number): Promise<Ending | undefined> {
     const batch = this.#store.batch();
     const row = await outboxRows.get(batch, recipient, timestamp);
-    if (row?.state === 'failed') {
+    if (row !== undefined && row.state !== 'queued') {
       const code = isErrorCode(row.error) ? row.error : 'REQUEST_REFUSED';
-      return { state: 'failed', error: new BotError(code, 'the message could not be sent') };
+      return {
+        state: 'failed',
+        error: new BotError(
+          code,
+          row.state === 'held' ? 'the message is held back' : 'the message could not be sent',
+        ),
+      };
     }
     if (row !== undefined) return undefined;
     const sent = await sentLog.get(batch, recipient, timestamp);

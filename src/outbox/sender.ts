@@ -3,6 +3,7 @@
  *
  *   queued -> sent (the row goes; sent log and transcript are left in its place)
  *          -> later (retryAt is kept in the row) -> queued
+ *          -> held (until the contact is trusted; then queued again)
  *          -> failed (kept to be looked at)
  *
  * The store is the truth; in memory there are only the timestamps of the rows, by recipient.
@@ -212,8 +213,9 @@ export class Sender {
         return this.#sent(row, result);
       case 'paced':
         return result.delayMs;
+      case 'held':
       case 'failed':
-        return this.#fail(row, result.error);
+        return this.#fail(row, result.error, result.kind);
       case 'later':
         return this.#later(row, result.error);
     }
@@ -268,10 +270,13 @@ export class Sender {
     return left ? 1 : 0;
   }
 
-  async #fail(row: OutboxRow, error: BotError): Promise<number> {
+  async #fail(row: OutboxRow, error: BotError, state: 'held' | 'failed'): Promise<number> {
     const { platform, onSettled } = this.#parts;
     const { recipient, timestamp } = row;
-    platform.log.warn({ recipient, error: describe(error) }, 'a message will not be sent');
+    platform.log.warn(
+      { recipient, error: describe(error) },
+      state === 'held' ? 'a message is held back' : 'a message will not be sent',
+    );
     await this.#settle(row, async (batch, current) => {
       // What nobody asked for leaves nothing behind to look at.
       const isAsked = row.kind === 'text' || row.kind === 'app';
@@ -279,7 +284,7 @@ export class Sender {
         outboxRows.put(batch, recipient, timestamp, {
           ...current,
           attempts: current.attempts + 1,
-          state: 'failed',
+          state,
           error: error.code,
         });
       else outboxRows.delete(batch, recipient, timestamp);

@@ -22,12 +22,14 @@ import type { Session } from '../session/session.ts';
 import type { Batch, Store } from '../store/store.ts';
 import { outboxRows, peers, type OutboxRow, type Peer } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
+import type { Gate } from './gate.ts';
 import type { Pacing } from './pacing.ts';
 import type { SealedRoute, Sealing } from './sealing.ts';
 
 export interface SesameParts {
   readonly store: Store;
   readonly session: Session;
+  readonly gate: Gate;
   readonly sealing: Sealing;
   readonly pacing: Pacing;
   readonly platform: Platform;
@@ -53,6 +55,8 @@ export type Result =
   | { readonly kind: 'paced'; readonly delayMs: number }
   /** Tried again later; `retryAt` (ms) where the server named a time. */
   | { readonly kind: 'later'; readonly error: BotError }
+  /** Waits for the contact to be trusted. */
+  | { readonly kind: 'held'; readonly error: BotError }
   | { readonly kind: 'failed'; readonly error: BotError };
 
 const ROUNDS = 6;
@@ -88,19 +92,28 @@ export class Sesame {
       return await this.#rounds(row, signal);
     } catch (error) {
       if (error instanceof Settled) return error.result;
-      if (isBotError(error, 'IDENTITY_CHANGED')) return { kind: 'failed', error };
+      if (isBotError(error, 'IDENTITY_CHANGED')) {
+        // Our own key never changes: nothing that is waited for would mend it.
+        return { kind: row.recipient === this.#parts.ownAci ? 'failed' : 'held', error };
+      }
       if (isBotError(error, 'CONTENT_INVALID')) return { kind: 'later', error }; // a server that gives bad keys may mend
       throw error;
     }
   }
 
   async #rounds(row: OutboxRow, signal: AbortSignal): Promise<Result> {
-    const { pacing, platform, ownAci } = this.#parts;
+    const { gate, pacing, platform, ownAci, store } = this.#parts;
     const own = row.recipient === ownAci;
+    const held = await gate.refusal(store.batch(), row);
+    if (held !== undefined) return { kind: 'held', error: held };
+    const refused = await gate.guarded(row);
+    if (refused !== undefined) return { kind: 'failed', error: refused };
     await this.#checkRegistered(row.recipient);
     for (let round = 0; round < ROUNDS; round++) {
       signal.throwIfAborted();
-      const route = own ? undefined : await this.#route(row);
+      // The carrier's sessions are under a key that is not the pin, and the seal would be for the pin.
+      const unsealed = own || (await gate.byCarrier(store.batch(), row));
+      const route = unsealed ? undefined : await this.#route(row);
       if (!(await this.#knowDevices(row, route, signal))) {
         return { kind: 'delivered', devices: [], sealed: false, needsSync: false };
       }
@@ -110,7 +123,7 @@ export class Sesame {
 
       const sealed = await this.#seal(row, route);
       if (sealed.kind === 'lacking') {
-        for (const device of sealed.devices) await this.#fetch(row.recipient, device, route, signal);
+        for (const device of sealed.devices) await this.#fetch(row, device, route, signal);
         continue;
       }
       const requester = route === undefined ? this.#parts.authenticated : this.#parts.anonymous;
@@ -154,17 +167,17 @@ export class Sesame {
       const list = await listDevices(authenticated);
       if (list !== 'not-offered') {
         const ids = list.map((device) => device.id).filter((id) => id !== ownDevice);
-        for (const id of ids) await this.#fetch(recipient, id, route, signal);
+        for (const id of ids) await this.#fetch(row, id, route, signal);
         return ids.length > 0;
       }
     }
-    await this.#fetch(recipient, '*', route, signal);
+    await this.#fetch(row, '*', route, signal);
     if (recipient !== ownAci) return true;
     return others(await peers.get(store.batch(), 'aci', ownAci), ownDevice).length > 0;
   }
 
   async #seal(row: OutboxRow, route: SealedRoute | undefined): Promise<Sealed> {
-    const { store, session, ownAci, ownDevice, tags, stamp, onOutbox } = this.#parts;
+    const { store, session, gate, ownAci, ownDevice, tags, stamp, onOutbox } = this.#parts;
     const { recipient } = row;
     const content = this.#content(row);
     return session.exclusive(recipient, async () => {
@@ -184,13 +197,17 @@ export class Sesame {
         const sealed =
           row.kind === 'retry'
             ? await session.sealPlaintext(batch, to, row.plaintext, route?.seal)
-            : await session.seal(batch, to, mine ? content : this.#filler(content.length), route?.seal);
+            : await gate.seal(batch, row, to, mine ? content : this.#filler(content.length), {
+                filler: !mine,
+                seal: route?.seal,
+              });
         if (sealed === undefined) lacking.push(deviceId);
         else messages.push({ ...sealed, deviceId, registrationId });
         if (mine) meant.push(deviceId);
       }
       if (lacking.length > 0) return { kind: 'lacking', devices: lacking };
-      const announcement = row.kind === 'app' ? await tags.announce(batch, recipient, stamp) : undefined;
+      const announces = row.kind === 'app' && !(await gate.byCarrier(batch, row));
+      const announcement = announces ? await tags.announce(batch, recipient, stamp) : undefined;
       if (announcement !== undefined) outboxRows.put(batch, recipient, announcement.timestamp, announcement);
       await batch.commit(); // durable before the ciphertext leaves, so no message key is used twice
       if (announcement !== undefined) onOutbox(announcement);
@@ -226,10 +243,10 @@ export class Sesame {
         return;
       case 'mismatched':
         await this.#change(recipient, (batch) => this.#parts.session.drop(batch, recipient, outcome.extra));
-        for (const device of outcome.missing) await this.#fetch(recipient, device, route, signal);
+        for (const device of outcome.missing) await this.#fetch(row, device, route, signal);
         return;
       case 'stale':
-        for (const device of outcome.stale) await this.#fetch(recipient, device, route, signal);
+        for (const device of outcome.stale) await this.#fetch(row, device, route, signal);
         return;
       case 'unauthorized':
         if (route !== undefined) {
@@ -274,12 +291,13 @@ export class Sesame {
 
   /** Fetches keys and begins sessions. @throws Settled */
   async #fetch(
-    recipient: ServiceId,
+    row: OutboxRow,
     device: number | '*',
     route: SealedRoute | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    const { authenticated, anonymous, platform, session, ownAci, ownDevice } = this.#parts;
+    const { authenticated, anonymous, gate, platform, session, ownAci, ownDevice } = this.#parts;
+    const { recipient } = row;
     signal.throwIfAborted();
     const outcome =
       route === undefined
@@ -290,7 +308,7 @@ export class Sesame {
       case 'bundle':
         await this.#change(recipient, async (batch) => {
           for (const entry of usable(outcome.bundle, recipient === ownAci ? ownDevice : 0)) {
-            await session.begin(batch, recipient, outcome.bundle.identityKey, entry);
+            await gate.begin(batch, row, outcome.bundle.identityKey, entry);
           }
         });
         return;
@@ -299,7 +317,7 @@ export class Sesame {
           throw settled('later', 'REQUEST_REFUSED', 'the server does not give out keys', now + REFUSED_MS);
         }
         await this.#refuseSealed(recipient);
-        await this.#fetch(recipient, device, undefined, signal);
+        await this.#fetch(row, device, undefined, signal);
         return;
       case 'unregistered':
         if (device !== '*') {
@@ -322,6 +340,11 @@ export class Sesame {
       case 'refused':
         throw refused(outcome.status, 'a key fetch', now);
     }
+  }
+
+  async #commit(batch: Batch): Promise<void> {
+    await batch.commit();
+    this.#parts.gate.committed(batch);
   }
 
   async #refuseSealed(recipient: ServiceId): Promise<void> {
@@ -350,10 +373,10 @@ export class Sesame {
       try {
         await work(batch);
       } catch (error) {
-        if (isBotError(error, 'IDENTITY_CHANGED')) await batch.commit();
+        if (isBotError(error, 'IDENTITY_CHANGED')) await this.#commit(batch);
         throw error;
       }
-      await batch.commit();
+      await this.#commit(batch);
     });
   }
 }

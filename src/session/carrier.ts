@@ -12,7 +12,6 @@ import {
   PreKeySignalMessage,
   processPreKeyBundle,
   ProtocolAddress,
-  SessionRecord,
   signalDecrypt,
   signalDecryptPreKey,
   signalEncrypt,
@@ -189,15 +188,6 @@ export class Carrier {
   /** Whether its run is over. */
   async isEnding(batch: Staging, aci: ServiceId): Promise<boolean> {
     return (await carriers.get(batch, aci))?.ending === true;
-  }
-
-  /** Archives the session with a device, so that the next frame needs a new one. */
-  async archive(batch: Staging, { serviceId, deviceId }: Address): Promise<void> {
-    const bytes = await carrierSessions.get(batch, serviceId, deviceId);
-    if (bytes === undefined) return;
-    const record = SessionRecord.deserialize(bytes);
-    record.archiveCurrentState();
-    carrierSessions.put(batch, serviceId, deviceId, record.serialize());
   }
 
   async #decrypt(context: StoreContext, message: Identified, trust: 'lenient' | 'strict'): Promise<Bytes> {

@@ -1,14 +1,17 @@
 /**
  * Purge: deletes what has been kept for long enough. How long that is stands in one table, below.
  */
-import type { IdentityKind } from '../address.ts';
+import type { IdentityKind, ServiceId } from '../address.ts';
 import type { Clock } from '../platform.ts';
 import type { Store } from '../store/store.ts';
 import {
   deadRows,
   lastResortUses,
+  carriers,
+  carrierSessions,
   outboxRows,
   padded,
+  parkedRows,
   prekeys,
   quarantineRows,
   seenMarks,
@@ -27,8 +30,10 @@ export const RETENTION = {
   /** After sending; answers retry requests. */
   sentLogMs: 14 * DAY_MS,
   quarantineMs: 30 * DAY_MS,
+  /** Envelopes of contacts whose key is not trusted; and carriers, after they were opened. */
+  parkedMs: 7 * DAY_MS,
   quarantineRows: 1000,
-  /** After the attempt that failed for good. */
+  /** After the attempt that failed for good, or was held back. */
   failedOutboxMs: 30 * DAY_MS,
   /** No limit in time: a dead row waits for a human. */
   deadRows: 10_000,
@@ -75,7 +80,7 @@ export async function purge(parts: PurgeParts): Promise<number> {
       outboxRows.key(),
       olderThan(
         outboxRows.scan(store),
-        (row) => (row.state === 'failed' ? row.timestamp : Infinity),
+        (row) => (row.state === 'queued' ? Infinity : row.timestamp),
         now - RETENTION.failedOutboxMs,
       ),
     ),
@@ -84,6 +89,12 @@ export async function purge(parts: PurgeParts): Promise<number> {
       quarantineRows.key(),
       olderThan(quarantineRows.scan(store), (row) => row.at, now - RETENTION.quarantineMs),
     ),
+    await deleteRows(
+      store,
+      parkedRows.key(),
+      olderThan(parkedRows.scan(store), (row) => row.at, now - RETENTION.parkedMs),
+    ),
+    await purgeCarriers(store, now),
     await keepNewest(store, quarantineRows.key(), RETENTION.quarantineRows),
     await keepNewest(store, deadRows.key(), RETENTION.deadRows),
     await deleteRows(
@@ -95,6 +106,21 @@ export async function purge(parts: PurgeParts): Promise<number> {
     await purgePrekeys(parts),
   ];
   return gone.reduce((sum, count) => sum + count, 0);
+}
+
+/** Sessions of runs that never ended. */
+async function purgeCarriers(store: Store, now: number): Promise<number> {
+  let gone = 0;
+  for await (const [peer, { since }] of carriers.scan(store)) {
+    if (since > now - RETENTION.parkedMs) continue;
+    gone += await deleteRows(store, '', keysOf(store, carrierSessions.key(peer as ServiceId)));
+    gone += await deleteRows(store, '', keysOf(store, carriers.key(peer as ServiceId)));
+  }
+  return gone;
+}
+
+async function* keysOf(store: Store, prefix: string): AsyncIterable<string> {
+  for await (const [key] of store.scan(prefix)) yield key;
 }
 
 /** Their names are the sender's to choose; one that is missed is asked for again with the message that needs it. */

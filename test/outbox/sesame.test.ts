@@ -153,7 +153,7 @@ describe('Sesame', () => {
     const impostor = await makePeer();
     hub.add({ ...impostor, aci: bob.aci, account: { ...impostor.account, aci: bob.aci } });
     expect(await deliver(hub, alice, text(bob))).toMatchObject({
-      kind: 'failed',
+      kind: 'held',
       error: { code: 'IDENTITY_CHANGED' },
     });
     expect(await identityRows.get(alice.store.batch(), bob.aci)).toMatchObject({ state: 'changed' });

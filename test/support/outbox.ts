@@ -1,8 +1,10 @@
 /** An outbox over a hub: what `Bot` wires, without sockets. */
+import { Gate, type Guard } from '../../src/outbox/gate.ts';
 import { Pacing } from '../../src/outbox/pacing.ts';
 import { Sealing } from '../../src/outbox/sealing.ts';
 import { Sender, type Ending } from '../../src/outbox/sender.ts';
 import { Sesame } from '../../src/outbox/sesame.ts';
+import { Carrier } from '../../src/session/carrier.ts';
 import { OwnTags } from '../../src/session/peer-tags.ts';
 import { newRow, type NewRow } from '../../src/store/outbox-row.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -27,15 +29,21 @@ export interface Outbox {
 export function outboxOf(
   peer: Peer,
   hub: Hub,
-  options: { sealed?: boolean; store?: Store; tags?: readonly Tag[] } = {},
+  options: { sealed?: boolean; store?: Store; tags?: readonly Tag[]; guards?: readonly Guard[] } = {},
 ): Outbox {
-  const { account, session, platform, aci: ownAci } = peer;
+  const { account, identities, session, platform, aci: ownAci } = peer;
   const store = options.store ?? peer.store;
   let stamp = 1_800_000_000_000;
   const ended: { row: OutboxRow; end: Ending }[] = [];
   const sesame = new Sesame({
     store,
     session,
+    gate: new Gate({
+      identities,
+      session,
+      carrier: new Carrier({ store, account, identities, platform }),
+      guards: options.guards ?? [],
+    }),
     sealing: new Sealing(platform.clock, options.sealed ?? false),
     pacing: new Pacing(),
     platform,
