@@ -12,7 +12,7 @@ import type { Call } from './inbox/attempt.ts';
 import type { Message } from './inbox/lane.ts';
 import { newRow } from './store/outbox-row.ts';
 import type { Staging, Store } from './store/store.ts';
-import { outboxRows, pluginState } from './store/tables.ts';
+import { outboxRows, pluginState, pluginVolatile } from './store/tables.ts';
 
 /**
  * What a plugin can be allowed to do besides answering who wrote to it. The runtime enforces it towards a plugin's use of
@@ -53,6 +53,12 @@ export interface State {
 /** Writes that are committed together. */
 export interface Transaction {
   readonly state: State;
+  /**
+   * Like `state`, for what must not be used a second time from an old copy: nonces, steps of a protocol run. No backup has
+   * it, so it is empty after a restore, while `state` is as it was at the backup (`host.restoredAt`). The keys of the two have
+   * nothing to do with each other.
+   */
+  readonly volatile: State;
   /**
    * Stages a message, outside of the conversation in hand too.
    * @returns its timestamp, ms, which names it in receipts
@@ -144,6 +150,7 @@ export class StagedTransaction implements Transaction {
   readonly #scope: Scope;
   readonly #staging: Staging;
   #state: StagedState | undefined;
+  #volatile: StagedState | undefined;
 
   constructor(parts: ContextParts, scope: Scope, staging: Staging) {
     this.#parts = parts;
@@ -152,7 +159,11 @@ export class StagedTransaction implements Transaction {
   }
 
   get state(): State {
-    return (this.#state ??= new StagedState(this.#parts.store, this.#staging, this.#scope.plugin));
+    return (this.#state ??= this.#rows(pluginState));
+  }
+
+  get volatile(): State {
+    return (this.#volatile ??= this.#rows(pluginVolatile));
   }
 
   send(recipient: ServiceId | 'self', message: Outgoing, options?: SendOptions): number {
@@ -178,6 +189,10 @@ export class StagedTransaction implements Transaction {
     const row = newRow({ recipient, timestamp, devices, ...what });
     outboxRows.put(this.#staging, recipient, timestamp, row);
     return timestamp;
+  }
+
+  #rows(table: typeof pluginState): StagedState {
+    return new StagedState(this.#parts.store, this.#staging, this.#scope.plugin, table);
   }
 }
 
@@ -209,6 +224,10 @@ class MessageContext {
     return this.#writes.state;
   }
 
+  get volatile(): State {
+    return this.#writes.volatile;
+  }
+
   reply(message: Outgoing, options?: SendOptions): number {
     return this.#writes.stage(this.#sender, message, options);
   }
@@ -224,22 +243,24 @@ class StagedState implements State {
   readonly #store: Store;
   readonly #staging: Staging;
   readonly #plugin: string;
+  readonly #table: typeof pluginState;
   /** What this call has written, for its scans. */
   readonly #written = new Map<string, Bytes | undefined>();
 
-  constructor(store: Store, staging: Staging, plugin: string) {
+  constructor(store: Store, staging: Staging, plugin: string, table: typeof pluginState) {
     this.#store = store;
     this.#staging = staging;
     this.#plugin = plugin;
+    this.#table = table;
   }
 
   get(key: string): Promise<Bytes | undefined> {
-    return pluginState.get(this.#staging, this.#plugin, key);
+    return this.#table.get(this.#staging, this.#plugin, key);
   }
 
   put(key: string, value: Uint8Array): void {
     const bytes = own(value);
-    pluginState.put(this.#staging, this.#plugin, key, bytes);
+    this.#table.put(this.#staging, this.#plugin, key, bytes);
     this.#written.set(key, bytes);
   }
 
@@ -255,12 +276,12 @@ class StagedState implements State {
   }
 
   delete(key: string): void {
-    pluginState.delete(this.#staging, this.#plugin, key);
+    this.#table.delete(this.#staging, this.#plugin, key);
     this.#written.set(key, undefined);
   }
 
   async *scan(prefix = ''): AsyncIterable<readonly [key: string, value: Bytes]> {
-    const start = pluginState.key(this.#plugin, prefix);
+    const start = this.#table.key(this.#plugin, prefix);
     const mine = [...this.#written].filter(([key]) => key.startsWith(prefix)).sort(byKey);
     for await (const [full, stored] of this.#store.scan(start)) {
       const key = prefix + full.slice(start.length);

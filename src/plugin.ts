@@ -4,6 +4,7 @@
  * A plugin goes declared -> installed (its configuration checked, its handlers registered by `setup`) -> running -> stopped.
  * A fault before running is the operator's to correct and stops the start; a fault while running stays with the plugin.
  */
+import { restoredAt } from './backup/fresh-start.ts';
 import { BotError, describe, isBotError } from './errors.ts';
 import {
   StagedTransaction,
@@ -85,6 +86,12 @@ export interface Host<Config = unknown> extends Handlers {
   readonly clock: Clock;
   readonly log: Log;
   /**
+   * When the store was made from a backup, ms; undefined where it never was. Then `state` is as it was at the backup, the
+   * `volatile` of that time is gone, and the old process may have gone on from it: what `state` says was under way is
+   * dead, and must not be taken up. To act once for each restore, keep the time in `state` and compare.
+   */
+  readonly restoredAt: number | undefined;
+  /**
    * Writes outside of a message: all that `work` stages is committed together. It is called again when something that it
    * read was changed meanwhile.
    * @throws what `work` throws (nothing is written then), BotError `STORE_WRITE_FAILED`
@@ -148,7 +155,8 @@ export class Plugins {
     if (this.#installed.has(name)) throw invalid(name, 'is there twice');
     const registered: Registered = { tags: new Set(), commands: new Set() };
     const scope: Scope = { plugin: name, permissions: new Set(permissions) };
-    const host = this.#host(scope, readConfig(plugin, config), registered);
+    const restored = await restoredAt(this.#parts.store);
+    const host = this.#host(scope, readConfig(plugin, config), registered, restored);
     try {
       await plugin.setup(host);
     } catch (error) {
@@ -181,7 +189,12 @@ export class Plugins {
     await Promise.all([...running, aborted(signal)]);
   }
 
-  #host<Config>(scope: Scope, config: Config, registered: Registered): Host<Config> {
+  #host<Config>(
+    scope: Scope,
+    config: Config,
+    registered: Registered,
+    restored: number | undefined,
+  ): Host<Config> {
     const { router } = this;
     const { platform, prefix = '!' } = this.#parts;
     const add = <F extends object>(
@@ -195,6 +208,7 @@ export class Plugins {
       config,
       clock: platform.clock,
       log: platform.log,
+      restoredAt: restored,
       text: (...args: TextArguments) => {
         if (args[0] instanceof RegExp) add(text(args[0]), ...(args.slice(1) as [Handler<MatchFields>]));
         else add(text(), ...(args as [Handler<TextFields>]));

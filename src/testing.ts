@@ -8,6 +8,8 @@
  * ```
  */
 import type { Aci, DeviceId, ServiceId } from './address.ts';
+import { FreshRows } from './backup/fresh-start.ts';
+import { isKept } from './backup/kept-tables.ts';
 import { fromUtf8, own, toUtf8, type Bytes } from './bytes.ts';
 import { parseTag } from './content/app-message.ts';
 import { decodeContent } from './content/content.ts';
@@ -25,6 +27,7 @@ import {
   inboxRows,
   outboxRows,
   pluginState,
+  pluginVolatile,
   type InboxRow,
   type OutboxRow,
 } from './store/tables.ts';
@@ -66,16 +69,24 @@ export interface TestOptions {
 
 /** @throws BotError `PLUGIN_INVALID` */
 export async function testPlugin(source: PluginSource, options: TestOptions = {}): Promise<PluginTest> {
-  const clock = new ManualClock();
+  return start(source, options, openMemory(), new ManualClock());
+}
+
+async function start(
+  source: PluginSource,
+  options: TestOptions,
+  store: Store,
+  clock: ManualClock,
+): Promise<PluginTest> {
   const platform: Platform = { ...systemPlatform(options.log), clock };
-  const store = openMemory();
   let last = 0;
   const stamp = (): number => (last = Math.max(clock.now(), last + 1));
   const onRow = (): void => undefined;
   const prefix = options.prefix === undefined ? {} : { prefix: options.prefix };
   const plugins = new Plugins({ self: SELF, store, stamp, onRow, platform, ...prefix });
   await plugins.install(source, options.config);
-  return new PluginTest({ clock, platform, store, plugins, stamp });
+  const again = (next: Store): Promise<PluginTest> => start(source, options, next, clock);
+  return new PluginTest({ clock, platform, store, plugins, stamp, again });
 }
 
 interface TestParts {
@@ -84,6 +95,8 @@ interface TestParts {
   readonly store: Store;
   readonly plugins: Plugins;
   readonly stamp: () => number;
+  /** The same plugin on another store, at the same time. */
+  readonly again: (store: Store) => Promise<PluginTest>;
 }
 
 export class PluginTest {
@@ -217,6 +230,25 @@ export class PluginTest {
     const bytes = value instanceof Uint8Array ? own(value) : fromUtf8(JSON.stringify(value));
     pluginState.put(batch, this.#plugin, key, bytes);
     await batch.commit();
+  }
+
+  /** What the plugin keeps under this key in `volatile`. */
+  async volatile(key: string): Promise<Bytes | undefined> {
+    return pluginVolatile.get(this.#parts.store.batch(), this.#plugin, key);
+  }
+
+  /**
+   * The plugin as it starts on a backup of this moment that was restored: `state` is there, `volatile` is not, and
+   * `host.restoredAt` is set. This one goes on, as an old process may.
+   */
+  async restored(): Promise<PluginTest> {
+    const { store, platform, clock, again } = this.#parts;
+    const next = openMemory();
+    const batch = next.batch();
+    for await (const [key, value] of store.scan('')) if (isKept(key)) batch.put(key, value);
+    new FreshRows(platform, clock.now()).end(batch);
+    await batch.commit();
+    return again(next);
   }
 
   /** Stops the plugin; handlers that hang are cut off. */

@@ -72,3 +72,33 @@ test('shows what a plugin sends of its own accord', async () => {
   expect(await t.advance(1)).toEqual([{ kind: 'text', text: 'a minute has passed', to: SELF }]);
   await t.close();
 });
+
+test('starts the plugin on a restored backup, without what is volatile', async () => {
+  const times: (number | undefined)[] = [];
+  const t = await testPlugin(
+    plugin((host) => {
+      times.push(host.restoredAt);
+      host.command('look', async (ctx) => {
+        const keys: string[] = [];
+        for await (const [key] of ctx.volatile.scan()) keys.push(key);
+        ctx.reply(`${String(await ctx.state.getJson('run'))}, volatile: ${keys.join(' ')}`);
+      });
+      host.text((ctx) => {
+        ctx.state.putJson('run', 'open');
+        ctx.volatile.put('run', Uint8Array.of(1));
+        ctx.volatile.put('gone', Uint8Array.of(2));
+        ctx.volatile.delete('gone');
+      });
+    }),
+  );
+  await t.text('x');
+  expect(await t.text('!look')).toEqual([{ kind: 'text', text: 'open, volatile: run' }]);
+  expect(await t.volatile('run')).toEqual(Uint8Array.of(1));
+  await t.advance(1000);
+  const next = await t.restored();
+  expect(await next.text('!look')).toEqual([{ kind: 'text', text: 'open, volatile: ' }]);
+  expect(await t.text('!look')).toEqual([{ kind: 'text', text: 'open, volatile: run' }]);
+  expect(times).toEqual([undefined, t.clock.now()]);
+  await next.close();
+  await t.close();
+});

@@ -35,11 +35,13 @@ interface Restored {
   readonly restoredAt: number;
   /** The server still has prekeys of the old store. */
   readonly pending: boolean;
+  /** ms, of the first start; absent before. */
+  readonly startedAt?: number;
 }
 
 const FACT = 'restored';
 const PADDING_BYTES = 64;
-/** How long messages may come in sessions that a restored device does not have; later ones have met the new session. */
+/** From its first start: how long messages may come in sessions that a restored device does not have; later ones have met the new session. */
 const OLD_SESSIONS_MS = 7 * 24 * 3_600_000;
 
 /** What a store needs beside the rows of its backup; sees each of them once, in key order. */
@@ -101,10 +103,16 @@ export async function needsFreshStart(store: Store): Promise<boolean> {
   return (await restored(store.batch()))?.pending === true;
 }
 
+/** When the store was restored, ms; undefined: it never was. Another restore of a later backup counts anew. */
+export async function restoredAt(store: Store): Promise<number | undefined> {
+  return (await restored(store.batch()))?.restoredAt;
+}
+
 /** Whether peers may still send in sessions that were not restored. */
 export async function awaitsOldSessions(store: Store, now: number): Promise<boolean> {
   const note = await restored(store.batch());
-  return note !== undefined && now - note.restoredAt < OLD_SESSIONS_MS;
+  if (note === undefined) return false;
+  return note.pending || now - (note.startedAt ?? note.restoredAt) < OLD_SESSIONS_MS;
 }
 
 /**
@@ -121,7 +129,7 @@ export async function freshStart(parts: FreshStartParts, account: Account): Prom
   await writeAgainOnConflict(store, async (batch) => {
     const note = await restored(batch);
     if (note?.pending !== true) return;
-    facts.put(batch, FACT, { ...note, pending: false });
+    facts.put(batch, FACT, { ...note, pending: false, startedAt: platform.clock.now() } satisfies Restored);
     await parts.ask(batch);
   });
   platform.log.info({}, 'the prekeys of this restored device are new');

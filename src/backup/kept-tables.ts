@@ -3,10 +3,10 @@
  * a fault that a test finds.
  *
  * The rule: what says who we are and what we know is kept; what says how far a cryptographic protocol has come is not,
- * for to go on from an older step would use a message key or a nonce a second time. So the rows of a protocol run,
- * nonces made in advance and private messages of its rounds belong under keys of their own, which are left out here: a row
- * is kept or not by its key alone. That the runs which a restored store still knows of are dead is for `FreshRows` in
- * `fresh-start.ts` to say.
+ * for to go on from an older step would use a message key or a nonce a second time. A row is kept or not by its key
+ * alone, so what plugins must not go on with (a step of a protocol run, nonces made in advance) they keep in
+ * `transaction.volatile`, which is left out here. That the runs which their state still names are dead is for them to
+ * write: `host.restoredAt` tells them (`fresh-start.ts`).
  */
 interface Decision {
   /** The key of a single row, or what the keys of a table begin with, up to and with the slash. */
@@ -25,6 +25,11 @@ export const DECISIONS: readonly Decision[] = [
     reason: 'device lists, tags and profile keys; the sessions with them are not in it',
   },
   { rows: 'state/', kept: true, reason: 'what plugins keep' },
+  {
+    rows: 'volatile/',
+    kept: false,
+    reason: 'nonces and steps of protocol runs, which an old and a new process must not both use',
+  },
   {
     rows: 'inbox/',
     kept: true,

@@ -479,5 +479,8 @@ export const parkedRows: Table<[ServiceId, number], QuarantineRow> = table('park
 /** What a plugin keeps, by plugin and its own key. Writer: the plugin, through its context. */
 export const pluginState: Table<[string, string], Bytes> = table('state', 2, bytesCodec);
 
+/** What a plugin keeps that must not outlive this store: no backup has it. By plugin and its own key. Writer: as of `pluginState`. */
+export const pluginVolatile: Table<[string, string], Bytes> = table('volatile', 2, bytesCodec);
+
 /** Small facts with a name, as JSON: times of upkeep, the sender certificate, counters. Each name has one writer. */
 export const facts: Table<[string], unknown> = table('fact', 1, json());

@@ -1,6 +1,12 @@
 /** The first start of a restored store: whatever is interrupted, the server ends with new keys that we can open with. */
 import { describe, expect, it } from 'vitest';
-import { awaitsOldSessions, freshStart, FreshRows, needsFreshStart } from '../../src/backup/fresh-start.ts';
+import {
+  awaitsOldSessions,
+  freshStart,
+  FreshRows,
+  needsFreshStart,
+  restoredAt,
+} from '../../src/backup/fresh-start.ts';
 import { BotError } from '../../src/errors.ts';
 import { putSyncRequests } from '../../src/provisioning/first-upload.ts';
 import type { Batch, Store } from '../../src/store/store.ts';
@@ -77,10 +83,23 @@ describe('a fresh start', () => {
     expect(await awaitsOldSessions(store, clock.now())).toBe(false);
   });
 
-  it('expects messages in old sessions for a week', async () => {
+  it('expects messages in old sessions until a week after it, however late it comes', async () => {
     const store = await restoredStore();
-    expect(await awaitsOldSessions(store, clock.now())).toBe(true);
-    expect(await awaitsOldSessions(store, clock.now() + 8 * 24 * 3_600_000)).toBe(false);
+    const dayMs = 24 * 3_600_000;
+    expect(await awaitsOldSessions(store, clock.now() + 30 * dayMs)).toBe(true);
+    await clock.advance(20 * dayMs);
+    await start(store, new FakeKeyServer());
+    expect(await awaitsOldSessions(store, clock.now() + 6 * dayMs)).toBe(true);
+    expect(await awaitsOldSessions(store, clock.now() + 8 * dayMs)).toBe(false);
+  });
+
+  it('does not change when the store was restored', async () => {
+    expect(await restoredAt(await linkedStore())).toBeUndefined();
+    const store = await restoredStore();
+    const at = clock.now();
+    await clock.advance(1000);
+    await start(store, new FakeKeyServer());
+    expect(await restoredAt(store)).toBe(at);
   });
 
   it('that is stopped at any commit is finished by the next', { timeout: 120_000 }, async () => {

@@ -38,9 +38,10 @@ describe('the tables of a backup', () => {
     expect([...places().keys()].sort()).toEqual(declared.map(([, name]) => name).sort());
   });
 
-  it('hold no key of a ratchet, and no prekey', () => {
+  it('hold no key of a ratchet, no prekey, and nothing volatile', () => {
     const secret = [tables.sessions, tables.senderKeys, tables.prekeys].map((table) => table.key());
     for (const start of secret) expect(isKept(`${start}anything`)).toBe(false);
+    expect(isKept(tables.pluginVolatile.key('verify', 'nonce'))).toBe(false);
   });
 
   it('do not hold what no table has', () => {

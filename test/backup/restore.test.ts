@@ -19,6 +19,7 @@ import {
   outboxRows,
   peers,
   pluginState,
+  pluginVolatile,
   seenMarks,
   senderKeys,
   sessions,
@@ -73,6 +74,7 @@ beforeEach(async () => {
   await introduce(bot, friend);
   const batch = bot.store.batch();
   pluginState.put(batch, 'a', 'b', fromUtf8('c'));
+  pluginVolatile.put(batch, 'a', 'b', fromUtf8('nonce'));
   seenMarks.put(batch, 1, 'mark', 2);
   senderKeys.put(batch, friend.aci, 2, 'd', fromUtf8('e'));
   lastResortUses.put(batch, 'aci', '1.2.3', 4);
@@ -168,7 +170,9 @@ describe('a restored store', () => {
     const added = [...after.keys()].filter((key) => !before.has(key));
     expect(added.map((key) => key.split('/')[0])).toEqual(['fact', 'outbox']);
     expect([...before.keys()].some((key) => key.startsWith(sessions.key()))).toBe(true);
-    expect([...after.keys()].filter((key) => /^(session|senderkey|prekey|kyberuse)/.test(key))).toEqual([]);
+    expect(
+      [...after.keys()].filter((key) => /^(session|senderkey|prekey|kyberuse|volatile)/.test(key)),
+    ).toEqual([]);
     expect(await account.get(store.batch())).toEqual(bot.account);
     expect(await facts.get(store.batch(), 'restored')).toMatchObject({ pending: true });
     await store.close();
