@@ -33,9 +33,9 @@ export function trusteeOf({ payload, check }: Outcome): Trustee {
 
 /** What the opening of a session needs to know. */
 export function requestOf(outcome: Outcome): SessionRequest {
-  const { aci, device, identityKey } = outcome.payload;
+  const { aci, device, registrationId, identityKey } = outcome.payload;
   const { found } = outcome.judgement;
-  return { party: { aci, device }, identityKey, proof: proofOf(outcome), found };
+  return { party: { aci, device }, registrationId, identityKey, proof: proofOf(outcome), found };
 }
 
 export function trustedEffect(outcome: Outcome): Effect {

@@ -28,8 +28,8 @@ export interface SessionOpener {
    */
   openSession(question: Asked<'open-session'>): Promise<Bytes | undefined>;
   /**
-   * A: deletes what sessions there are, pins the key, checks that the message names the run's prekeys, and opens it with
-   * these alone.
+   * A: deletes what sessions there are, pins the key, checks that the message names the peer's registration id and the
+   * run's prekeys, and opens it with these alone.
    * @returns its plaintext
    */
   takeSession(question: Asked<'take-session'>): Promise<Bytes | undefined>;

@@ -225,6 +225,8 @@ export interface Prepared {
 /** Whose session, under which key, and why that key is trusted. */
 export interface SessionRequest {
   readonly party: Party;
+  /** The peer's, 1..16383. */
+  readonly registrationId: number;
   readonly identityKey: Bytes;
   /** At B its `vh` is over OFFER, REPLY and PROOF, as ACCEPT holds the session's message; the effect has the whole one. */
   readonly proof: Trusted['proof'];
