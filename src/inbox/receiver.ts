@@ -12,7 +12,7 @@ import { encodeDeliveryReceipt } from '../content/encode.ts';
 import { decodeEnvelope, type Envelope } from '../content/envelope.ts';
 import { BotError, describe } from '../errors.ts';
 import type { Platform } from '../platform.ts';
-import type { Identification, Identified } from '../session/identify.ts';
+import { INNER, type Identification, type Identified } from '../session/identify.ts';
 import type { Opened, Session } from '../session/session.ts';
 import { isAccepted } from '../store/accepted.ts';
 import { newRow } from '../store/outbox-row.ts';
@@ -90,7 +90,7 @@ const ATTEMPTS = 3;
 export class Receiver {
   readonly #parts: ReceiverParts;
   readonly #retries: HourlyLimit;
-  /** Seen marks whose commit is under way: a copy of the envelope must not be acked earlier than the original. */
+  /** Envelopes whose commit is under way, by their marks: a copy of the envelope must not be acked earlier than the original. */
   readonly #pending = new Map<string, Promise<void>>();
   /** Resolves when the delivery before has entered its sender's lane. */
   #entered: Promise<void> = Promise.resolve();
@@ -210,8 +210,10 @@ export class Receiver {
     const { store, session, platform } = this.#parts;
     const batch = store.batch();
     const mark = markOf(envelope);
-    if (!again && (await seenMarks.get(batch, envelope.serverTimestamp, mark)) !== undefined) {
-      return { outcome: 'duplicate', durable: this.#pending.get(mark) ?? Promise.resolve() };
+    if (!again) {
+      const twin = this.#pending.get(mark);
+      if (twin !== undefined) return { outcome: 'duplicate', durable: twin };
+      if (!movesRatchet(identified) && (await isSeen(batch, envelope, mark))) return SEEN;
     }
     switch (identified.kind) {
       case 'dropped':
@@ -226,6 +228,7 @@ export class Receiver {
         if (opened.kind === 'opened') return this.#opened(batch, envelope, identified, opened, mark);
         // What a failed open has staged must not be kept: from here on a batch of its own.
         if (opened.kind === 'duplicate') return this.#finish(store.batch(), envelope, mark, 'duplicate');
+        if (!again && (await isSeen(store.batch(), envelope, mark))) return SEEN;
         return again
           ? this.#stillUnopened(delivery, envelope, identified, opened, mark)
           : this.#unopened(delivery, envelope, identified, opened, mark);
@@ -262,7 +265,10 @@ export class Receiver {
       if (opened.prekey) onPrekey();
     };
     const outcome = isRepeat ? 'duplicate' : row === undefined ? 'handled' : 'stored';
-    return { ...this.#finish(batch, envelope, mark, outcome), handOn };
+    const taken = movesRatchet(identified)
+      ? this.#commit(batch, mark, outcome)
+      : this.#finish(batch, envelope, mark, outcome);
+    return { ...taken, handOn };
   }
 
   /** A frame of a run, a key that is not trusted, or a message that cannot be read. */
@@ -401,6 +407,11 @@ export class Receiver {
   /** Marks the envelope as seen and begins the commit. */
   #finish(batch: Batch, envelope: Envelope, mark: string, outcome: Outcome): Taken {
     seenMarks.put(batch, envelope.serverTimestamp, mark, this.#parts.platform.clock.now());
+    return this.#commit(batch, mark, outcome);
+  }
+
+  /** Begins the commit; until it is durable a copy of the envelope waits for it. */
+  #commit(batch: Batch, mark: string, outcome: Outcome): Taken {
     const durable = batch.commit();
     this.#pending.set(mark, durable);
     const forget = (): void => {
@@ -418,3 +429,15 @@ export class Receiver {
 }
 
 const nothing = (): void => undefined;
+
+const SEEN: Taken = { outcome: 'duplicate', durable: Promise.resolve() };
+
+/** Whether an envelope was taken before. */
+async function isSeen(batch: Batch, { serverTimestamp }: Envelope, mark: string): Promise<boolean> {
+  return (await seenMarks.get(batch, serverTimestamp, mark)) !== undefined;
+}
+
+/** A ratchet opens nothing twice, so that what has moved one forward needs no mark of its own. */
+function movesRatchet(identified: Identification): boolean {
+  return identified.kind === 'message' && identified.type !== INNER.PLAINTEXT;
+}

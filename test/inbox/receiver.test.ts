@@ -24,6 +24,7 @@ import {
   prekeys,
   quarantineRows,
   sentLog,
+  sessions,
   type InboxRow,
   type OutboxRow,
   type QuarantineRow,
@@ -31,7 +32,7 @@ import {
 import type { Delivery, Incoming } from '../../src/transport/request.ts';
 import { newRow } from '../../src/store/outbox-row.ts';
 import { settle } from '../support/clock.ts';
-import { envelopeFrom, makePeer, wireEnvelope, type Peer } from '../support/peer.ts';
+import { envelopeFrom, introduce, makePeer, wireEnvelope, type Peer } from '../support/peer.ts';
 import { FaultyStore } from '../support/store-faults.ts';
 import { gatedStore, type GatedDisk } from '../support/store-gate.ts';
 
@@ -292,6 +293,32 @@ describe('Receiver', () => {
     for (let n = 0; n < 1010; n++)
       await inbox.receiver.accept(delivery(Uint8Array.of(0xff, n & 0xff, n >> 8)));
     expect(await all(quarantineRows.scan(bob.store))).toHaveLength(1000);
+  });
+
+  it('asks for a copy whose session is gone by then, and handles the message once all the same', async () => {
+    const [alice, bob] = [await makePeer(), await makePeer()];
+    const { receiver, left } = inboxOf(bob);
+    const content = encodeText('once', NOW);
+    const wire = await envelopeFrom(alice, bob, content, { timestamp: NOW, guid: 'one' });
+    expect(await receiver.accept(delivery(wire))).toBe('stored');
+    const batch = bob.store.batch();
+    sessions.delete(batch, 'aci', alice.aci, alice.account.deviceId);
+    await batch.commit();
+    expect(await receiver.accept(delivery(wire))).toBe('unreadable');
+    expect(left.map(({ kind }) => kind)).toEqual(['retry']);
+    await introduce(alice, bob);
+    const resent = await envelopeFrom(alice, bob, content, { timestamp: NOW, guid: 'two' });
+    expect(await receiver.accept(delivery(resent))).toBe('duplicate');
+    expect(await all(inboxRows.scan(bob.store))).toHaveLength(1);
+  });
+
+  it('puts a copy of what cannot be opened into the quarantine once', async () => {
+    const { alice, bob } = await pair();
+    const { receiver } = inboxOf(bob);
+    const noise = wireEnvelope(alice, bob, 1, new Uint8Array(80), { timestamp: NOW, guid: 'noise' });
+    expect(await receiver.accept(delivery(noise))).toBe('unreadable');
+    expect(await receiver.accept(delivery(noise))).toBe('duplicate');
+    expect(await all(quarantineRows.scan(bob.store))).toHaveLength(1);
   });
 
   it('keeps what cannot be opened, acks it and asks for it again, five times an hour', async () => {
