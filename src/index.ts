@@ -26,6 +26,7 @@ export type {
 } from './context.ts';
 export { BotError, isBotError, type ErrorCode } from './errors.ts';
 export type { ContactIdentity } from './identities/state.ts';
+export { systemPlatform, type Clock, type Platform, type Random } from './platform.ts';
 export {
   definePlugin,
   type ConfigSchema,
@@ -36,6 +37,7 @@ export {
   type PluginSource,
 } from './plugin.ts';
 export { loadPlugin } from './plugin/load.ts';
+export type { Subcommand, SubcommandCall } from './plugin/subcommand.ts';
 export {
   appType,
   kind,

@@ -16,6 +16,7 @@ import {
 import type { Tag } from './content/app-message.ts';
 import { Attempt } from './inbox/attempt.ts';
 import type { Clock, Log, Platform } from './platform.ts';
+import type { Subcommand } from './plugin/subcommand.ts';
 import {
   app,
   command,
@@ -58,6 +59,8 @@ export interface Plugin<Config = unknown> {
   /** Absent: it takes no configuration. A missing configuration is checked as `{}`. */
   readonly config?: ConfigSchema<Config>;
   readonly permissions?: readonly Permission[];
+  /** Commands of the command line, when the plugin is a built-in one that the cli has words for. */
+  readonly subcommands?: readonly Subcommand[];
   /** Registers handlers on the host. What it throws is `PLUGIN_INVALID`. */
   setup(host: Host<Config>): void | Promise<void>;
 }

@@ -8,7 +8,8 @@ import { BotError, isBotError } from '../errors.ts';
 export type Input = NodeJS.ReadableStream & { isTTY?: boolean; setRawMode?: (mode: boolean) => unknown };
 
 export interface Sink {
-  write(text: string): unknown;
+  /** @param done called when more can be written */
+  write(data: string | Uint8Array, done?: (error?: Error | null) => void): unknown;
   readonly isTTY?: boolean;
 }
 
@@ -25,17 +26,20 @@ export interface Io {
 /** Prints what a command has found: one JSON value per line with `--json`, else lines for people. */
 export class Printer {
   readonly #io: Io;
+  readonly #results: Sink;
   readonly json: boolean;
 
-  constructor(io: Io, json: boolean) {
+  /** @param results where they go, when not to stdout */
+  constructor(io: Io, json: boolean, results = io.stdout) {
     this.#io = io;
+    this.#results = results;
     this.json = json;
   }
 
   /** A result, or one event of a stream. `text` is made only where it is shown; undefined shows nothing. */
   print(value: object, text: () => string | undefined): void {
     const line = this.json ? JSON.stringify(value) : text();
-    if (line !== undefined) this.#io.stdout.write(`${line}\n`);
+    if (line !== undefined) this.#results.write(`${line}\n`);
   }
 
   /** For people only, beside the results: progress, hints. */

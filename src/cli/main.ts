@@ -12,6 +12,7 @@ import { addDoctor } from './doctor.ts';
 import { failureText, toFailure, type Io } from './io.ts';
 import { addLink } from './link.ts';
 import { addLookCommands } from './look.ts';
+import { addPluginCommands } from './plugin-commands.ts';
 import { addRestore } from './restore.ts';
 import { addRun } from './run.ts';
 import { addSend } from './send.ts';
@@ -26,13 +27,15 @@ import { VERSION } from './version.ts';
 export async function main(argv: readonly string[], io: Io): Promise<0 | 1 | 2> {
   const shell = new Shell(io);
   try {
-    await programFor(shell).parseAsync([...argv], { from: 'user' });
+    const program = programFor(shell);
+    await addPluginCommands(program, shell, argv);
+    await program.parseAsync([...argv], { from: 'user' });
     return shell.exitCode;
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0; // --help, --version
     const error = thrown instanceof CommanderError ? usageError(thrown) : thrown;
     const failure = toFailure(error);
-    if (argv.includes('--json')) io.stdout.write(`${JSON.stringify(failure)}\n`);
+    if (argv.includes('--json')) io[shell.resultsTo].write(`${JSON.stringify(failure)}\n`);
     else io.stderr.write(`${failureText(failure)}\n`);
     return isBotError(error, 'USAGE') ? 2 : 1;
   }

@@ -9,13 +9,15 @@ import type { OutputOptions } from './options.ts';
 export class Shell {
   readonly io: Io;
   exitCode: 0 | 1 | 2 = 0;
+  /** Of a command that uses stdout for something else, results and failures go to stderr. */
+  resultsTo: 'stdout' | 'stderr' = 'stdout';
 
   constructor(io: Io) {
     this.io = io;
   }
 
   printer(options: OutputOptions): Printer {
-    return new Printer(this.io, options.json === true);
+    return new Printer(this.io, options.json === true, this.io[this.resultsTo]);
   }
 
   /** The real clock and random source, with logs on stderr. */

@@ -1,0 +1,92 @@
+/**
+ * Commands of plugins: a plugin declares them (`src/plugin/subcommand.ts`), and is loaded only when one of them is called.
+ */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { loadPlugin } from '../plugin/load.ts';
+import type { Subcommand, SubcommandCall } from '../plugin/subcommand.ts';
+import { openStore } from './account.ts';
+import { withAccount, withData, withExamples, withOutput, type AccountOptions } from './options.ts';
+import { canPrompt } from './prompt.ts';
+import type { Shell } from './shell.ts';
+
+/** First words of commands, the built-in plugin that has them, and their line in `--help`. */
+const GROUPS: Readonly<Record<string, { readonly plugin: string; readonly description: string }>> = {
+  verify: { plugin: 'verify', description: "verify a contact's identity key with a spoken code" },
+};
+
+type Given = AccountOptions & Readonly<Record<string, string | true | undefined>>;
+
+/**
+ * Adds the groups, and the commands of the one that is called.
+ * @throws BotError `PLUGIN_INVALID`
+ */
+export async function addPluginCommands(
+  program: Command,
+  shell: Shell,
+  argv: readonly string[],
+): Promise<void> {
+  const called = argv.find((word) => !word.startsWith('-'));
+  for (const [word, { plugin, description }] of Object.entries(GROUPS)) {
+    const group = program.command(word).description(description);
+    if (word !== called) continue;
+    const { subcommands = [] } = await loadPlugin(plugin, shell.io.cwd);
+    for (const subcommand of subcommands) addSubcommand(group, shell, subcommand);
+  }
+}
+
+function addSubcommand(group: Command, shell: Shell, subcommand: Subcommand): void {
+  const [first, ...words] = subcommand.name.split(' ');
+  if (first !== group.name()) return;
+  const command =
+    words.length === 0
+      ? group.description(subcommand.description)
+      : words.reduce(
+          (parent, word) => parent.commands.find((child) => child.name() === word) ?? parent.command(word),
+          group,
+        );
+  command.description(subcommand.description);
+  const { arguments: named = {}, options = {} } = subcommand;
+  for (const [syntax, help] of Object.entries(named)) command.argument(syntax, help);
+  for (const [flags, help] of Object.entries(options)) command.option(flags, help);
+  const shared = { data: withData, account: withAccount, none: withOutput };
+  withExamples(shared[subcommand.shares ?? 'none'](command), ...(subcommand.examples ?? [])).action(
+    async (...args: unknown[]) => {
+      // Behind the arguments commander hands over the options, then the command.
+      const given = args.slice(0, Object.keys(named).length) as (string | undefined)[];
+      await subcommand.run(callOf(shell, command.opts<Given>(), given));
+    },
+  );
+}
+
+function callOf(shell: Shell, options: Given, given: readonly (string | undefined)[]): SubcommandCall {
+  const { io } = shell;
+  const folder = options.data ?? io.env['COUNTERSIGN_DATA'];
+  return {
+    arguments: given,
+    options,
+    platform: shell.platform(options),
+    signal: io.signal,
+    cwd: io.cwd,
+    stdin: io.stdin,
+    canPrompt: canPrompt(io),
+    dataFolder: folder === undefined || folder === '' ? undefined : resolve(io.cwd, folder),
+    print: (value, text) => {
+      shell.printer(options).print(value, text);
+    },
+    note: (text) => {
+      shell.printer(options).note(text);
+    },
+    takeStdout: () => {
+      shell.resultsTo = 'stderr';
+      return (bytes) =>
+        new Promise((written, failed) => {
+          io.stdout.write(bytes, (error) => {
+            if (error) failed(error);
+            else written();
+          });
+        });
+    },
+    openStore: () => openStore(shell, options),
+  };
+}
