@@ -69,16 +69,18 @@ export function normaliseCode(format: Format, typed: string): Normalised {
   }
 }
 
+/** Decimal digits of every script as 0 to 9; all else stays. */
+export function toLatinDigits(text: string): string {
+  return text.replace(/(?![0-9])\p{Nd}/gu, valueOf);
+}
+
 /** The digit that makes `digits` and it pass the check. */
 export function dammDigit(digits: string): number {
   return Array.from(digits).reduce((interim, digit) => Number(DAMM[interim]?.[Number(digit)]), 0);
 }
 
 function normaliseDigits(typed: string): Normalised {
-  const digits = Array.from(typed)
-    .filter((char) => isDigit(char.codePointAt(0) ?? 0))
-    .map(valueOf)
-    .join('');
+  const digits = toLatinDigits(typed).replace(/[^0-9]/g, '');
   const isRight = digits.length === DIGITS + 1 && dammDigit(digits) === 0;
   return isRight ? { text: digits.slice(0, DIGITS) } : { fault: 'mistyped' };
 }
@@ -104,14 +106,10 @@ function drawDigit(random: Random): number {
   }
 }
 
-function isDigit(codePoint: number): boolean {
-  return /\p{Nd}/u.test(String.fromCodePoint(codePoint));
-}
-
 /** Unicode has decimal digits in runs of tens that begin with zero. */
-function valueOf(char: string): number {
-  const codePoint = char.codePointAt(0) ?? 0;
+function valueOf(digit: string): string {
+  const codePoint = digit.codePointAt(0) ?? 0;
   let before = 0;
-  while (isDigit(codePoint - before - 1)) before++;
-  return before % 10;
+  while (/\p{Nd}/u.test(String.fromCodePoint(codePoint - before - 1))) before++;
+  return String(before % 10);
 }
