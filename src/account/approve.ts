@@ -160,10 +160,10 @@ async function awaitDevice(
     // Servers that list no devices can only be asked about the token; others seldom answer that call in time (2.8).
     const told =
       identifier !== undefined && look % LOOKS_PER_WAIT === LOOKS_PER_WAIT - 1
-        ? await waitForLinkedDevice(requester, identifier, 1)
+        ? await unlessAway(waitForLinkedDevice(requester, identifier, 1))
         : undefined;
-    const devices = await devicesOf(requester);
-    const found = devices.find(({ id }) => id === told || !before.has(id));
+    const devices = await unlessAway(devicesOf(requester));
+    const found = devices?.find(({ id }) => id === told || !before.has(id));
     if (found !== undefined) return found;
     if (told !== undefined) {
       return { id: told, encryptedName: undefined, lastSeen: undefined, registrationId: undefined };
@@ -174,6 +174,16 @@ async function awaitDevice(
       });
     }
     await clock.sleep(LOOK_MS, signal);
+  }
+}
+
+/** The new device has all it needs: a server that is away for a moment says only "not yet". */
+async function unlessAway<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (isBotError(error, 'SERVER_UNREACHABLE') || isBotError(error, 'REQUEST_TIMEOUT')) return undefined;
+    throw error;
   }
 }
 

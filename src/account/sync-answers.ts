@@ -5,13 +5,14 @@
  *
  * Spec: protocol brief, sections 6.5 and 10.
  */
-import type { Aci, ServiceId } from '../address.ts';
+import { isAci, uuidToBytes, type Aci } from '../address.ts';
 import { fromBase64, own, type Bytes } from '../bytes.ts';
-import { describe, isBotError, type ErrorCode } from '../errors.ts';
+import { describe, isBotError, type BotError, type ErrorCode } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { signal as proto } from '../proto/messages.js';
 import { fetchUploadForm } from '../service/attachments.ts';
 import type { Profile } from '../service/profile.ts';
+import { writeAgainOnConflict } from '../store/again.ts';
 import { newRow } from '../store/outbox-row.ts';
 import type { Batch, Store } from '../store/store.ts';
 import {
@@ -42,9 +43,11 @@ export interface SyncAnswersParts {
 }
 
 const ALL: readonly SyncRequest[] = ['contacts', 'blocked', 'configuration', 'keys'];
-/** Wait after a failure, ms. */
+/** Wait after the first failure, ms; each further one doubles it. */
 const RETRY_MS = 30_000;
 const HOUR_MS = 3_600_000;
+/** Then a request is dropped, about an hour after it came; devices ask again when they miss something. */
+const MAX_TRIES = 8;
 
 /** A ring comes while the request is being committed; the four of a new device come together. */
 const RING_MS = 200;
@@ -57,6 +60,8 @@ export class SyncAnswers {
   readonly #parts: SyncAnswersParts;
   #alarm = new AbortController();
   #isRung = true;
+  /** Requests that could not be answered, and how often. */
+  readonly #failures = new Map<SyncRequest, { readonly since: number; readonly count: number }>();
 
   constructor(parts: SyncAnswersParts) {
     this.#parts = parts;
@@ -74,12 +79,12 @@ export class SyncAnswers {
    */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const isDone = !this.#isRung || (await this.#answerAll(signal));
+      const waitMs = this.#isRung ? await this.#answerAll(signal) : HOUR_MS;
       this.#alarm = new AbortController();
       // A ring that came meanwhile is looked at at once.
       const isRungAgain = this.#isRung;
       const either = AbortSignal.any([signal, this.#alarm.signal]);
-      if (!isRungAgain) await this.#wait(isDone ? HOUR_MS : RETRY_MS, either);
+      if (!isRungAgain) await this.#wait(waitMs, either);
       this.#isRung = true;
       await this.#wait(RING_MS, signal);
     }
@@ -93,28 +98,42 @@ export class SyncAnswers {
     }
   }
 
-  /** @returns false when something is left to be tried again */
-  async #answerAll(signal: AbortSignal): Promise<boolean> {
+  /** @returns ms until the next look */
+  async #answerAll(signal: AbortSignal): Promise<number> {
     this.#isRung = false;
-    let done = true;
+    let waitMs = HOUR_MS;
     const isOver = (): boolean => signal.aborted;
     for (const type of ALL) {
-      if (isOver()) return true;
+      if (isOver()) return waitMs;
       const since = await syncRequests.get(this.#parts.store.batch(), type);
       if (since === undefined) continue;
       try {
         await this.#answer(type, since, signal);
       } catch (error) {
-        if (isOver()) return true;
+        if (isOver()) return waitMs;
         if (!isBotError(error) || FATAL.includes(error.code)) throw error;
-        this.#parts.platform.log.warn(
-          { type, error: describe(error) },
-          'a sync request could not be answered',
-        );
-        done = false;
+        waitMs = Math.min(waitMs, await this.#failed(type, since, error));
       }
     }
-    return done;
+    return waitMs;
+  }
+
+  /** What the server refuses, and what did not work often enough, is dropped. @returns ms until the next try */
+  async #failed(type: SyncRequest, since: number, error: BotError): Promise<number> {
+    const { store, platform } = this.#parts;
+    const known = this.#failures.get(type);
+    const count = (known?.since === since ? known.count : 0) + 1;
+    if (error.code !== 'REQUEST_REFUSED' && count < MAX_TRIES) {
+      this.#failures.set(type, { since, count });
+      platform.log.info({ type, count, error: describe(error) }, 'a sync request is answered later');
+      return RETRY_MS * 2 ** (count - 1);
+    }
+    this.#failures.delete(type);
+    await writeAgainOnConflict(store, async (batch) => {
+      if ((await syncRequests.get(batch, type)) === since) syncRequests.delete(batch, type);
+    });
+    platform.log.warn({ type, count, error: describe(error) }, 'a sync request could not be answered');
+    return HOUR_MS;
   }
 
   async #answer(type: SyncRequest, since: number, signal: AbortSignal): Promise<void> {
@@ -137,7 +156,7 @@ export class SyncAnswers {
         return this.#contacts(signal);
       case 'blocked': {
         const acis = await blockedAcis(store);
-        return encode({ blocked: { acis } });
+        return encode({ blocked: { acis, acisBinary: acis.map((aci) => uuidToBytes(aci)) } });
       }
       case 'configuration':
         return encode({
@@ -180,10 +199,10 @@ export class SyncAnswers {
   }
 }
 
-async function blockedAcis(store: Store): Promise<ServiceId[]> {
-  const acis: ServiceId[] = [];
+async function blockedAcis(store: Store): Promise<Aci[]> {
+  const acis: Aci[] = [];
   for await (const [serviceId, { blocked }] of contacts.scan(store)) {
-    if (blocked === true) acis.push(serviceId as ServiceId);
+    if (blocked === true && isAci(serviceId)) acis.push(serviceId);
   }
   return acis;
 }

@@ -5,7 +5,7 @@
 import { PrivateKey } from '@signalapp/libsignal-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Bot } from '../../src/bot.ts';
-import { fromBase64 } from '../../src/bytes.ts';
+import { fromBase64, toBase64 } from '../../src/bytes.ts';
 import { startDevServer, type DevServer } from '../../src/devserver/devserver.ts';
 import { isBotError } from '../../src/errors.ts';
 import { systemPlatform } from '../../src/platform.ts';
@@ -102,13 +102,25 @@ describe.each(['jun25', 'dec25', 'aug26'] as const)('on a server of %s', (dialec
     });
     // Asked again, now that there is somebody to tell of.
     const batch = alice.store.batch();
+    const mallory = '00000000-0000-4000-8000-0000000000aa' as Account['aci'];
+    const changed = {
+      ...alice.account,
+      accountEntropyPool: '0'.repeat(64),
+      masterKey: toBase64(new Uint8Array(32).fill(1)),
+    };
+    accountRow.put(batch, changed);
     contacts.put(batch, bob.account.aci, { name: 'Bob', blocked: false });
-    syncRequests.put(batch, 'contacts', 1);
-    syncRequests.put(batch, 'blocked', 1);
+    contacts.put(batch, mallory, { blocked: true });
+    for (const type of ['contacts', 'blocked', 'keys'] as const) syncRequests.put(batch, type, 1);
     await batch.commit();
     await alice.stop();
-    alice = await Primary.run(profile, alice.store, alice.account);
+    alice = await Primary.run(profile, alice.store, changed);
     await until(async () => (await contacts.get(aliceBot.store.batch(), bob.account.aci))?.name === 'Bob');
+    await until(async () => (await contacts.get(aliceBot.store.batch(), mallory))?.blocked === true);
+    expect((await contacts.get(aliceBot.store.batch(), bob.account.aci))?.blocked).not.toBe(true);
+    await until(async () => (await accountRow.get(aliceBot.store.batch()))?.masterKey === changed.masterKey);
+    const { accountEntropyPool } = changed;
+    expect(await accountRow.get(aliceBot.store.batch())).toMatchObject({ accountEntropyPool });
   });
 
   it('lists its devices, and a removed one ends with DEVICE_UNLINKED', async () => {

@@ -3,9 +3,11 @@
  */
 import { createHash } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
-import { toBase64 } from '../../src/bytes.ts';
+import { toBase64, toUtf8 } from '../../src/bytes.ts';
 import { startDevServer, type DevServer, type DevServerOptions } from '../../src/devserver/devserver.ts';
-import { CAPTCHA } from '../support/primary.ts';
+import { parseProfile } from '../../src/service/profile.ts';
+import type { Requester, Response } from '../../src/transport/request.ts';
+import { CAPTCHA, Primary, until } from '../support/primary.ts';
 import { RawSocket, type RawResponse } from '../support/raw-client.ts';
 import { RawDevice } from '../support/raw-device.ts';
 import * as raw from '../support/raw-primary.ts';
@@ -309,6 +311,43 @@ describe("the primary's side of linking", () => {
     for (const timeout of ['0', '3601', 'x']) {
       expect((await raw.request('GET', `${path}?timeout=${timeout}`)).status, timeout).toBe(400);
     }
+  });
+
+  it('names the device that came of a token, as long as nothing waits in the own queue', async () => {
+    await start();
+    const profile = parseProfile(JSON.stringify(server.profile), '/');
+    const alice = await Primary.start(profile);
+    const { requester } = alice.bot;
+    let path = '';
+    let open: Promise<Response> | undefined;
+    const recording: Requester = {
+      request: async (request, options) => {
+        const response = await requester.request(request, options);
+        if (request.path !== '/v1/devices/provisioning/code') return response;
+        const { tokenIdentifier } = JSON.parse(toUtf8(response.body)) as { tokenIdentifier: string };
+        path = `/v1/devices/wait_for_linked_device/${tokenIdentifier}`;
+        open = requester.request({ verb: 'GET', path: `${path}?timeout=20` });
+        return response;
+      },
+    };
+    await alice.link('Door bot', undefined, recording);
+    const found = await requester.request({ verb: 'GET', path: `${path}?timeout=1` });
+    expect([found.status, JSON.parse(toUtf8(found.body))]).toMatchObject([200, { id: 2 }]);
+    // Nobody wakes the call that was open when the device came.
+    expect(await Promise.race([open, Promise.resolve('asleep')])).toBe('asleep');
+    server.clock.advance(20_000);
+    expect((await open)?.status).toBe(204);
+
+    await alice.stop();
+    const phone = await server.createPhone();
+    await phone.send(alice.account.aci, 'waits');
+    const { aci: username, password } = alice.account;
+    const socket = await RawSocket.open(server.url, { username, password, autoAck: false });
+    const waiting = await socket.delivery(0, '/api/v1/message');
+    const asked = socket.request('GET', `${path}?timeout=1`);
+    expect((await asked).status).toBe(204);
+    waiting.answer();
+    await until(async () => (await socket.request('GET', `${path}?timeout=1`)).status === 200);
   });
 
   it('takes a profile with version, commitment and fixed sizes only', async () => {

@@ -11,6 +11,7 @@ import type { Profile } from '../../src/service/profile.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { Account } from '../../src/store/tables.ts';
+import type { Requester } from '../../src/transport/request.ts';
 
 export const CAPTCHA = 'noop.noop.registration.noop';
 export const CODE = '111111';
@@ -102,12 +103,13 @@ export class Primary {
   async link(
     name = 'a bot',
     store: Store = openMemory(),
+    requester?: Requester,
   ): Promise<{ account: Account; store: Store; approved: ApprovedDevice }> {
     let approved: Promise<ApprovedDevice> | undefined;
     const account = await link(
       { store, profile: this.profile, platform: systemPlatform(), name },
       (event) => {
-        if (event.kind === 'url') approved ??= this.approve(event.url);
+        if (event.kind === 'url') approved ??= this.approve(event.url, requester);
       },
       AbortSignal.timeout(30_000),
     );
@@ -115,8 +117,9 @@ export class Primary {
     return { account, store, approved: await approved };
   }
 
-  approve(url: string): Promise<ApprovedDevice> {
-    const parts = { store: this.store, platform: systemPlatform(), requester: this.bot.requester };
+  /** @param requester in place of the bot's own, to look at what is asked */
+  approve(url: string, requester: Requester = this.bot.requester): Promise<ApprovedDevice> {
+    const parts = { store: this.store, platform: systemPlatform(), requester };
     return approve(parts, url, 20_000, AbortSignal.timeout(30_000));
   }
 
