@@ -22,6 +22,9 @@ import { InlineHandlers } from './plugin/inline.ts';
 import { resumeLink } from './provisioning/link.ts';
 import type { Profile } from './service/profile.ts';
 import { newRow, type NewRow } from './store/outbox-row.ts';
+import type { TrustEvent } from './trust.ts';
+import type { Trust } from './trust/build.ts';
+import type { OperatorRules } from './trust/policy.ts';
 import { noteLinked, noteUnlinked } from './store/unlinked.ts';
 import type { Store } from './store/store.ts';
 import { account as accountRow, outboxRows, type Account } from './store/tables.ts';
@@ -40,6 +43,8 @@ export interface BotOptions {
   readonly prefix?: string;
   /** False: what arrives is kept for the next run, and no handler is called. */
   readonly dispatch?: boolean;
+  /** What is asked of contacts, by plugin: goes before what plugins say themselves. */
+  readonly policy?: OperatorRules;
   /** Sockets; those of the network unless a test or a benchmark says otherwise. */
   readonly openSocket?: OpenSocket;
 }
@@ -49,6 +54,8 @@ export type BotEvent =
   /** The server has said that its queue is empty, or has not within a minute. */
   | { readonly kind: 'ready'; readonly aci: string; readonly deviceId: number }
   | { readonly kind: 'warning'; readonly message: string }
+  /** What is known of a contact's identity key has changed. */
+  | { readonly kind: 'trust'; readonly event: TrustEvent }
   /** A message that no handler sees has been taken: null messages, what the framework itself reads, what cannot be opened. */
   | ({ readonly kind: 'unseen' } & Unseen);
 
@@ -162,6 +169,10 @@ export class Bot {
       onSettled: (row, end) => {
         this.#settlements.settle(row, end);
       },
+      policy: this.#options.policy,
+      onTrust: (event) => {
+        this.#onTrust(event);
+      },
       onUnseen: (message) => {
         this.#emit({ kind: 'unseen', ...message });
       },
@@ -201,6 +212,11 @@ export class Bot {
   /** Resolves when the message has been sent or has failed; rejects with the signal's reason. */
   sent(recipient: ServiceId, timestamp: number, signal: AbortSignal): Promise<Sent> {
     return this.#settlements.wait(recipient, timestamp, signal);
+  }
+
+  /** What trust is made of, while the bot runs. */
+  get trust(): Trust | undefined {
+    return this.#parts?.trust;
   }
 
   /** Rows were changed from outside: they are looked at now. */
@@ -259,11 +275,13 @@ export class Bot {
     };
     const { authenticated, anonymous, sender, receipts, upkeep, answers, dispatcher, receiver, plugins } =
       parts;
+    const { replay } = parts;
     await Promise.all([
       run(authenticated.run(either)),
       run(anonymous.run(either)),
       run(receiver.run(authenticated.incoming(), either)),
       run(dispatcher?.run(either)),
+      run(replay.run(either)),
       run(sender.run(either)),
       run(receipts.run(either)),
       run(upkeep.run(either)),
@@ -305,6 +323,19 @@ export class Bot {
     noteLinked(this.#options.store).catch((error: unknown) => {
       this.#platform.log.warn({ error: describe(error) }, 'could not note that the device is linked');
     });
+  }
+
+  /** An operator hears of a changed key in words: who, what is stopped, and what it was before. */
+  #onTrust(event: TrustEvent): void {
+    this.#emit({ kind: 'trust', event });
+    if (event.kind !== 'changed') return;
+    const before = event.wasVerified ? 'It was verified before. ' : '';
+    const message = `the identity key of ${event.aci} has changed. ${before}Messages to and from this contact wait, for every plugin, until it is verified again or accepted: countersign trust show ${event.aci}`;
+    this.#platform.log.warn(
+      { contact: event.aci, wasVerified: event.wasVerified },
+      'an identity key has changed',
+    );
+    this.#emit({ kind: 'warning', message });
   }
 
   #emit(event: BotEvent): void {

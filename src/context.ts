@@ -10,9 +10,14 @@ import { encodeApp, encodeText } from './content/encode.ts';
 import { BotError } from './errors.ts';
 import type { Call } from './inbox/attempt.ts';
 import type { Message } from './inbox/lane.ts';
+import { VERIFY_TAG } from './session/carrier.ts';
+import type { Policy } from './store/identity-row.ts';
 import { newRow } from './store/outbox-row.ts';
 import type { Staging, Store } from './store/store.ts';
 import { outboxRows, pluginState, pluginVolatile } from './store/tables.ts';
+import { stricter, type Policies } from './trust/policy.ts';
+import { trustTransaction, type TrustParts } from './trust/transaction.ts';
+import type { TrustTransaction } from './trust.ts';
 
 /**
  * What a plugin can be allowed to do besides answering who wrote to it. The runtime enforces it towards a plugin's use of
@@ -30,6 +35,10 @@ export type Outgoing = string | { readonly tag: string; readonly payload: Uint8A
 export interface SendOptions {
   /** Only these devices of the recipient get it, the others a filler. All that have the plugin if absent. */
   readonly devices?: readonly DeviceId[];
+  /** What is asked of the recipient, where that is more than the plugin's own rule; else the message is held (V-33). */
+  readonly policy?: Policy;
+  /** A frame of `countersign.verify/1` goes by the carrier; with the permission `identities`. */
+  readonly carrier?: boolean;
 }
 
 /** Something that makes a value of what was stored, and throws when it does not fit: a zod schema, for one. */
@@ -65,6 +74,8 @@ export interface Transaction {
    * @throws BotError `PAYLOAD_TOO_LARGE`, `RECIPIENT_UNKNOWN`, `CONTENT_INVALID` (tag), `PERMISSION_NEEDED` without `send`
    */
   send(recipient: ServiceId | 'self', message: Outgoing, options?: SendOptions): number;
+  /** Identities, sessions and held messages. @throws BotError `PERMISSION_NEEDED` without `identities` */
+  readonly trust: TrustTransaction;
 }
 
 /** A message, before anyone handles it. */
@@ -82,6 +93,8 @@ export interface Incoming {
   readonly toPni: boolean;
   /** Our own account wrote it to itself. */
   readonly isNoteToSelf: boolean;
+  /** 33 bytes: the key that it was opened under; undefined where no session was needed. */
+  readonly identityKey: Bytes | undefined;
   /** The same at every attempt, and for no other message: `ACI.device.timestamp`. */
   readonly idempotencyKey: string;
 }
@@ -107,6 +120,8 @@ export interface ContextParts {
   readonly stamp: () => number;
   /** Ours, 32 bytes; goes with texts. */
   readonly profileKey?: Bytes;
+  /** Absent where nothing is asked of contacts, and no plugin may change what is known of them. */
+  readonly trust?: TrustParts & { readonly policies: Policies };
 }
 
 /** Who writes. */
@@ -114,11 +129,13 @@ export interface Scope {
   /** Name of the plugin: `[a-z0-9-]+`. */
   readonly plugin: string;
   readonly permissions: ReadonlySet<Permission>;
+  /** What is asked of recipients; `tofu` if unsaid. */
+  readonly outbound?: () => Policy;
 }
 
 /** Reads the frame of a message; notes to self are unwrapped. */
 export function incomingOf({ row, content: outer }: Message, self: Aci): Incoming {
-  const { source, sourceDevice, timestamp, serverTimestamp, sealed, toPni } = row;
+  const { source, sourceDevice, timestamp, serverTimestamp, sealed, toPni, identityKey } = row;
   const note = outer.kind === 'sync' && outer.sync.type === 'sent' && outer.sync.destination === self;
   const content = note ? outer.sync.content : outer;
   return {
@@ -129,6 +146,7 @@ export function incomingOf({ row, content: outer }: Message, self: Aci): Incomin
     sealed,
     toPni,
     isNoteToSelf: source === self && content.kind !== 'sync',
+    identityKey: identityKey?.length === 0 ? undefined : identityKey,
     idempotencyKey: `${source}.${String(sourceDevice)}.${String(timestamp)}`,
   };
 }
@@ -151,6 +169,7 @@ export class StagedTransaction implements Transaction {
   readonly #staging: Staging;
   #state: StagedState | undefined;
   #volatile: StagedState | undefined;
+  #trust: TrustTransaction | undefined;
 
   constructor(parts: ContextParts, scope: Scope, staging: Staging) {
     this.#parts = parts;
@@ -166,6 +185,10 @@ export class StagedTransaction implements Transaction {
     return (this.#volatile ??= this.#rows(pluginVolatile));
   }
 
+  get trust(): TrustTransaction {
+    return (this.#trust ??= trustTransaction(trustOf(this.#parts, this.#scope), this.#staging));
+  }
+
   send(recipient: ServiceId | 'self', message: Outgoing, options?: SendOptions): number {
     if (!this.#scope.permissions.has('send')) {
       throw new BotError(
@@ -177,7 +200,8 @@ export class StagedTransaction implements Transaction {
   }
 
   /** Without asking for the permission. */
-  stage(recipient: ServiceId, message: Outgoing, { devices = [] }: SendOptions = {}): number {
+  stage(recipient: ServiceId, message: Outgoing, options: SendOptions = {}): number {
+    const { devices = [], carrier = false } = options;
     if (!isAci(recipient) && !isPni(recipient))
       throw new BotError('RECIPIENT_UNKNOWN', 'the recipient is not a service id');
     const { stamp, profileKey } = this.#parts;
@@ -186,7 +210,13 @@ export class StagedTransaction implements Transaction {
       typeof message === 'string'
         ? { kind: 'text' as const, content: encodeText(message, timestamp, profileKey) }
         : appRow(message.tag, message.payload);
-    const row = newRow({ recipient, timestamp, devices, ...what });
+    const isFrame = what.kind === 'app' && what.tag === VERIFY_TAG;
+    if (isFrame)
+      trustOf(this.#parts, this.#scope); // frames go where nothing else may
+    else if (carrier) throw new BotError('CONTENT_INVALID', 'only verification frames go by the carrier');
+    const rule = this.#scope.outbound?.() ?? 'tofu';
+    const policy = stricter(rule, options.policy ?? rule);
+    const row = newRow({ recipient, timestamp, devices, policy, carrier, ...what });
     outboxRows.put(this.#staging, recipient, timestamp, row);
     return timestamp;
   }
@@ -194,6 +224,12 @@ export class StagedTransaction implements Transaction {
   #rows(table: typeof pluginState): StagedState {
     return new StagedState(this.#parts.store, this.#staging, this.#scope.plugin, table);
   }
+}
+
+/** @throws BotError `PERMISSION_NEEDED` */
+export function trustOf({ trust }: ContextParts, { plugin, permissions }: Scope): TrustParts {
+  if (permissions.has('identities') && trust !== undefined) return trust;
+  throw new BotError('PERMISSION_NEEDED', `the plugin ${plugin} may not touch identities`);
 }
 
 function appRow(text: string, payload: Uint8Array): { kind: 'app'; tag: string; content: Bytes } {
@@ -226,6 +262,10 @@ class MessageContext {
 
   get volatile(): State {
     return this.#writes.volatile;
+  }
+
+  get trust(): TrustTransaction {
+    return this.#writes.trust;
   }
 
   reply(message: Outgoing, options?: SendOptions): number {

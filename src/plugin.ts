@@ -32,6 +32,10 @@ import {
   type MatchFields,
   type TextFields,
 } from './router.ts';
+import { trustHost } from './plugin/trust-host.ts';
+import { VERIFY_TAG } from './session/carrier.ts';
+import type { Policy } from './store/identity-row.ts';
+import type { PolicyRule, TrustHost } from './trust.ts';
 import type { OtherContent, ReceiptContent, Sync, TypingContent } from './content/content.ts';
 
 /** Checks a configuration: a zod schema, or anything of the same shape. */
@@ -59,6 +63,8 @@ export interface Plugin<Config = unknown> {
   /** Absent: it takes no configuration. A missing configuration is checked as `{}`. */
   readonly config?: ConfigSchema<Config>;
   readonly permissions?: readonly Permission[];
+  /** What is asked of contacts, where a handler says nothing else (V-32). */
+  readonly policy?: PolicyRule;
   /** Commands of the command line, when the plugin is a built-in one that the cli has words for. */
   readonly subcommands?: readonly Subcommand[];
   /** Registers handlers on the host. What it throws is `PLUGIN_INVALID`. */
@@ -88,6 +94,8 @@ export interface Host<Config = unknown> extends Handlers {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Log;
+  /** Our own key, and what is known of contacts. Its use is `PERMISSION_NEEDED` without the permission `identities`. */
+  readonly trust: TrustHost<Transaction>;
   /**
    * When the store was made from a backup, ms; undefined where it never was. Then `state` is as it was at the backup, the
    * `volatile` of that time is gone, and the old process may have gone on from it: what `state` says was under way is
@@ -154,12 +162,14 @@ export class Plugins {
   /** @throws BotError `PLUGIN_INVALID` with the plugin's name and what is wrong */
   async install(source: PluginSource, config?: unknown): Promise<void> {
     const plugin = checkPlugin(typeof source === 'function' ? await makePlugin(source) : source);
-    const { name, version, permissions = [] } = plugin;
+    const { name, version, permissions = [], policy } = plugin;
     if (this.#installed.has(name)) throw invalid(name, 'is there twice');
     const registered: Registered = { tags: new Set(), commands: new Set() };
-    const scope: Scope = { plugin: name, permissions: new Set(permissions) };
+    const outbound = (): Policy =>
+      this.#parts.trust?.policies.of('outbound', name, undefined, policy) ?? 'tofu';
+    const scope: Scope = { plugin: name, permissions: new Set(permissions), outbound };
     const restored = await restoredAt(this.#parts.store);
-    const host = this.#host(scope, readConfig(plugin, config), registered, restored);
+    const host = this.#host(scope, policy, readConfig(plugin, config), registered, restored);
     try {
       await plugin.setup(host);
     } catch (error) {
@@ -194,6 +204,7 @@ export class Plugins {
 
   #host<Config>(
     scope: Scope,
+    rule: PolicyRule | undefined,
     config: Config,
     registered: Registered,
     restored: number | undefined,
@@ -204,9 +215,11 @@ export class Plugins {
       filter: Filter<F>,
       handler: Handler<F>,
       options?: HandlerOptions<F>,
+      name?: string,
     ): void => {
-      router.add(scope, filter, handler, options);
+      router.add(scope, filter, handler, options, { rule, ...(name === undefined ? {} : { command: name }) });
     };
+    const update: Host['update'] = (work) => this.#update(scope, work);
     return {
       config,
       clock: platform.clock,
@@ -219,9 +232,11 @@ export class Plugins {
       command: (name, handler, options) => {
         if (!/^\S+$/.test(name)) throw invalid(scope.plugin, `registers a command with a space: "${name}"`);
         registered.commands.add(name);
-        add(command(name, prefix), handler, options);
+        add(command(name, prefix), handler, options, name);
       },
       app: (type, handler, options) => {
+        if (type.tag === VERIFY_TAG && !scope.permissions.has('identities'))
+          throw invalid(scope.plugin, 'handles verification frames without the permission "identities"');
         registered.tags.add(type.tag);
         add(app(type), handler, options);
       },
@@ -239,8 +254,11 @@ export class Plugins {
       other: (handler) => {
         add(kind('other'), handler);
       },
-      on: add,
-      update: (work) => this.#update(scope, work),
+      on: (filter, handler, options) => {
+        add(filter, handler, options);
+      },
+      trust: trustHost(this.#parts, scope, update),
+      update,
       run: (work) => {
         this.#works.push({ plugin: scope.plugin, work });
       },
@@ -248,13 +266,14 @@ export class Plugins {
   }
 
   async #update<T>(scope: Scope, work: (transaction: Transaction) => T | Promise<T>): Promise<T> {
-    const { store, onRow } = this.#parts;
+    const { store, onRow, trust } = this.#parts;
     for (let conflicts = 0; ; conflicts++) {
       const attempt = new Attempt(store.batch(), 1, Infinity);
       try {
         const result = await work(new StagedTransaction(this.#parts, scope, attempt));
         await attempt.close().commit();
         if (attempt.outbox.length > 0) onRow(attempt.outbox);
+        trust?.desk.committed(attempt);
         return result;
       } catch (error) {
         attempt.abandon(

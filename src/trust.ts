@@ -31,7 +31,7 @@ export interface PolicyRule {
 }
 
 /**
- * `host.trust`. Asking for it without the permission `identities` is `PERMISSION_NEEDED`.
+ * `host.trust`. Its use without the permission `identities` is `PERMISSION_NEEDED`.
  * @typeParam T the `Transaction` of a plugin
  */
 export interface TrustHost<T> {
@@ -207,14 +207,15 @@ export interface SessionWrites {
    */
   openFromBundle(aci: Aci, identityKey: Uint8Array, bundle: RunBundle, plaintext: Uint8Array): Promise<Bytes>;
   /**
-   * Opens the initial message with this run's prekeys alone (section 7, A); its registration id is checked with the
-   * ids of the prekeys. The caller deletes the prekeys in the same transaction.
+   * Opens the initial message with this run's prekeys alone (section 7, A). The caller deletes them in the same transaction.
+   * @param registrationId what the sender's payload says; checked, as the ids of the prekeys are
    * @throws BotError `IDENTITY_CHANGED` under another key than the pin; `CONTENT_INVALID` for all that is wrong else
    */
   openInitial(
     from: Address & { readonly serviceId: Aci },
     message: Uint8Array,
     prekeys: RunPrekeys,
+    registrationId?: number,
   ): Promise<Bytes>;
   /**
    * Seals in the session with this device, which must have had an answer.

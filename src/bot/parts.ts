@@ -5,8 +5,8 @@
 import { awaitsOldSessions } from '../backup/fresh-start.ts';
 import { SyncAnswers } from '../account/sync-answers.ts';
 import { fromBase64, type Bytes } from '../bytes.ts';
+import type { ServiceId } from '../address.ts';
 import type { BotError } from '../errors.ts';
-import { Identities } from '../identities/identities.ts';
 import { Dispatcher } from '../inbox/dispatcher.ts';
 import { Intake } from '../inbox/intake.ts';
 import { Parking } from '../inbox/parking.ts';
@@ -21,13 +21,14 @@ import { Sesame } from '../outbox/sesame.ts';
 import type { Platform } from '../platform.ts';
 import { Plugins } from '../plugin.ts';
 import { endpointOf, type Profile } from '../service/profile.ts';
-import { Carrier } from '../session/carrier.ts';
-import { ownKeys } from '../session/own-identity.ts';
 import { announceChanges, OwnTags } from '../session/peer-tags.ts';
 import { Session } from '../session/session.ts';
 import { readOutboxKey } from '../store/outbox-row.ts';
 import type { Store } from '../store/store.ts';
 import type { Account, OutboxRow } from '../store/tables.ts';
+import type { TrustEvent } from '../trust.ts';
+import { buildTrust, type Trust } from '../trust/build.ts';
+import type { OperatorRules } from '../trust/policy.ts';
 import { Connection, type OpenSocket } from '../transport/connection.ts';
 import type { ConnectionState } from '../transport/request.ts';
 import { Upkeep } from '../upkeep/upkeep.ts';
@@ -47,6 +48,10 @@ export interface PartsNeeds {
   readonly onSkew: (ms: number) => void;
   readonly onSettled: (row: OutboxRow, end: Ending) => void;
   readonly onUnseen: (message: Unseen) => void;
+  /** Told of each change of trust. Returns at once and does not throw. */
+  readonly onTrust: (event: TrustEvent) => void;
+  /** What the configuration file asks of contacts. */
+  readonly policy: OperatorRules | undefined;
 }
 
 export interface Parts {
@@ -62,7 +67,7 @@ export interface Parts {
   readonly dispatcher: Dispatcher | undefined;
   readonly receiver: Receiver;
   readonly replay: Replay;
-  readonly identities: Identities;
+  readonly trust: Trust;
   /** Resolves when the server has said that its queue is empty. */
   readonly drained: Promise<void>;
 }
@@ -80,12 +85,19 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     for (const key of keys) sender.offer(readOutboxKey(key));
   };
   const profileKey = profileKeyOf(account);
+  // Where we do not seal, others may: what they send is still opened under the roots that the profile names.
+  const { mode, trustRoots } = profile.sealedSender;
+  const exclusive = <T>(peer: ServiceId, work: () => Promise<T>): Promise<T> => session.exclusive(peer, work);
+  const trust = await buildTrust({ store, account, platform, stamp, policy: needs.policy, exclusive });
+  const { identities, carrier, guards, desk } = trust;
+  const session: Session = new Session({ account, identities, platform, trustRoots });
   const plugins = new Plugins({
     self: ownAci,
     store,
     platform,
     stamp,
     onRow,
+    trust,
     ...(profileKey === undefined ? {} : { profileKey }),
     ...(prefix === undefined ? {} : { prefix }),
   });
@@ -94,11 +106,6 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   await announceChanges(store, tags, stamp);
 
   const { authenticated, anonymous } = connections(needs);
-  const identities = new Identities(clock, ownKeys(account));
-  // Where we do not seal, others may: what they send is still opened under the roots that the profile names.
-  const { mode, trustRoots } = profile.sealedSender;
-  const session = new Session({ account, identities, platform, trustRoots });
-  const carrier = new Carrier({ store, account, identities, platform });
   const parking = new Parking({ store, carrier, identities, platform, tags });
   const upkeep = new Upkeep({ store, requester: authenticated, platform, profile });
   const ringUpkeep = (): void => {
@@ -108,7 +115,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   const sesame = new Sesame({
     store,
     session,
-    gate: new Gate({ identities, carrier, session, guards: [] }),
+    gate: new Gate({ identities, carrier, session, guards }),
     platform,
     ownAci,
     ownDevice,
@@ -150,7 +157,17 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   });
   await intake.open(store);
   const dispatcher =
-    install === undefined ? undefined : new Dispatcher({ store, platform, router: plugins.router, onRow });
+    install === undefined
+      ? undefined
+      : new Dispatcher({
+          store,
+          platform,
+          router: plugins.router,
+          onRow,
+          onCommitted: (staging) => {
+            desk.committed(staging);
+          },
+        });
   let onDrained = (): void => undefined;
   const drained = new Promise<void>((resolve) => {
     onDrained = resolve;
@@ -173,6 +190,11 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     },
   });
   const replay = new Replay({ receiver, parking, log: platform.log });
+  desk.onSettled((serviceId) => {
+    sender.ring();
+    replay.ring(serviceId);
+  });
+  desk.onEvent(needs.onTrust);
   return {
     plugins,
     authenticated,
@@ -185,7 +207,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     dispatcher,
     receiver,
     replay,
-    identities,
+    trust,
     drained,
   };
 }

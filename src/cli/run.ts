@@ -121,6 +121,7 @@ function show(printer: Printer, event: BotEvent): void {
     case 'warning':
       printer.note(`warning: ${event.message}`);
       break;
+    case 'trust':
     case 'unseen':
       break;
   }

@@ -13,7 +13,7 @@ import { BotError, describe, isBotError } from '../errors.ts';
 import { decodeContent, type Content } from '../content/content.ts';
 import type { Platform } from '../platform.ts';
 import { isAccepted } from '../store/accepted.ts';
-import type { Batch, Store } from '../store/store.ts';
+import type { Batch, Staging, Store } from '../store/store.ts';
 import { inboxRows, type InboxRow } from '../store/tables.ts';
 import { Alarm } from './alarm.ts';
 import { Attempt } from './attempt.ts';
@@ -38,6 +38,8 @@ export interface DispatcherParts {
   readonly router: { route(message: Message): readonly Task[] };
   /** Called when a commit has added outbox rows. Returns at once and does not throw. */
   readonly onRow: (keys: readonly string[]) => void;
+  /** What a call that has read anything staged is committed. Returns at once and does not throw. */
+  readonly onCommitted?: (staging: Staging) => void;
   /** Handlers that run side by side; default 16. */
   readonly maxRunning?: number;
   /** Rows in memory; default 1024. */
@@ -288,6 +290,7 @@ export class Dispatcher {
       }
       this.#awaitDisk(entry, durable);
       if (attempt.outbox.length > 0) this.#parts.onRow(attempt.outbox);
+      if (attempt.hasRead) this.#parts.onCommitted?.(attempt);
       this.counters.handled++;
       this.#leave(job);
     } finally {

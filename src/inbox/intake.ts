@@ -4,13 +4,15 @@
  */
 import { DecryptionErrorMessage, type PublicKey } from '@signalapp/libsignal-client';
 import type { ServiceId } from '../address.ts';
-import { toBase64, type Bytes } from '../bytes.ts';
+import { equal, toBase64, type Bytes } from '../bytes.ts';
 import { ANNOUNCE, decodeAnnouncement, fillerPadding } from '../content/app-message.ts';
 import type { AppContent, Content, Parts, Sync } from '../content/content.ts';
 import { encodeNull } from '../content/encode.ts';
+import { readVerified } from '../content/verified.ts';
 import type { Envelope } from '../content/envelope.ts';
 import { describe } from '../errors.ts';
 import type { Identities } from '../identities/identities.ts';
+import type { signal } from '../proto/messages.js';
 import type { Platform } from '../platform.ts';
 import type { Identified } from '../session/identify.ts';
 import { noteTags, type OwnTags } from '../session/peer-tags.ts';
@@ -192,6 +194,26 @@ export class Intake {
     return { keep: false, outbox: [newRow({ recipient, timestamp, kind: 'resend', content, tag, devices })] };
   }
 
+  /** What the person has verified on the phone (verification brief, section 11): evidence, if it is our key too. */
+  async #verified(batch: Batch, message: signal.SyncMessage): Promise<void> {
+    const { identities, platform } = this.#parts;
+    const verified = readVerified(message);
+    if (verified?.state !== 'verified') return;
+    const pin = await identities.key(batch, verified.aci);
+    if (pin === undefined || !equal(pin, verified.key)) {
+      platform.log.warn(
+        { contact: verified.aci },
+        'another device of ours has verified a key that we do not have',
+      );
+      return;
+    }
+    const { evidence, state } = await identities.get(batch, verified.aci);
+    const isKnown = state === 'verified' && evidence.some((item) => item.kind === 'safety-number');
+    if (isKnown) return;
+    const proof = { kind: 'safety-number', by: 'sync', at: platform.clock.now() } as const;
+    await identities.change(batch, verified.aci, { kind: 'proven', key: verified.key, proof });
+  }
+
   async #sync(batch: Batch, sync: Sync): Promise<Taken> {
     switch (sync.type) {
       case 'contacts': {
@@ -226,6 +248,7 @@ export class Intake {
         return NOT_KEPT;
       }
       case 'other': {
+        await this.#verified(batch, sync.message);
         const asked = REQUESTS[sync.message.request?.type ?? 0];
         if (asked === undefined || this.#parts.ownDevice !== 1) return KEPT;
         syncRequests.put(batch, asked, this.#parts.platform.clock.now());

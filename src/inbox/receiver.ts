@@ -262,6 +262,7 @@ export class Receiver {
       if (id !== undefined && row !== undefined) onInbox(id, row, content);
       else if (!isRepeat) this.#noteUnseen(identified.source, content.kind, envelope);
       for (const outboxRow of result.outbox) onOutbox(outboxRow);
+      intake.committed(batch);
       if (opened.prekey) onPrekey();
     };
     const outcome = isRepeat ? 'duplicate' : row === undefined ? 'handled' : 'stored';

@@ -3,7 +3,7 @@
  */
 import type { DeviceId, ServiceId } from '../address.ts';
 import { EMPTY, type Bytes } from '../bytes.ts';
-import { outboxRows, type OutboxKind, type OutboxRow } from './tables.ts';
+import { outboxRows, type OutboxKind, type OutboxRow, type Policy } from './tables.ts';
 
 export interface NewRow {
   readonly recipient: ServiceId;
@@ -17,6 +17,10 @@ export interface NewRow {
   readonly tag?: string;
   /** Kind `retry`: a serialized PlaintextContent. */
   readonly plaintext?: Bytes;
+  /** What is asked of the recipient; `tofu` if unsaid. */
+  readonly policy?: Policy;
+  /** A verification frame that goes by the carrier. */
+  readonly carrier?: boolean;
 }
 
 /** What people wait for wakes phones and is kept for resends; only texts are shown on our own other devices. */
@@ -31,13 +35,18 @@ const TRAITS: Readonly<Record<OutboxKind, { urgent: boolean; log: boolean; trans
   resend: { urgent: true, log: false, transcript: false },
 };
 
-export function newRow(row: NewRow): OutboxRow {
+export function newRow({ policy = 'tofu', carrier = false, ...row }: NewRow): OutboxRow {
+  const traits = TRAITS[row.kind];
   return {
     devices: [],
     tag: '',
     plaintext: EMPTY,
     ...row,
-    ...TRAITS[row.kind],
+    ...traits,
+    // A retry request is answered in the ordinary session, where a frame of the carrier has no business.
+    log: traits.log && !carrier,
+    ...(policy === 'tofu' ? {} : { policy }),
+    ...(carrier ? { carrier } : {}),
     attempts: 0,
     retryAt: 0,
     state: 'queued',
