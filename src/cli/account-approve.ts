@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { ApprovedDevice } from '../account/approve.ts';
 import { callAccount } from './account.ts';
+import { oneLine } from './io.ts';
 import { wholeNumber, withAccount, withExamples, type AccountOptions } from './options.ts';
 import type { Shell } from './shell.ts';
 
@@ -31,7 +32,7 @@ export function addApprove(group: Command, shell: Shell): void {
     const shown = new Set<object>();
     const show = (answered: object): void => {
       const { deviceId, name } = answered as ApprovedDevice;
-      const called = name === null ? '' : `, "${name}"`;
+      const called = name === null ? '' : `, "${oneLine(name)}"`;
       shell.printer(options).print({ deviceId, name }, () => `linked device ${String(deviceId)}${called}`);
       shown.add(answered);
     };

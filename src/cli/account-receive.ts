@@ -9,7 +9,7 @@ import type { Handlers } from '../plugin.ts';
 import { openStore } from './account.ts';
 import { answer } from './calls.ts';
 import { ControlServer } from './control-server.ts';
-import type { Printer } from './io.ts';
+import { oneLine, type Printer } from './io.ts';
 import {
   dataFolder,
   serverProfile,
@@ -131,5 +131,6 @@ function textOf(content: Content): string | undefined {
 
 function lineOf({ from, device, kind, text }: Received): string {
   const who = `${from === '' ? 'somebody' : from}.${String(device)}`;
-  return text === undefined ? `${who} (${kind})` : `${who}${kind === 'text' ? '' : ` (${kind})`}: ${text}`;
+  if (text === undefined) return `${who} (${kind})`;
+  return `${who}${kind === 'text' ? '' : ` (${kind})`}: ${oneLine(text)}`;
 }

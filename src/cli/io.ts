@@ -39,13 +39,28 @@ export class Printer {
   /** A result, or one event of a stream. `text` is made only where it is shown; undefined shows nothing. */
   print(value: object, text: () => string | undefined): void {
     const line = this.json ? JSON.stringify(value) : text();
-    if (line !== undefined) this.#results.write(`${line}\n`);
+    if (line !== undefined) this.#results.write(`${printable(line)}\n`); // in JSON an escape is the same value
   }
 
   /** For people only, beside the results: progress, hints. */
   note(text: string): void {
-    this.#io.stderr.write(`${text}\n`);
+    this.#io.stderr.write(`${printable(text)}\n`);
   }
+}
+
+/**
+ * Text in which a stranger may have had a hand, as a terminal may be given it: control characters, and those that turn the
+ * direction of writing, stand as escapes (`\\u001b`). Line ends stay.
+ */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, (character) =>
+    character === '\n' ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** The same for what is only a part of a line: a name, a message. Its line ends would make lines that nobody printed. */
+export function oneLine(text: string): string {
+  return printable(text).replaceAll('\n', '\\n');
 }
 
 /** The `{"error"}` value of any failure. */
@@ -70,17 +85,17 @@ export function toFailure(error: unknown): Failure {
 /** A failure in two lines for people. */
 export function failureText({ error }: Failure): string {
   const until = error.retryAt === undefined ? '' : ` (not before ${new Date(error.retryAt).toISOString()})`;
-  return `${error.code}: ${error.message}\n${error.next}${until}`;
+  return printable(`${error.code}: ${error.message}\n${error.next}${until}`);
 }
 
-/** Rows as aligned columns under a heading; `empty` where there is none. */
+/** Rows as aligned columns under a heading, each on one line; `empty` where there is none. */
 export function columns(
   heading: readonly string[],
   rows: readonly (readonly string[])[],
   empty: string,
 ): string {
   if (rows.length === 0) return empty;
-  const all = [heading, ...rows];
+  const all = [heading, ...rows.map((row) => row.map(oneLine))];
   const widths = heading.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
   return all
     .map((row) =>

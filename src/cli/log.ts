@@ -3,7 +3,7 @@
  */
 import { pino } from 'pino';
 import type { Log } from '../platform.ts';
-import type { Sink } from './io.ts';
+import { printable, type Sink } from './io.ts';
 
 export function makeLog(stderr: Sink, verbose: boolean): Log {
   if (verbose)
@@ -12,7 +12,7 @@ export function makeLog(stderr: Sink, verbose: boolean): Log {
     const details = Object.entries(fields)
       .filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))
       .map(([name, value]) => ` ${name}=${String(value)}`);
-    stderr.write(`${word}: ${message}${details.join('')}\n`);
+    stderr.write(`${printable(`${word}: ${message}${details.join('')}`)}\n`);
   };
   const nothing = (): void => undefined;
   return { debug: nothing, info: nothing, warn: say('warning'), error: say('error') };

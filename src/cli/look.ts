@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { NOTHING_LINKED, type ContactLine, type Me, type OutboxLine, type Status } from '../inspect.ts';
 import { isBotError } from '../errors.ts';
 import { callAccount } from './account.ts';
-import { columns, timeText } from './io.ts';
+import { columns, oneLine, timeText } from './io.ts';
 import { withAccount, withData, withExamples, type AccountOptions } from './options.ts';
 import type { OwnDevice } from './own-devices.ts';
 import type { Shell } from './shell.ts';
@@ -25,7 +25,7 @@ function addMe(program: Command, shell: Shell): void {
       const found = (await callAccount(shell, options, { call: 'me' })) as Me;
       shell.printer(options).print(found, () =>
         Object.entries(found)
-          .map(([name, value]) => `${name.padEnd(15)} ${value === null ? '-' : String(value)}`)
+          .map(([name, value]) => `${name.padEnd(15)} ${value === null ? '-' : oneLine(String(value))}`)
           .join('\n'),
       );
     },

@@ -181,6 +181,17 @@ describe('the account commands', () => {
     for (const command of [bot, friend, phone]) expect(await command.stop()).toBe(0);
   });
 
+  it('shows a text to people on one line, without what would steer their terminal', async () => {
+    const io = memoryIo({ cwd: folder });
+    const files = ['--server', 'server.json', '--data', 'phone'];
+    const receiving = main(['account', 'receive', ...files], io);
+    await json('friend', 'account', 'send', aci, 'one\n\u001b[2Jtwo');
+    await expect.poll(() => io.out(), { timeout: 20_000 }).toContain('two');
+    expect(io.out()).toContain('.1: one\\n\\u001b[2Jtwo\n');
+    io.stop.abort();
+    expect(await receiving).toBe(0);
+  });
+
   it('lists and removes devices', async () => {
     const { value } = await json('phone', 'account', 'devices');
     expect(value).toMatchObject({
