@@ -105,9 +105,7 @@ export class Party {
   async give(event: Event): Promise<readonly Effect[]> {
     const result = await advance(this.env, this.slot, event, this.opener);
     this.last = result;
-    const slot = decodeSlot(encodeSlot(result.slot));
-    if (slot === undefined) throw new Error('the row cannot be read');
-    this.slot = slot;
+    this.slot = slotOf(encodeSlot(result.slot));
     this.effects.push(...result.effects);
     for (const effect of result.effects) this.#carryOut(effect);
     if (!result.effects.some(({ kind }) => kind === 'continue')) return result.effects;
@@ -180,6 +178,13 @@ export class Party {
     if (effect.kind === 'contradicted') this.contradicted.push(effect.identityKey);
     if (effect.kind === 'wipe') for (const secret of effect.secrets) secret.fill(0);
   }
+}
+
+/** A slot out of its row. */
+export function slotOf(row: Bytes): Slot {
+  const slot = decodeSlot(row);
+  if (slot === undefined) throw new Error('the row cannot be read');
+  return slot;
 }
 
 /** Two parties that know each other's true keys, unless a test changes that. */
