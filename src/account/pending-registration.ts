@@ -57,6 +57,8 @@ const schema = z.object({
   mediaRootBackupKey: z.string(),
   sessionId: z.string().nullable(),
   codeRequested: z.boolean(),
+  /** How the code was sent. */
+  codeTransport: z.enum(['sms', 'voice']).default('sms'),
   takeOver: z.boolean(),
   keys: z.object({ aci: idsSchema, pni: idsSchema }).nullable(),
 });
@@ -64,7 +66,7 @@ const schema = z.object({
 /** Secrets in base64; see `Account` for the fields of that name. */
 export type PendingRegistration = Readonly<z.infer<typeof schema>>;
 /** What is known of it changes; the secrets do not. */
-type Progress = Pick<PendingRegistration, 'sessionId' | 'codeRequested' | 'takeOver'>;
+type Progress = Pick<PendingRegistration, 'sessionId' | 'codeRequested' | 'codeTransport' | 'takeOver'>;
 
 export type Registered = Extract<RegistrationOutcome, { kind: 'registered' }>;
 
@@ -104,6 +106,7 @@ export async function beginRegistration(
     mediaRootBackupKey: typeof mediaKey === 'string' ? mediaKey : toBase64(random.bytes(SECRET_BYTES)),
     sessionId: null,
     codeRequested: false,
+    codeTransport: 'sms',
     keys: null,
   };
   pendingRegistration.put(batch, pending);

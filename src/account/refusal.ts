@@ -45,7 +45,7 @@ export function refusal(outcome: Refused, now: number): BotError {
       });
     case 'challenge':
       return new BotError('CHALLENGE_REQUIRED', 'the server asks for another captcha', {
-        next: 'Run register again with a new --captcha TOKEN.',
+        next: 'Run register again with a new --captcha TOKEN: the number is verified anew.',
       });
     case 'invalid':
       return new BotError(

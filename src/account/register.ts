@@ -6,7 +6,7 @@
  * Each arrow ends in a commit, so a start after a crash knows where to go on. Spec: protocol brief, section 14.
  */
 import { fromBase64 } from '../bytes.ts';
-import { BotError } from '../errors.ts';
+import { BotError, isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { connected, credentialsOf } from '../service/connected.ts';
 import { uploadKeys } from '../service/keys.ts';
@@ -16,6 +16,7 @@ import { registerAccount, type RegistrationOutcome } from '../service/registrati
 import { supplyFirstKeys } from '../session/first-supply.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
 import type { Store } from '../store/store.ts';
+import { noteUnlinked } from '../store/unlinked.ts';
 import { account as accountCell, pendingLink, type Account } from '../store/tables.ts';
 import type { Credentials, Requester } from '../transport/request.ts';
 import {
@@ -30,7 +31,7 @@ import {
 } from './pending-registration.ts';
 import { refusal } from './refusal.ts';
 import { recoveryPasswordOf, registrationBody, type Proof } from './registration-body.ts';
-import { verifyNumber, type Questions } from './verify-number.ts';
+import { verifyNumber, type CodeTransport, type Questions } from './verify-number.ts';
 
 /** Runs `use` with a chat connection; that of the profile unless a test says otherwise. */
 export type Connect = <T>(
@@ -49,9 +50,12 @@ export interface AccountParts {
 export interface RegisterParts extends AccountParts {
   /** E.164 */
   readonly number: string;
-  /** Of the profile: 1 to 257 bytes. */
+  /** Of the profile: 1 to 257 bytes, and not only spaces. */
   readonly name: string;
-  readonly transport?: 'sms' | 'voice';
+  /** How the code is sent; a code that came the other way does not count any more. */
+  readonly transport?: CodeTransport;
+  /** Has another code sent, in place of one that is lost. */
+  readonly newCode?: boolean;
   readonly questions: RegisterQuestions;
 }
 
@@ -90,6 +94,7 @@ export async function register(
       next: 'Give + and digits, beginning with the country code: +15550001111',
     });
   }
+  if (parts.name.trim() === '') throw new BotError('USAGE', 'the name is empty');
   padName(parts.name);
   return new Registering(parts, onProgress, signal).run();
 }
@@ -166,7 +171,7 @@ class Registering {
   async run(): Promise<RegisteredAccount> {
     const { store, profile, number, name } = this.#parts;
     const batch = store.batch();
-    const known = await this.#known();
+    let known = await this.#known();
     let pending = await readPendingRegistration(batch);
     if (pending !== undefined && (pending.number !== number || pending.server !== profile.chat)) {
       if (pending.keys !== null) throw otherRegistration(pending);
@@ -174,7 +179,14 @@ class Registering {
       pending = undefined;
     }
     if (known?.keysUploaded === false && known.unlinkedAt === null && pending === undefined) {
-      return { account: await this.#finish(known), reregistration: false };
+      try {
+        return { account: await this.#finish(known), reregistration: false };
+      } catch (error) {
+        // Another device has registered the number since: it can only be registered again.
+        if (!isBotError(error, 'DEVICE_UNLINKED')) throw error;
+        await noteUnlinked(store, this.#parts.platform.clock.now());
+        known = (await accountCell.get(store.batch())) ?? known;
+      }
     }
     if (known !== undefined && pending?.takeOver !== true) await this.#confirm(known);
     pending ??= await beginRegistration(
@@ -224,6 +236,8 @@ class Registering {
     let pending = begun;
     // A request that was sent and not answered needs no new verification, as long as its session lives.
     let sessionId = pending.keys === null ? null : pending.sessionId;
+    // That request may have been carried out: then these keys are the account's, whatever the next one is answered.
+    let isOpen = pending.keys !== null;
     for (;;) {
       if (sessionId === null) {
         pending = await this.#verify(pending);
@@ -241,15 +255,17 @@ class Registering {
       if (outcome.kind === 'transfer' && !pending.takeOver) {
         const made = await this.#recover(pending);
         if (made !== undefined) return { pending, outcome: made };
+        isOpen = false; // it is somebody else's
         const why = `${number} has an account already; registering it here takes it over and removes its linked devices`;
         if (await this.#parts.questions.takeOver(why)) {
           pending = await noteProgress(store, pending, { takeOver: true });
           continue;
         }
       }
-      // Only an answer that says no frees the keys: after any other they may be the account's.
-      if (outcome.kind !== 'unavailable') pending = await dropKeys(store, pending);
-      if (outcome.kind === 'unverified')
+      // Only an answer that says no to every request frees the keys: after any other they may be the account's.
+      if (outcome.kind !== 'unavailable' && !isOpen) pending = await dropKeys(store, pending);
+      // A captcha goes with a new session only.
+      if (outcome.kind === 'unverified' || outcome.kind === 'challenge')
         await noteProgress(store, pending, { sessionId: null, codeRequested: false });
       throw refusal(outcome, platform.clock.now());
     }
@@ -271,7 +287,7 @@ class Registering {
   }
 
   async #verify(begun: PendingRegistration): Promise<PendingRegistration> {
-    const { store, number, platform, questions, transport = 'sms' } = this.#parts;
+    const { store, number, platform, questions, transport = 'sms', newCode = false } = this.#parts;
     let pending = begun;
     const sessionId = await verifyNumber(
       {
@@ -279,6 +295,7 @@ class Registering {
         clock: platform.clock,
         questions,
         transport,
+        newCode,
         note: async (progress) => {
           pending = await noteProgress(store, pending, progress);
         },

@@ -1,6 +1,6 @@
 /**
  * Verify a number: session, captcha, code. Each step that a person has to take is remembered, so that a later call goes on
- * with it: a code that was sent is not sent again. Spec: protocol brief, section 14, steps 1 to 4.
+ * with it: a code that was sent is not sent again, unless it is asked for another way. Spec: protocol brief, section 14, steps 1 to 4.
  */
 import { BotError } from '../errors.ts';
 import type { Clock } from '../platform.ts';
@@ -28,10 +28,24 @@ export interface VerifyParts {
   readonly requester: Requester;
   readonly clock: Clock;
   readonly questions: Questions;
-  readonly transport: 'sms' | 'voice';
+  readonly transport: CodeTransport;
+  /** The code that was sent before is lost: another one is sent. */
+  readonly newCode: boolean;
   /** Keeps how far it has come. */
-  readonly note: (progress: { sessionId: string; codeRequested: boolean }) => Promise<unknown>;
+  readonly note: (progress: Begun & { readonly sessionId: string }) => Promise<unknown>;
 }
+
+export type CodeTransport = 'sms' | 'voice';
+
+/** How far an earlier call has come. */
+export interface Begun {
+  readonly sessionId: string | null;
+  readonly codeRequested: boolean;
+  readonly codeTransport: CodeTransport;
+}
+
+/** Codes that are taken in one call; the server has a bound of its own, which may be wider. */
+const MAX_CODES = 10;
 
 /**
  * @param begun what an earlier call has noted
@@ -39,26 +53,23 @@ export interface VerifyParts {
  * @throws BotError `CAPTCHA_NEEDED`, `CAPTCHA_REFUSED`, `CODE_NEEDED`, `CODE_WRONG`, `REGISTRATION_REFUSED` (the number),
  *   `RATE_LIMITED`, `SERVER_UNREACHABLE`, `REQUEST_REFUSED`, and as `Requester.request`
  */
-export async function verifyNumber(
-  parts: VerifyParts,
-  number: string,
-  begun: { readonly sessionId: string | null; readonly codeRequested: boolean },
-): Promise<string> {
-  const { note } = parts;
+export async function verifyNumber(parts: VerifyParts, number: string, begun: Begun): Promise<string> {
+  const { note, transport } = parts;
   let session = begun.sessionId === null ? undefined : await takeUp(parts, begun.sessionId);
-  let { codeRequested } = begun;
+  let codeRequested = begun.codeRequested && !parts.newCode && begun.codeTransport === transport;
   if (session === undefined) {
     session = read(parts, await openVerification(parts.requester, number), 'the number');
     codeRequested = false;
-    await note({ sessionId: session.id, codeRequested });
+    await note({ sessionId: session.id, codeRequested, codeTransport: transport });
   }
   const { id } = session;
   if (session.verified) return id;
   if (!session.allowedToRequestCode && !codeRequested) await passCaptcha(parts, session);
   if (!codeRequested) {
-    const outcome = await requestCode(parts.requester, id, parts.transport);
+    const outcome = await requestCode(parts.requester, id, transport);
+    if (outcome.kind === 'conflict' && outcome.session?.verified === true) return id;
     read(parts, outcome, 'the request for a code');
-    await note({ sessionId: id, codeRequested: true });
+    await note({ sessionId: id, codeRequested: true, codeTransport: transport });
   }
   await enterCode(parts, id);
   return id;
@@ -90,9 +101,9 @@ async function passCaptcha(
 }
 
 async function enterCode(parts: VerifyParts, id: string): Promise<void> {
-  const { requester, questions } = parts;
+  const { requester, questions, transport, note } = parts;
   for (let tries = 0; ; tries++) {
-    const code = await questions.code(tries > 0);
+    const code = tries < MAX_CODES ? await questions.code(tries > 0) : undefined;
     if (code === undefined) {
       throw tries === 0
         ? new BotError('CODE_NEEDED', 'the server has sent a code to the number')
@@ -100,6 +111,17 @@ async function enterCode(parts: VerifyParts, id: string): Promise<void> {
     }
     const outcome = await submitCode(requester, id, code.replace(/[\s-]/g, ''));
     if (outcome.kind === 'conflict' && outcome.session?.verified === true) return;
+    if (outcome.kind === 'conflict') {
+      // No code is open on the server: it was never sent, is too old, or was tried too often.
+      await note({ sessionId: id, codeRequested: false, codeTransport: transport });
+      throw new BotError(
+        'CODE_NEEDED',
+        'the server waits for no code: the one that was sent is not valid any more',
+        {
+          next: 'Run it again: a new code is sent.',
+        },
+      );
+    }
     if (outcome.kind === 'invalid') continue;
     if (read(parts, outcome, 'the code').verified) return;
   }

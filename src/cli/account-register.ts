@@ -2,7 +2,7 @@
  * `account register`: makes this data directory the primary device of a number's account.
  */
 import { bareId } from '../inspect.ts';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { register, type RegisterEvent, type RegisterQuestions } from '../account/register.ts';
 import { BotError } from '../errors.ts';
 import { openLevel } from '../store/level.ts';
@@ -18,6 +18,7 @@ interface RegisterOptions extends AccountOptions {
   readonly captcha?: string;
   readonly code?: string;
   readonly voice?: boolean;
+  readonly newCode?: boolean;
   readonly yes?: boolean;
 }
 
@@ -31,6 +32,9 @@ export function addRegister(group: Command, shell: Shell): void {
       .option('--captcha <token>', 'prefix.sitekey.action.token; asked for where the server wants one')
       .option('--code <code>', 'that the server has sent to the number; asked for if unsaid')
       .option('--voice', 'have the code called and not sent')
+      .addOption(
+        new Option('--new-code', 'have another code sent, in place of one that is lost').conflicts('code'),
+      )
       .option('--yes', 'take over an account that exists, and remove its linked devices, without asking'),
   );
   withExamples(
@@ -53,6 +57,7 @@ export function addRegister(group: Command, shell: Shell): void {
         number: options.number,
         name: options.name,
         transport: options.voice === true ? ('voice' as const) : ('sms' as const),
+        newCode: options.newCode === true,
         questions: questionsFor(io, options),
       };
       const onProgress = (event: RegisterEvent): void => {

@@ -17,7 +17,7 @@ import { credentialsOf } from '../service/connected.ts';
 import type { Profile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import { noteLinked } from '../store/unlinked.ts';
-import { account as accountCell, type Account } from '../store/tables.ts';
+import { account as accountCell, pendingRegistration, type Account } from '../store/tables.ts';
 import type { Credentials, Requester } from '../transport/request.ts';
 import { checkDeviceName } from '../session/device-name.ts';
 import { uploadFirstKeys } from './first-upload.ts';
@@ -57,6 +57,7 @@ export type LinkEvent =
  * more for single numbers on older servers (2.5). A wider search would cost a refused upgrade for each id.
  */
 const FIRST_ID = 2;
+const PRIMARY = 1;
 const LAST_ID = 10;
 /** ms for which a request that we gave up may still be under way on the server. */
 const SETTLE_MS = 10_000;
@@ -72,6 +73,7 @@ export async function link(
   signal: AbortSignal,
 ): Promise<Account> {
   checkDeviceName(parts.name);
+  await checkNoPrimary(parts.store);
   const linking = new Linking(parts, onProgress, signal);
   const resumed = await linking.resume();
   if (resumed.kind === 'complete') throw alreadyLinked(resumed.account);
@@ -244,6 +246,16 @@ function alreadyLinked(account: Account): BotError {
     'ALREADY_LINKED',
     `this is device ${String(account.deviceId)} of account ${account.aci}`,
   );
+}
+
+/** A registration that is not finished too: linking would remove its keys, which the server may have. */
+async function checkNoPrimary(store: Store): Promise<void> {
+  const batch = store.batch();
+  const isBegun = (await pendingRegistration.get(batch)) !== undefined;
+  if (!isBegun && (await accountCell.get(batch))?.deviceId !== PRIMARY) return;
+  throw new BotError('ALREADY_LINKED', 'this data directory holds the primary device of an account', {
+    next: 'Use another --data for a linked device; a registration that was begun here is finished by account register.',
+  });
 }
 
 function otherServer(server: string): BotError {

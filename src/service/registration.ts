@@ -21,6 +21,7 @@ export type RegistrationOutcome =
       readonly kind: 'registered';
       readonly aci: Aci;
       readonly pni: Pni | undefined;
+      /** E.164; undefined where the server says none. */
       readonly number: string | undefined;
       /** The account existed: it has kept its ACI and lost its linked devices. */
       readonly reregistration: boolean;
@@ -45,7 +46,8 @@ export type RegistrationOutcome =
 const registeredSchema = z.object({
   uuid: aciSchema,
   pni: maybe(pniSchema),
-  number: maybe(z.string().max(32)),
+  // What we asked for is as good as what cannot be a number.
+  number: maybe(z.string().regex(/^\+[1-9]\d{1,19}$/)).catch(undefined),
   reregistration: maybe(z.boolean()),
 });
 const lockSchema = z.object({ timeRemaining: z.number().min(0) });

@@ -14,6 +14,8 @@ import type { StoredKeyPair } from '../store/tables.ts';
 /** The newest `provisioningVersion` that we know. */
 export const PROVISIONING_VERSION = 1;
 
+/** What approves a link, as the new device may show it. */
+const USER_AGENT = 'Countersign';
 const MAX_CODE_LENGTH = 1024;
 const NUMBER = /^\+[0-9]{1,20}$/;
 const ENTROPY_POOL = /^[0-9a-z]{64}$/;
@@ -62,8 +64,8 @@ export function parseProvisionMessage(bytes: Uint8Array): Provision {
 }
 
 /**
- * Writes all that a device needs, ids in both forms. A backup key for history transfer is not among it: the new device
- * would wait for an archive that nobody makes.
+ * Writes all that a device needs, ids in both forms. Not among it: a backup key for history transfer, for the new device would
+ * wait for an archive that nobody makes; the salt for group credentials, which only accounts without a number have.
  * @param more what a linked device of ours has no use for: base64, 32 bytes
  * @returns serialized ProvisionMessage
  */
@@ -81,6 +83,7 @@ export function encodeProvisionMessage(
     aciBinary: uuidToBytes(aci),
     provisioningCode: code,
     provisioningVersion: PROVISIONING_VERSION,
+    userAgent: USER_AGENT,
     readReceipts: false,
   };
   if (number !== null) fields.number = number;

@@ -2,9 +2,15 @@
  * Registering on the development server: what a person gets wrong, answers that are lost, and a process that dies anywhere.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { register, type Connect, type RegisterQuestions } from '../../src/account/register.ts';
+import {
+  register,
+  type Connect,
+  type RegisterParts,
+  type RegisterQuestions,
+} from '../../src/account/register.ts';
 import { startDevServer, type DevServer } from '../../src/devserver/devserver.ts';
-import { EMPTY } from '../../src/bytes.ts';
+import type { Aci } from '../../src/address.ts';
+import { EMPTY, fromUtf8, own, toUtf8 } from '../../src/bytes.ts';
 import { BotError } from '../../src/errors.ts';
 import { systemPlatform } from '../../src/platform.ts';
 import { whoami } from '../../src/service/account.ts';
@@ -13,7 +19,13 @@ import { countKeys } from '../../src/service/keys.ts';
 import { parseProfile, type Profile } from '../../src/service/profile.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import { account as accountRow, pendingRegistration, prekeys, type Account } from '../../src/store/tables.ts';
+import {
+  account as accountRow,
+  pendingRegistration,
+  prekeys,
+  sessions,
+  type Account,
+} from '../../src/store/tables.ts';
 import type { Request, Response } from '../../src/transport/request.ts';
 import { answers, CAPTCHA, CODE, freeNumber, registerHere } from '../support/primary.ts';
 import { FaultyStore } from '../support/store-faults.ts';
@@ -80,6 +92,74 @@ describe('what a person has to give', () => {
     await expect(registerHere(profile, openMemory(), number)).rejects.toMatchObject({ code: 'USAGE' });
   });
 
+  it('gets another code when the one before is lost, by the same way or the other', async () => {
+    const store = openMemory();
+    const number = freeNumber();
+    const ways: unknown[] = [];
+    const run = (how: object, questions = say({ code: nothing })): Promise<unknown> =>
+      registerWith(
+        store,
+        number,
+        questions,
+        (request, take) => {
+          if (request.verb === 'POST' && request.path.endsWith('/code'))
+            ways.push((JSON.parse(toUtf8(own(request.body ?? EMPTY))) as { transport: unknown }).transport);
+          return take();
+        },
+        how,
+      ).catch((error: unknown) => error);
+    expect(await run({})).toMatchObject({ code: 'CODE_NEEDED' });
+    expect(await run({})).toMatchObject({ code: 'CODE_NEEDED' });
+    expect(ways).toEqual(['sms']);
+    expect(await run({ transport: 'voice' })).toMatchObject({ code: 'CODE_NEEDED' });
+    expect(await run({ transport: 'voice' })).toMatchObject({ code: 'CODE_NEEDED' });
+    expect(ways).toEqual(['sms', 'voice']);
+    expect(await run({ transport: 'voice', newCode: true })).toMatchObject({ code: 'CODE_NEEDED' });
+    expect(ways).toEqual(['sms', 'voice', 'voice']);
+    expect(await run({ transport: 'voice' }, answers())).toMatchObject({ account: { number } });
+    expect(ways).toHaveLength(3);
+  });
+
+  it('gets another code when the server waits for none any more', async () => {
+    const store = openMemory();
+    const number = freeNumber();
+    let isStale = true;
+    const run = (): Promise<unknown> =>
+      registerWith(store, number, answers(), (request, take) => {
+        if (!isStale || request.verb !== 'PUT' || !request.path.endsWith('/code')) return take();
+        return Promise.resolve({ status: 409, message: '', headers: {}, body: EMPTY });
+      }).catch((error: unknown) => error);
+    const error = await run();
+    expect(error).toMatchObject({
+      code: 'CODE_NEEDED',
+      next: expect.stringContaining('a new code') as string,
+    });
+    expect(await pendingRegistration.get(store.batch())).toMatchObject({ codeRequested: false });
+    isStale = false;
+    expect(await run()).toMatchObject({ account: { number } });
+  });
+
+  it('is asked for ten codes at most', async () => {
+    let asked = 0;
+    const questions = say({
+      code: () => {
+        asked += 1;
+        return Promise.resolve('999999');
+      },
+    });
+    await expect(registerHere(profile, openMemory(), freeNumber(), questions)).rejects.toMatchObject({
+      code: 'CODE_WRONG',
+    });
+    expect(asked).toBe(10);
+  });
+
+  it('includes a name', async () => {
+    for (const name of ['', ' ', 'x'.repeat(258)]) {
+      const made = registerWith(openMemory(), freeNumber(), answers(), (_, take) => take(), { name });
+      await expect(made).rejects.toMatchObject({ code: 'USAGE' });
+    }
+  });
+
   it('says that a number is none, as the server sees it', async () => {
     await expect(registerHere(profile, openMemory(), '+12')).rejects.toMatchObject({
       code: 'REGISTRATION_REFUSED',
@@ -130,6 +210,58 @@ describe('answers of the server', () => {
     expect([lost, (error as BotError).code]).toEqual([1, 'SERVER_UNREACHABLE']);
     const { account } = await registerHere(profile, store, number, say({ captcha: nothing, code: nothing }));
     await expectWhole(store, account);
+  });
+
+  it.each([423, 429] as const)(
+    "%i to a second request leaves the keys of the first, which may be the account's",
+    async (status) => {
+      const store = openMemory();
+      const number = freeNumber();
+      const lost: Fault = async (request, take) => {
+        const response = await take();
+        if (request.path !== '/v1/registration') return response;
+        throw new BotError('SERVER_UNREACHABLE', 'the answer got lost');
+      };
+      await registerWith(store, number, answers(), lost).catch(() => undefined);
+      const begun = (await pendingRegistration.get(store.batch())) as { keys: unknown };
+      server.faults.add({ verb: 'POST', path: '/v1/registration', count: 1, action: { status } });
+      await expect(registerHere(profile, store, number)).rejects.toBeInstanceOf(BotError);
+      const after = (await pendingRegistration.get(store.batch())) as { keys: unknown };
+      expect(after.keys).toEqual(begun.keys);
+      expect(begun.keys).not.toBeNull();
+      await expect(registerHere(profile, store, freeNumber())).rejects.toMatchObject({
+        code: 'ALREADY_LINKED',
+      });
+      await expectWhole(store, (await registerHere(profile, store, number)).account);
+    },
+  );
+
+  it('a captcha that is asked for late goes with a new verification', async () => {
+    const store = openMemory();
+    const number = freeNumber();
+    server.faults.add({ verb: 'POST', path: '/v1/registration', count: 1, action: { status: 428 } });
+    await expect(registerHere(profile, store, number)).rejects.toMatchObject({ code: 'CHALLENGE_REQUIRED' });
+    let captchas = 0;
+    const questions = say({
+      captcha: () => {
+        captchas += 1;
+        return Promise.resolve(CAPTCHA);
+      },
+    });
+    await registerHere(profile, store, number, questions);
+    expect(captchas).toBe(1);
+  });
+
+  it('a number that is none is taken for the one that was asked for', async () => {
+    const store = openMemory();
+    const number = freeNumber();
+    const { account } = await registerWith(store, number, answers(), async (request, take) => {
+      const response = await take();
+      if (request.path !== '/v1/registration') return response;
+      const body = { ...(JSON.parse(toUtf8(response.body)) as object), number: 'call\u001b[2J me' };
+      return { ...response, body: fromUtf8(JSON.stringify(body)) };
+    });
+    expect(account.number).toBe(number);
   });
 
   it('a lost answer does not take the account of somebody else for the own one', async () => {
@@ -195,6 +327,23 @@ describe('answers of the server', () => {
   });
 });
 
+describe('an account that was registered by half', () => {
+  it('is registered again, after a question, when another device has taken the number since', async () => {
+    const store = openMemory();
+    const number = freeNumber();
+    await registerWith(store, number, answers(), (request, take) => {
+      if (!request.path.startsWith('/v2/keys')) return take();
+      throw new BotError('SERVER_UNREACHABLE', 'gone');
+    }).catch(() => undefined);
+    expect(await accountRow.get(store.batch())).toMatchObject({ keysUploaded: false, unlinkedAt: null });
+    await registerHere(profile, openMemory(), number, answers(true));
+    await expect(registerHere(profile, store, number)).rejects.toMatchObject({ code: 'CONFIRMATION_NEEDED' });
+    const { account, reregistration } = await registerHere(profile, store, number, answers(true));
+    expect([account.keysUploaded, account.unlinkedAt, reregistration]).toEqual([true, null, true]);
+    await expectWhole(store, account);
+  });
+});
+
 describe('the crash walk over register', () => {
   async function restart(store: Store, number: string): Promise<void> {
     const { account } = await registerHere(profile, store, number).catch((error: unknown) => {
@@ -219,6 +368,38 @@ describe('the crash walk over register', () => {
         const number = freeNumber();
         await registerHere(profile, new FaultyStore(store, { at, kind }), number).catch(() => undefined);
         await restart(store, number);
+      }
+    }
+  });
+
+  it('is whole also where an account with sessions is registered again', { timeout: 120_000 }, async () => {
+    const other = '00000000-0000-4000-8000-0000000000bb' as Aci;
+    const prepare = async (): Promise<{ store: Store; number: string; before: Account }> => {
+      const [store, number] = [openMemory(), freeNumber()];
+      const { account: before } = await registerHere(profile, store, number);
+      const batch = store.batch();
+      for (const device of [1, 2]) sessions.put(batch, 'aci', other, device, fromUtf8('an old ratchet'));
+      await batch.commit();
+      return { store, number, before };
+    };
+    const check = async (store: Store, before: Account, account: Account): Promise<void> => {
+      expect([account.aci, account.identity]).toEqual([before.aci, before.identity]);
+      expect(account.password).not.toBe(before.password);
+      for await (const [key] of sessions.scan(store)) expect(key).toBe('no session');
+      await expectWhole(store, account);
+    };
+    const first = await prepare();
+    const counting = new FaultyStore(first.store);
+    const { account } = await registerHere(profile, counting, first.number, answers(true));
+    await check(first.store, first.before, account);
+    expect(counting.commits).toBeGreaterThan(10);
+    for (let at = 1; at <= counting.commits; at++) {
+      for (const kind of ['crash-before', 'crash-after'] as const) {
+        const { store, number, before } = await prepare();
+        await registerHere(profile, new FaultyStore(store, { at, kind }), number, answers(true)).catch(
+          () => undefined,
+        );
+        await check(store, before, (await registerHere(profile, store, number, answers(true))).account);
       }
     }
   });
@@ -257,6 +438,7 @@ function registerWith(
   number: string,
   questions: RegisterQuestions,
   fault: Fault,
+  how: Partial<Pick<RegisterParts, 'name' | 'transport' | 'newCode'>> = {},
 ): ReturnType<typeof register> {
   const platform = systemPlatform();
   const connect: Connect = (credentials, use, signal) =>
@@ -267,7 +449,7 @@ function registerWith(
         use({ request: (request, options) => fault(request, () => requester.request(request, options)) }),
       signal,
     );
-  const parts = { store, profile, platform, number, name: 'Owner', questions, connect };
+  const parts = { store, profile, platform, number, name: 'Owner', questions, connect, ...how };
   return register(parts, () => undefined, AbortSignal.timeout(30_000));
 }
 

@@ -1,6 +1,6 @@
 import { PrivateKey } from '@signalapp/libsignal-client';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { fromBase64, toUtf8 } from '../../src/bytes.ts';
+import { fromBase64, fromUtf8, toUtf8 } from '../../src/bytes.ts';
 import { BotError } from '../../src/errors.ts';
 import { signal as proto } from '../../src/proto/messages.js';
 import { decryptDeviceName } from '../../src/session/device-name.ts';
@@ -13,6 +13,7 @@ import {
   contacts,
   outboxRows,
   pendingLink,
+  pendingRegistration,
   prekeys,
   prekeyStates,
   sessions,
@@ -35,6 +36,7 @@ const profile: Profile = {
 };
 const phone = phoneAccount();
 const never = new AbortController().signal;
+const UNUSED = { createdAt: 1, confirmedAt: 0, usedAt: 0, replacedAt: 0, lastResort: false };
 
 let clock: ManualClock;
 let server: FakeServer;
@@ -266,6 +268,25 @@ describe('link', () => {
   it('refuses a store that is linked', async () => {
     await linkWith();
     await expect(linkWith()).rejects.toMatchObject({ code: 'ALREADY_LINKED' });
+  });
+
+  it('refuses a store with a primary device, and one whose registration is not finished', async () => {
+    await linkWith();
+    const batch = store.batch();
+    const row = await accountCell.get(batch);
+    if (row === undefined) throw new Error('no account');
+    accountCell.put(batch, { ...row, deviceId: 1, keysUploaded: false });
+    await batch.commit();
+    await expect(linkWith()).rejects.toMatchObject({ code: 'ALREADY_LINKED' });
+
+    const begun = openMemory();
+    const other = begun.batch();
+    pendingRegistration.put(other, { number: '+15550001111' });
+    prekeys.put(other, 'aci', 'signed', 7, { ...UNUSED, record: fromUtf8('the server may have it') });
+    await other.commit();
+    await expect(linkWith(begun)).rejects.toMatchObject({ code: 'ALREADY_LINKED' });
+    expect(await prekeys.get(begun.batch(), 'aci', 'signed', 7)).toBeDefined();
+    expect(await resumeLink(parts(begun))).toBeUndefined();
   });
 
   it('refuses an empty name before it asks for a code', async () => {

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { PrivateKey } from '@signalapp/libsignal-client';
 import { describe, expect, it } from 'vitest';
 import { fromBase64 } from '../../src/bytes.ts';
-import type { signal } from '../../src/proto/messages.js';
-import { parseProvisionMessage } from '../../src/session/provision-message.ts';
+import { signal } from '../../src/proto/messages.js';
+import { encodeProvisionMessage, parseProvisionMessage } from '../../src/session/provision-message.ts';
 import { ACI, encodeMessage, pairOf, phoneAccount, PNI, provisionMessage } from '../provisioning/seal.ts';
 
 interface Vectors {
@@ -34,6 +34,24 @@ describe('a provision message', () => {
       accountEntropyPool: 'a1b2'.repeat(16),
       masterKey: Buffer.alloc(32, 8).toString('base64'),
     });
+  });
+
+  it('is written so that it reads the same, with what else a phone would say', () => {
+    const provision = parse({});
+    const mediaRootBackupKey = Buffer.alloc(32, 9).toString('base64');
+    const bytes = encodeProvisionMessage(provision, { mediaRootBackupKey });
+    expect(parseProvisionMessage(bytes)).toEqual(provision);
+    const { userAgent, readReceipts, provisioningVersion, aci, pni } = signal.ProvisionMessage.decode(bytes);
+    expect({ userAgent, readReceipts, provisioningVersion, aci, pni }).toEqual({
+      userAgent: 'Countersign',
+      readReceipts: false,
+      provisioningVersion: 1,
+      aci: ACI,
+      pni: PNI,
+    });
+    expect([...(signal.ProvisionMessage.decode(bytes).mediaRootBackupKey ?? [])]).toEqual(
+      Array<number>(32).fill(9),
+    );
   });
 
   it.each(vectors.cases)('is read as another implementation wrote it: $name', (vector) => {
