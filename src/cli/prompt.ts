@@ -18,6 +18,7 @@ export function canPrompt(io: Io): boolean {
  * @throws BotError `PASSPHRASE_NEEDED` on Ctrl-C, or when the terminal closes first; the signal's reason on abort
  */
 export async function promptSecret(io: Io, question: string): Promise<string> {
+  io.signal.throwIfAborted();
   io.stderr.write(question);
   io.stdin.setRawMode?.(true);
   try {
@@ -78,24 +79,24 @@ function readHidden(io: Io): Promise<string> {
  * @throws BotError `INTERRUPTED` when the terminal closes first; the signal's reason on abort
  */
 export async function promptLine(io: Io, question: string): Promise<string> {
-  io.stderr.write(question);
   const { stdin, signal } = io;
+  signal.throwIfAborted();
+  io.stderr.write(question);
   const lines = createInterface({ input: stdin, terminal: false });
+  let onAbort = (): void => undefined;
   try {
     return await new Promise<string>((resolve, reject) => {
       lines.once('line', resolve);
       lines.once('close', () => {
         reject(new BotError('INTERRUPTED', 'nothing was entered'));
       });
-      signal.addEventListener(
-        'abort',
-        () => {
-          reject(signal.reason as Error);
-        },
-        { once: true },
-      );
+      onAbort = () => {
+        reject(signal.reason as Error);
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
     });
   } finally {
+    signal.removeEventListener('abort', onAbort);
     lines.close();
     stdin.pause();
   }

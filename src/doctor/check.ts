@@ -102,26 +102,22 @@ async function withDeadline(step: Step, clock: Clock, signal: AbortSignal): Prom
     },
     () => undefined, // done in time
   );
+  // Not everything that a step waits for can be ended.
+  let onAbort = (): void => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    onAbort = () => {
+      reject(either.reason as Error);
+    };
+    either.addEventListener('abort', onAbort, { once: true });
+  });
   try {
-    return await Promise.race([Promise.resolve(step.run(either)), rejection(either)]);
+    return await Promise.race([Promise.resolve(step.run(either)), aborted]);
   } catch (error) {
     signal.throwIfAborted();
     return failureOf(late.signal.aborted ? late.signal.reason : error);
   } finally {
+    either.removeEventListener('abort', onAbort);
     done.abort();
     await timer;
   }
-}
-
-/** Rejects when the signal is aborted: not everything that a step waits for can be ended. */
-function rejection(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener(
-      'abort',
-      () => {
-        reject(signal.reason as Error);
-      },
-      { once: true },
-    );
-  });
 }

@@ -6,7 +6,7 @@
  * connection. All that carries a request or a password checks.
  */
 import { lookup } from 'node:dns/promises';
-import { connect, isIP } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type PeerCertificate } from 'node:tls';
 import type { Profile } from '../service/profile.ts';
 import { fail, ok, skip, warn, type Finding } from './check.ts';
@@ -69,7 +69,7 @@ export function checkPort(profile: Profile, signal: AbortSignal): Promise<Findin
         ),
       );
     });
-    signal.addEventListener('abort', () => socket.destroy(), { once: true });
+    destroyOnAbort(socket, signal);
   });
 }
 
@@ -101,7 +101,18 @@ export function shakeHands(profile: Profile, signal: AbortSignal): Promise<Shown
         : 'Does this port speak TLS 1.2 or later? "chat" in the profile says https.';
       end(fail(`no TLS connection comes about (${code})`, next));
     });
-    signal.addEventListener('abort', () => socket.destroy(), { once: true });
+    destroyOnAbort(socket, signal);
+  });
+}
+
+/** Who waits for the socket's end is told by the signal itself. */
+function destroyOnAbort(socket: Socket, signal: AbortSignal): void {
+  const onAbort = (): void => {
+    socket.destroy();
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  socket.once('close', () => {
+    signal.removeEventListener('abort', onAbort);
   });
 }
 
