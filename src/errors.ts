@@ -14,7 +14,10 @@ export const NEXT = {
     'A captcha is good once and for minutes: solve a new one and give it with --captcha TOKEN.',
   CHALLENGE_REQUIRED: 'The server asks for a human: confirm on the phone, then send again.',
   CLIENT_OUTDATED: 'Update Countersign: this server takes no connections from this version.',
+  CODE_EXPIRED: 'Start again with a new code.',
+  CODE_MISTYPED: 'Look at the code again; nothing was spent.',
   CODE_NEEDED: 'Run it again with --code CODE, once the code has arrived.',
+  CODE_REJECTED: 'Ask for a new code, and read it out by phone or in person.',
   CODE_WRONG: 'Run it again with the right --code; the code that was sent stays good for some minutes.',
   CONFIRMATION_NEEDED: 'Give --yes if that is what you want.',
   CONNECTED_ELSEWHERE: 'Another process uses this account. Stop it, then start again.',
@@ -37,6 +40,7 @@ export const NEXT = {
   PASSPHRASE_NEEDED: 'Give --passphrase-file, COUNTERSIGN_PASSPHRASE or --key-file.',
   PASSPHRASE_WRONG: 'Try again with the right passphrase or key file.',
   PAYLOAD_TOO_LARGE: 'Send less at once, or in parts.',
+  PEER_GONE: 'Start again on both sides, with a new code.',
   PEER_UNVERIFIED:
     'Verify the contact first: countersign verify start CONTACT. The message is kept, and goes once that is done.',
   PERMISSION_NEEDED: "The plugin's author adds it to the plugin's permissions.",
@@ -65,6 +69,9 @@ export const NEXT = {
   TOTP_NEEDED: 'Register with an app that has the one-time password, and remove it from the account there.',
   TRANSFER_POSSIBLE: 'Give --yes to take the account over without its data; its linked devices are removed.',
   USAGE: 'See --help.',
+  VERIFY_LOCKED: 'Wait until the time given, or compare safety numbers.',
+  VERIFY_SUPERSEDED: "Use the other person's code.",
+  VERIFY_UNSUPPORTED: 'Update one of the two programs.',
 } as const;
 
 export type ErrorCode = keyof typeof NEXT;
