@@ -7,11 +7,12 @@ import type { Phone } from '../../src/devserver/phone.ts';
 import { examineBeside, examineHere } from '../../src/doctor/linked-ways.ts';
 import { writeProfile } from '../../src/doctor/profile-text.ts';
 import { checkSenderCertificate, signerOf } from '../../src/doctor/sealed-sender.ts';
-import { systemPlatform } from '../../src/platform.ts';
+import { systemPlatform, type Platform } from '../../src/platform.ts';
 import { parseProfile, type Profile } from '../../src/service/profile.ts';
 import type { Store } from '../../src/store/store.ts';
 import { prekeyStates, type Account } from '../../src/store/tables.ts';
 import type { Check } from '../../src/doctor/check.ts';
+import { startProxy } from '../support/proxy.ts';
 import { Scene } from '../support/scene.ts';
 import { byName, namesOf } from './examined.ts';
 
@@ -29,7 +30,7 @@ beforeEach(async () => {
 afterEach(() => scene.close());
 
 function examined(
-  change: Partial<{ profile: Profile; account: Account }> = {},
+  change: Partial<{ profile: Profile; account: Account; platform: Platform }> = {},
 ): Promise<Record<string, Check>> {
   const parts = { ...device, profile: scene.profile, platform: systemPlatform(), ...change };
   return byName(examineHere(parts, new Set(), never));
@@ -77,6 +78,57 @@ describe('a linked device', () => {
     expect(checks['one-time prekeys']).toMatchObject({ state: 'skip' });
     const gone = await examined({ account: { ...device.account, unlinkedAt: 1 } });
     expect(gone['linked server']).toMatchObject({ state: 'fail' });
+  });
+
+  /** The server's answer to who am I, once. */
+  const sayWhoami = (body: { uuid: string; pni: string }): void => {
+    scene.server.faults.add({ verb: 'GET', path: '/v1/accounts/whoami', action: { status: 200, body } });
+  };
+  const OTHER = '11111111-1111-4111-8111-111111111111';
+
+  it('that the server takes for one of another account is told to link again', async () => {
+    sayWhoami({ uuid: OTHER, pni: phone.pni });
+    const checks = await examined();
+    expect(namesOf(checks, 'fail')).toEqual(['authenticated socket']);
+    expect(checks['authenticated socket']?.message).toContain(`one of ${OTHER}`);
+    expect(checks['authenticated socket']?.next).toContain('do not belong together');
+    expect(checks['queue']).toMatchObject({ state: 'skip' });
+  });
+
+  it('whose account has got another number is told what is lost', async () => {
+    sayWhoami({ uuid: phone.aci, pni: OTHER });
+    const checks = await examined();
+    expect(namesOf(checks, 'fail')).toEqual([]);
+    expect(checks['authenticated socket']).toMatchObject({ state: 'warn' });
+    expect(checks['authenticated socket']?.message).toContain('another phone-number identity');
+    expect(checks['authenticated socket']?.next).toContain('messages to the number');
+    expect(checks['queue']).toMatchObject({ state: 'ok' });
+  });
+
+  it('whose login the storage service refuses is told where to look', async () => {
+    const storage = await startProxy(scene.server.url, { status: 401 });
+    try {
+      const checks = await examined({ profile: { ...scene.profile, storage: storage.url } });
+      expect(namesOf(checks, 'fail')).toEqual(['storage login']);
+      expect(checks['storage login']?.message).toContain('answers 401 to the login');
+      expect(checks['storage login']?.next).toContain('the same secret');
+    } finally {
+      storage.close();
+    }
+  });
+
+  it('to which the server says nothing of its queue is told to look at the message store', async () => {
+    await (await scene.server.createPhone()).send(phone.aci, 'never sent');
+    scene.server.faults.add({ path: '/api/v1/message', action: { delayMs: 3_600_000 } });
+    const system = systemPlatform();
+    const clock = {
+      ...system.clock,
+      sleep: (ms: number, signal?: AbortSignal) => system.clock.sleep(ms / 20, signal),
+    };
+    const checks = await examined({ platform: { ...system, clock } });
+    expect(namesOf(checks, 'fail')).toEqual(['queue']);
+    expect(checks['queue']?.message).toContain('neither sends messages nor says that there are none');
+    expect(checks['queue']?.next).toContain('message store');
   });
 
   it('that would upload to a CDN which the profile does not name is told which', async () => {
