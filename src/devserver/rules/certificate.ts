@@ -9,7 +9,7 @@ import type { Device } from '../mock.ts';
 import type { ServerState } from '../state.ts';
 import { requireDevice, type Answer, type Call } from './rule.ts';
 
-export const CERTIFICATE_LIFE_MS = 7 * 86_400_000;
+const CERTIFICATE_LIFE_MS = 7 * 86_400_000;
 
 /** The server certificate, private in the mock's types. */
 interface Signer {

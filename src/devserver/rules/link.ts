@@ -17,7 +17,7 @@ import {
   type SignedKey,
 } from './shapes.ts';
 
-export const TOKEN_LIFE_MS = 600_000;
+const TOKEN_LIFE_MS = 600_000;
 /** Devices of an account, the primary included. */
 export const MAX_DEVICES = 6;
 

@@ -8,7 +8,7 @@ import type { ServerState, Verification } from '../state.ts';
 import { limitRate } from './limits.ts';
 import { readJson, Refusal, type Answer, type Call, type Rule } from './rule.ts';
 
-export const VERIFICATION_LIFE_MS = 600_000;
+const VERIFICATION_LIFE_MS = 600_000;
 /** prefix.sitekey.action.token: the client of the open source servers takes any token. */
 const CAPTCHA = /^noop\.noop\.registration\..+$/;
 
