@@ -4,6 +4,7 @@
  * `bot/parts.ts` builds and wires what runs in it. The first part that fails stops the rest, and its reason is what `run`
  * rejects with.
  */
+import { setMaxListeners } from 'node:events';
 import { finishRegistration } from './account/register.ts';
 import type { ServiceId } from './address.ts';
 import { startFresh } from './bot/fresh-start.ts';
@@ -73,6 +74,8 @@ const NEXT_OF_PRIMARY = 'Register the number again; what is stored here is kept.
 const READY_MS = 60_000;
 /** How often it is looked whether the socket is open. */
 const POLL_MS = 1000;
+/** Parts that wait for the same abort; Node warns of more than ten. */
+const LISTENERS = 32;
 /** Name of the plugin that the bot's own handlers make. */
 const OWN = 'bot';
 
@@ -264,6 +267,7 @@ export class Bot {
   async #join(parts: Parts, account: Account, signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
+    setMaxListeners(LISTENERS, either);
     let failure: { readonly error: unknown } | undefined;
     const run = async (work: Promise<void> | undefined): Promise<void> => {
       try {

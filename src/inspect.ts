@@ -2,7 +2,6 @@
  * Inspect: what the rows of one account say, in the shapes of the CLI contract, and acting on rows that are stuck.
  * Used on a store that was opened for it, and through the control socket of a running bot.
  */
-import { writeAgainOnConflict } from './store/again.ts';
 import type { DropCounts } from './inbox/intake.ts';
 import { isAci, parseServiceId, type Aci, type IdentityKind, type ServiceId } from './address.ts';
 import { BotError } from './errors.ts';
@@ -109,21 +108,6 @@ export async function listTrust(store: Store): Promise<{ contacts: TrustLine[] }
     contacts.push({ aci, state, identityKey: key, since });
   }
   return { contacts };
-}
-
-/**
- * Accepts the new identity key of a contact on first-use terms.
- * @throws BotError `ROW_UNKNOWN` when no other key has appeared
- */
-export async function acceptIdentity(store: Store, serviceId: ServiceId, now: number): Promise<TrustLine> {
-  return writeAgainOnConflict(store, async (batch) => {
-    const candidate = (await identityRows.get(batch, serviceId))?.candidate;
-    if (candidate === undefined) {
-      throw new BotError('ROW_UNKNOWN', `no other identity key of ${serviceId} has appeared`);
-    }
-    identityRows.put(batch, serviceId, { key: candidate, state: 'tofu', since: now });
-    return { aci: serviceId, state: 'tofu', identityKey: candidate, since: now };
-  });
 }
 
 /** @throws BotError `NOT_LINKED` also for an account that the server has unlinked */

@@ -8,7 +8,6 @@ import {
   listOutbox,
   listQuarantine,
   listTrust,
-  acceptIdentity,
   me,
   resolveRecipient,
   retryDead,
@@ -191,7 +190,7 @@ describe('inspecting an account', () => {
     await expect(retryDead(store, String(ID))).rejects.toMatchObject({ code: 'ROW_UNKNOWN' });
   });
 
-  it('lists identity keys, and accepts a new one only where one has appeared', async () => {
+  it('lists identity keys', async () => {
     const store = await storeWith((batch) => {
       identityRows.put(batch, anna, { key: 'BQ==', state: 'changed', since: 1, candidate: 'BQU=' });
       identityRows.put(batch, bert, { key: 'BQ==', state: 'tofu', since: 2 });
@@ -202,14 +201,6 @@ describe('inspecting an account', () => {
       identityKey: 'BQ==',
       since: 2,
     });
-    expect(await acceptIdentity(store, anna, 9)).toEqual({
-      aci: anna,
-      state: 'tofu',
-      identityKey: 'BQU=',
-      since: 9,
-    });
-    expect(await identityRows.get(store.batch(), anna)).toEqual({ key: 'BQU=', state: 'tofu', since: 9 });
-    await expect(acceptIdentity(store, bert, 9)).rejects.toMatchObject({ code: 'ROW_UNKNOWN' });
   });
 
   it('finds a recipient by ACI, PNI, self, number or name, and only if it is one', async () => {

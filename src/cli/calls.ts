@@ -5,6 +5,7 @@
 import type { DropCounts } from '../inbox/intake.ts';
 import { z } from 'zod';
 import { approve } from '../account/approve.ts';
+import { removeLinkedDevice } from '../account/remove-device.ts';
 import type { ServiceId } from '../address.ts';
 import { writeBackup } from '../backup/backup.ts';
 import { fromBase64 } from '../bytes.ts';
@@ -19,7 +20,6 @@ import {
   listOutbox,
   listQuarantine,
   listTrust,
-  acceptIdentity,
   me,
   resolveRecipient,
   retryDead,
@@ -30,7 +30,9 @@ import { parseProfile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import type { Outgoing, Sent } from '../bot.ts';
 import type { ConnectionState, Requester } from '../transport/request.ts';
-import { listOwnDevices, removeLinkedDevice, unlinkOwnDevice } from './own-devices.ts';
+import type { Trust } from '../trust/build.ts';
+import { listOwnDevices, unlinkOwnDevice } from './own-devices.ts';
+import { answerTrust, trustCalls } from './trust-calls.ts';
 
 const id = z.string();
 
@@ -46,7 +48,7 @@ export const callSchema = z.discriminatedUnion('call', [
   z.object({ call: z.literal('remove device'), deviceId: z.int().min(2).max(127) }),
   z.object({ call: z.literal('approve'), link: z.string().max(4096), waitMs: z.number().min(0) }),
   z.object({ call: z.literal('trust list') }),
-  z.object({ call: z.literal('trust accept'), contact: z.string() }),
+  ...trustCalls,
   z.object({ call: z.literal('outbox') }),
   z.object({ call: z.literal('quarantine') }),
   z.object({ call: z.literal('quarantine drop'), id }),
@@ -76,6 +78,7 @@ type SendCall = Extract<Call, { call: 'send' }>;
 
 /** What a call that needs the server uses of a bot that runs. */
 export interface RunningBot {
+  readonly trust: Trust | undefined;
   readonly connection: ConnectionState;
   readonly plugins: readonly string[];
   readonly drops: DropCounts | undefined;
@@ -136,8 +139,13 @@ export async function answer(parts: CallParts, call: Call, signal: AbortSignal):
       return listDead(store);
     case 'trust list':
       return listTrust(store);
+    case 'trust show':
     case 'trust accept':
-      return acceptIdentity(store, await resolveRecipient(store, call.contact), parts.platform.clock.now());
+    case 'trust revoke':
+    case 'trust policy':
+    case 'trust import':
+    case 'safety number':
+      return answerTrust(parts, call);
     case 'quarantine drop':
       return dropQuarantined(store, call.id);
     case 'dead drop':

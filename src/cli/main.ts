@@ -19,6 +19,7 @@ import { addSend } from './send.ts';
 import { Shell } from './shell.ts';
 import { addStore } from './store.ts';
 import { addStuckCommands } from './stuck.ts';
+import { addSafetyNumber } from './safety-number.ts';
 import { addTrust } from './trust.ts';
 import { addUnlink } from './unlink.ts';
 import { VERSION } from './version.ts';
@@ -62,6 +63,7 @@ function programFor(shell: Shell): Command {
   addStuckCommands(program, shell);
   addUnlink(program, shell);
   addTrust(program, shell);
+  addSafetyNumber(program, shell);
   addDoctor(program, shell);
   addStore(program, shell);
   addAccountCommands(program, shell);

@@ -1,14 +1,24 @@
 /**
- * The configuration file of `run`: `{"plugins": {NAME: {...}}}`.
+ * The configuration file of `run`: `{"plugins": {NAME: {...}}, "policy": {NAME: {"inbound", "outbound", "commands"}}}`.
  */
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { BotError, describe } from '../errors.ts';
+import { policyRulesSchema, type OperatorRules } from '../trust/policy.ts';
 
-const configSchema = z.strictObject({ plugins: z.record(z.string(), z.unknown()).default({}) });
+const configSchema = z.strictObject({
+  plugins: z.record(z.string(), z.unknown()).default({}),
+  policy: policyRulesSchema.default({}),
+});
 
-/** The `plugins` of the configuration file. @throws BotError `PLUGIN_INVALID` */
-export async function readPluginConfig(file: string): Promise<Readonly<Record<string, unknown>>> {
+export interface RunConfig {
+  readonly plugins: Readonly<Record<string, unknown>>;
+  /** What is asked of contacts, by plugin. */
+  readonly policy: OperatorRules;
+}
+
+/** Reads the configuration file. @throws BotError `PLUGIN_INVALID` */
+export async function readPluginConfig(file: string): Promise<RunConfig> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(await readFile(file, 'utf8'));
@@ -18,12 +28,12 @@ export async function readPluginConfig(file: string): Promise<Readonly<Record<st
     });
   }
   const result = configSchema.safeParse(parsed);
-  if (result.success) return result.data.plugins;
+  if (result.success) return result.data;
   throw new BotError(
     'PLUGIN_INVALID',
     `the configuration ${file} is wrong: ${z.prettifyError(result.error)}`,
     {
-      next: 'It is {"plugins": {NAME: {...}}}.',
+      next: 'It is {"plugins": {NAME: {...}}, "policy": {NAME: {...}}}.',
     },
   );
 }

@@ -64,9 +64,15 @@ async function run(shell: Shell, options: RunOptions, printer: Printer): Promise
   const platform = shell.platform(options);
   const folder = dataFolder(io, options);
   const service = await serverProfile(io, options);
-  const config = options.config === undefined ? {} : await readPluginConfig(resolve(io.cwd, options.config));
+  const { plugins: config, policy } =
+    options.config === undefined
+      ? { plugins: {}, policy: {} }
+      : await readPluginConfig(resolve(io.cwd, options.config));
+  const configs: Readonly<Record<string, unknown>> = config;
   const plugins = await Promise.all(options.plugin.map((name) => loadPlugin(name, io.cwd)));
-  const strangers = Object.keys(config).filter((name) => !plugins.some((plugin) => plugin.name === name));
+  const strangers = [...Object.keys(config), ...Object.keys(policy)].filter(
+    (name) => !plugins.some((plugin) => plugin.name === name),
+  );
   if (strangers.length > 0) {
     throw new BotError(
       'PLUGIN_INVALID',
@@ -79,11 +85,12 @@ async function run(shell: Shell, options: RunOptions, printer: Printer): Promise
       store,
       service,
       platform,
+      policy,
       onEvent: (event) => {
         show(printer, event);
       },
     });
-    for (const plugin of plugins) bot.use(plugin, config[plugin.name]);
+    for (const plugin of plugins) bot.use(plugin, configs[plugin.name]);
     await serve({ bot, store, platform, folder }, io.signal);
   } finally {
     await store.close();

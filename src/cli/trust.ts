@@ -1,18 +1,39 @@
 /**
- * `trust`: whose identity keys are held, and taking over a new one.
+ * `trust …`: whose identity keys are held, how far they are trusted and why, and the operator's word on them.
  */
-import type { Command } from 'commander';
-import type { TrustLine } from '../inspect.ts';
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { Option, type Command } from 'commander';
+import { z } from 'zod';
+import { BotError, describe } from '../errors.ts';
+import type { TrustDetails, TrustLine } from '../trust/operator.ts';
+import type { PolicySettings } from '../trust/policy.ts';
 import { callAccount } from './account.ts';
 import { columns, timeText } from './io.ts';
 import { withData, withExamples, type AccountOptions } from './options.ts';
 import type { Shell } from './shell.ts';
 
+const ACI = '5d1a3b52-0e5c-4b0b-9c3a-2c4f1f2a6f01';
+const POLICIES = ['any', 'tofu', 'introduced', 'verified'];
+
+type KeyOptions = AccountOptions & { readonly key?: string };
+type PolicyOptions = AccountOptions & {
+  readonly command?: string;
+  readonly inbound?: 'any' | 'tofu' | 'introduced' | 'verified';
+  readonly outbound?: 'any' | 'tofu' | 'introduced' | 'verified';
+  readonly keyChange?: 'block' | 'follow';
+};
+
 export function addTrust(program: Command, shell: Shell): void {
-  const trust = program.command('trust').description("contacts' identity keys");
+  const trust = program.command('trust').description("contacts' identity keys, and how far they are trusted");
   withExamples(trust, 'trust list --data ./data', 'trust accept +15550100 --data ./data');
   addList(trust, shell);
+  addShow(trust, shell);
   addAccept(trust, shell);
+  addRevoke(trust, shell);
+  addPolicy(trust, shell);
+  addImport(trust, shell);
 }
 
 function addList(trust: Command, shell: Shell): void {
@@ -21,19 +42,23 @@ function addList(trust: Command, shell: Shell): void {
   );
   withExamples(command, 'trust list --data ./data').action(async (options: AccountOptions) => {
     const found = (await callAccount(shell, options, { call: 'trust list' })) as { contacts: TrustLine[] };
-    shell.printer(options).print(found, () =>
-      columns(
-        ['CONTACT', 'STATE', 'SINCE', 'KEY'],
-        found.contacts.map(({ aci, state, since, identityKey }) => [
-          aci,
-          state,
-          timeText(since),
-          identityKey,
-        ]),
-        'no identity key is held yet',
-      ),
-    );
+    shell.printer(options).print(found, () => linesText(found.contacts));
   });
+}
+
+function addShow(trust: Command, shell: Shell): void {
+  const command = withData(
+    trust
+      .command('show')
+      .argument('<contact>', 'ACI, number or name')
+      .description('what is known of one contact, why, and since when'),
+  );
+  withExamples(command, `trust show ${ACI} --data ./data`).action(
+    async (contact: string, options: AccountOptions) => {
+      const found = (await callAccount(shell, options, { call: 'trust show', contact })) as TrustDetails;
+      shell.printer(options).print(found, () => detailsText(found));
+    },
+  );
 }
 
 function addAccept(trust: Command, shell: Shell): void {
@@ -41,14 +66,151 @@ function addAccept(trust: Command, shell: Shell): void {
     trust
       .command('accept')
       .argument('<contact>', 'ACI, number or name')
+      .option('--key <base64>', 'this key, also where it was revoked; else the one that appeared')
       .description('trust the new identity key of a contact; make sure that it is theirs before'),
   );
-  withExamples(command, 'trust accept 5d1a3b52-0e5c-4b0b-9c3a-2c4f1f2a6f01 --data ./data').action(
-    async (contact: string, options: AccountOptions) => {
-      const taken = (await callAccount(shell, options, { call: 'trust accept', contact })) as TrustLine;
+  withExamples(command, `trust accept ${ACI} --data ./data`).action(
+    async (contact: string, options: KeyOptions) => {
+      const call = { call: 'trust accept' as const, contact, ...(options.key && { key: options.key }) };
+      const taken = (await callAccount(shell, options, call)) as TrustLine;
       shell
         .printer(options)
         .print(taken, () => `the new key of ${taken.aci} is trusted: ${taken.identityKey}`);
     },
   );
+}
+
+function addRevoke(trust: Command, shell: Shell): void {
+  const command = withData(
+    trust
+      .command('revoke')
+      .argument('<contact>', 'ACI, number or name')
+      .option('--key <base64>', 'another key than the one that is held')
+      .description('a key of this contact is bad: send nothing under it, and drop what comes'),
+  );
+  withExamples(command, `trust revoke ${ACI} --data ./data`).action(
+    async (contact: string, options: KeyOptions) => {
+      const call = { call: 'trust revoke' as const, contact, ...(options.key && { key: options.key }) };
+      const now = (await callAccount(shell, options, call)) as TrustLine;
+      shell.printer(options).print(now, () => `noted; ${now.aci} is ${now.state}`);
+    },
+  );
+}
+
+function addPolicy(trust: Command, shell: Shell): void {
+  const command = withData(
+    trust
+      .command('policy')
+      .argument('[plugin]', 'whose rule to set')
+      .option('--command <name>', 'for one command of it')
+      .addOption(new Option('--inbound <policy>', 'who may call').choices(POLICIES))
+      .addOption(new Option('--outbound <policy>', 'who may be written to').choices(POLICIES))
+      .addOption(
+        new Option('--key-change <what>', 'when a key that was only seen is followed by another').choices([
+          'block',
+          'follow',
+        ]),
+      )
+      .description('what is asked of contacts; shows it, or sets a rule that goes before all others'),
+  );
+  withExamples(
+    command,
+    'trust policy --data ./data',
+    'trust policy echo --inbound verified --data ./data',
+  ).action(async (plugin: string | undefined, options: PolicyOptions) => {
+    const { command: name, inbound, outbound, keyChange } = options;
+    if (plugin === undefined && (inbound ?? outbound ?? name) !== undefined)
+      throw new BotError('USAGE', 'a rule needs the name of its plugin');
+    const call = { call: 'trust policy' as const, plugin, command: name, inbound, outbound, keyChange };
+    const settings = (await callAccount(shell, options, call)) as PolicySettings;
+    shell.printer(options).print(settings, () => policyText(settings));
+  });
+}
+
+const fileSchema = z.object({
+  contacts: z
+    .array(z.object({ aci: z.string(), identityKey: z.string(), state: z.string().optional() }))
+    .max(10_000),
+});
+
+function addImport(trust: Command, shell: Shell): void {
+  const command = withData(
+    trust
+      .command('import')
+      .argument('<file>', 'JSON as of trust list: {"contacts":[{"aci","identityKey"}]}')
+      .description(
+        'verify the contacts of a file that you vouch for; what it calls less than verified is left out',
+      ),
+  );
+  withExamples(command, 'trust import contacts.json --data ./data').action(
+    async (file: string, options: AccountOptions) => {
+      const { contacts, fileHash } = await readImport(resolve(shell.io.cwd, file));
+      const call = { call: 'trust import' as const, contacts, fileHash };
+      const found = (await callAccount(shell, options, call)) as { contacts: TrustLine[] };
+      shell.printer(options).print(found, () => linesText(found.contacts));
+    },
+  );
+}
+
+async function readImport(
+  file: string,
+): Promise<{ contacts: { aci: string; identityKey: string }[]; fileHash: string }> {
+  try {
+    const bytes = await readFile(file);
+    const { contacts } = fileSchema.parse(JSON.parse(bytes.toString('utf8')));
+    const verified = contacts.filter(({ state }) => state === undefined || state === 'verified');
+    return {
+      contacts: verified.map(({ aci, identityKey }) => ({ aci, identityKey })),
+      fileHash: createHash('sha256').update(bytes).digest('hex'),
+    };
+  } catch (cause) {
+    throw new BotError('CONTENT_INVALID', `the file cannot be imported: ${describe(cause)}`, {
+      cause,
+      next: 'It is {"contacts":[{"aci","identityKey"}]}, as countersign trust list --json prints it.',
+    });
+  }
+}
+
+function linesText(contacts: readonly TrustLine[]): string {
+  return columns(
+    ['CONTACT', 'STATE', 'SINCE', 'KEY'],
+    contacts.map(({ aci, state, since, identityKey }) => [aci, state, timeText(since), identityKey || '-']),
+    'no identity key is held yet',
+  );
+}
+
+function detailsText(found: TrustDetails): string {
+  const { aci, state, since, identityKey, candidate, revoked, pni, parked, held } = found;
+  return [
+    `contact      ${aci}`,
+    `state        ${state}${state === 'changed' && found.wasVerified ? ' (was verified)' : ''}`,
+    `since        ${timeText(since)}`,
+    `key          ${identityKey || '-'}`,
+    ...(candidate === null ? [] : [`other key    ${candidate}`]),
+    ...revoked.map((key) => `revoked      ${key}`),
+    ...(pni === null ? [] : [`pni          ${pni.pni}`]),
+    `waiting      ${String(parked)} to be opened, ${String(held)} to be sent`,
+    ...found.evidence.map((item) => `evidence     ${timeText(item.at)} ${item.kind}`),
+    ...found.history.map(
+      ({ at, event, from, to }) => `history      ${timeText(at)} ${from} -> ${to}: ${event}`,
+    ),
+  ].join('\n');
+}
+
+function policyText({ keyChange, plugins }: PolicySettings): string {
+  const rows = Object.entries(plugins).flatMap(([plugin, { inbound, outbound, commands = {} }]) => [
+    [plugin, '-', inbound ?? '-', outbound ?? '-'],
+    ...Object.entries(commands).map(([name, rule]) => [
+      plugin,
+      name,
+      rule.inbound ?? '-',
+      rule.outbound ?? '-',
+    ]),
+  ]);
+  const rules = columns(
+    ['PLUGIN', 'COMMAND', 'INBOUND', 'OUTBOUND'],
+    rows,
+    'no rule of yours; plugins have theirs',
+  );
+  return `a key that was only seen, followed by another: ${keyChange}\n${rules}`;
 }

@@ -29,7 +29,7 @@ export function encodeVerified({ aci, key, state }: Verified): Bytes {
 /** @returns undefined where it names no ACI or no key @throws BotError `CONTENT_INVALID` */
 export function readVerified(message: signal.SyncMessage): Verified | undefined {
   const { verified } = message;
-  if (verified?.identityKey == null) return undefined;
+  if (!verified?.identityKey) return undefined;
   const binary = verified.destinationAciBinary;
   const text = verified.destinationAci;
   const named = binary !== null && binary.length > 0;

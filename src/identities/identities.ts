@@ -201,7 +201,9 @@ export class Identities {
   async hold(batch: Staging, serviceId: ServiceId, code: ErrorCode | undefined): Promise<void> {
     const row = (await this.#entry(batch, serviceId))?.row;
     if (row?.hold === code) return;
-    const { hold: _, ...rest } = row ?? { key: '', state: 'unknown' as const, since: this.#clock.now() };
+    const rest: { -readonly [K in keyof Identity]: Identity[K] } =
+      row === undefined ? this.#nothing() : { ...row };
+    delete rest.hold;
     identityRows.put(batch, serviceId, code === undefined ? rest : { ...rest, hold: code });
   }
 
@@ -216,8 +218,7 @@ export class Identities {
     if (row === undefined || !isPni(pni) || isTaken || this.#own.has(pni)) return false;
     const at = this.#clock.now();
     identityRows.put(batch, aci, { ...row, pni: { pni, key: toBase64(key), at } });
-    const own = pniRow ?? { key: '', state: 'unknown' as const, since: at };
-    identityRows.put(batch, pni, { ...own, boundTo: aci });
+    identityRows.put(batch, pni, { ...(pniRow ?? this.#nothing()), boundTo: aci });
     return true;
   }
 
@@ -227,6 +228,11 @@ export class Identities {
     if (steps === undefined) return;
     this.#staged.delete(batch);
     for (const step of steps) for (const listener of this.#listeners) listener(step);
+  }
+
+  /** Of a contact of whom no key is known. */
+  #nothing(): Identity {
+    return { key: '', state: 'unknown', since: this.#clock.now() };
   }
 
   async #entry(batch: Staging, serviceId: ServiceId): Promise<Entry | undefined> {

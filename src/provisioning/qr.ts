@@ -1,8 +1,8 @@
 /**
- * QR: a link as a picture, for a terminal, a PNG file or an SVG file.
+ * QR: a link, or bytes as they are, as a picture: for a terminal, a PNG file or an SVG file.
  */
 import { writeFile } from 'node:fs/promises';
-import qrcode from 'qrcode';
+import qrcode, { type QRCodeSegment } from 'qrcode';
 import terminal from 'qrcode-terminal';
 import { copy, type Bytes } from '../bytes.ts';
 import { BotError, describe } from '../errors.ts';
@@ -20,12 +20,14 @@ export function qrTerminal(url: string): string {
 }
 
 /** A PNG of 512 pixels a side. */
-export async function qrPng(url: string): Promise<Bytes> {
-  return copy(await qrcode.toBuffer(url, { type: 'png', margin: MARGIN_MODULES, width: PNG_PIXELS }));
+export async function qrPng(content: string | Bytes): Promise<Bytes> {
+  return copy(
+    await qrcode.toBuffer(segmentsOf(content), { type: 'png', margin: MARGIN_MODULES, width: PNG_PIXELS }),
+  );
 }
 
-export async function qrSvg(url: string): Promise<string> {
-  return qrcode.toString(url, { type: 'svg', margin: MARGIN_MODULES });
+export async function qrSvg(content: string | Bytes): Promise<string> {
+  return qrcode.toString(segmentsOf(content), { type: 'svg', margin: MARGIN_MODULES });
 }
 
 /**
@@ -33,14 +35,14 @@ export async function qrSvg(url: string): Promise<string> {
  * @param file ends in `.png` or `.svg`
  * @throws BotError `USAGE` for any other ending, or when the file cannot be written
  */
-export async function writeQrFile(url: string, file: string): Promise<void> {
+export async function writeQrFile(content: string | Bytes, file: string): Promise<void> {
   const lower = file.toLowerCase();
   if (!lower.endsWith('.png') && !lower.endsWith('.svg')) {
     throw new BotError('USAGE', 'a QR code is written as .png or .svg', {
       next: 'Give --qr FILE.png or --qr FILE.svg.',
     });
   }
-  const data = lower.endsWith('.png') ? await qrPng(url) : await qrSvg(url);
+  const data = lower.endsWith('.png') ? await qrPng(content) : await qrSvg(content);
   try {
     await writeFile(file, data, { mode: 0o600 });
   } catch (cause) {
@@ -49,4 +51,8 @@ export async function writeQrFile(url: string, file: string): Promise<void> {
       next: 'Give a file that can be written.',
     });
   }
+}
+
+function segmentsOf(content: string | Bytes): string | QRCodeSegment[] {
+  return typeof content === 'string' ? content : [{ data: content, mode: 'byte' }];
 }

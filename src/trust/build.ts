@@ -21,6 +21,8 @@ export interface TrustNeeds {
   readonly platform: Platform;
   /** A timestamp of ours that was never given before, ms. */
   readonly stamp: () => number;
+  /** Those that a session asks already; made anew if absent. */
+  readonly identities?: Identities;
   /** Of the configuration file. */
   readonly policy?: OperatorRules | undefined;
   /** Runs alone among all that touches a peer's sessions; absent where nothing else does. */
@@ -29,12 +31,15 @@ export interface TrustNeeds {
 
 export interface Trust extends TrustParts {
   readonly policies: Policies;
+  /** ms since 1970. */
+  readonly now: () => number;
 }
 
 /** @throws BotError `STORE_DAMAGED` */
 export async function buildTrust(needs: TrustNeeds): Promise<Trust> {
-  const { store, account, platform, stamp, policy, exclusive = (_peer, work) => work() } = needs;
-  const identities = new Identities(platform.clock, ownKeys(account));
+  const { store, account, platform, stamp, policy } = needs;
+  const exclusive = needs.exclusive ?? (<T>(_peer: ServiceId, work: () => Promise<T>): Promise<T> => work());
+  const { identities = new Identities(platform.clock, ownKeys(account)) } = needs;
   const policies = new Policies(policy);
   const guards: Guard[] = [];
   const trust: Trust = {
@@ -43,6 +48,7 @@ export async function buildTrust(needs: TrustNeeds): Promise<Trust> {
     policies,
     guards,
     exclusive,
+    now: () => platform.clock.now(),
     ownAci: account.aci,
     own: ownKeyOf(account),
     carrier: new Carrier({ store, account, identities, platform }),

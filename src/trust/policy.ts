@@ -11,8 +11,8 @@ import { facts } from '../store/tables.ts';
 import type { PolicyRule, Purpose } from '../trust.ts';
 
 const POLICIES = ['any', 'tofu', 'introduced', 'verified'] as const;
-const policy = z.enum(POLICIES);
-const directions = { inbound: policy.optional(), outbound: policy.optional() };
+export const policySchema = z.enum(POLICIES);
+const directions = { inbound: policySchema.optional(), outbound: policySchema.optional() };
 
 export const policyRuleSchema = z.strictObject({
   ...directions,

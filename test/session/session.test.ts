@@ -2,13 +2,14 @@ import { PublicKey, SenderCertificate, ServerCertificate } from '@signalapp/libs
 import { describe, expect, it } from 'vitest';
 import { fromBase64, type Bytes } from '../../src/bytes.ts';
 import { encodeNull, encodeText } from '../../src/content/encode.ts';
-import { acceptIdentity } from '../../src/inspect.ts';
 import { decodeEnvelope } from '../../src/content/envelope.ts';
 import { signal } from '../../src/proto/messages.js';
 import { HINT, type Identified } from '../../src/session/identify.ts';
 import type { Opened, Seal } from '../../src/session/session.ts';
 import { identityRows, peers, prekeys, sessions } from '../../src/store/tables.ts';
+import { acceptIdentity } from '../../src/trust/operator.ts';
 import { ManualClock, testPlatform } from '../support/clock.ts';
+import { trustOf } from '../support/trust.ts';
 import { envelopeFrom, introduce, keyPair, makePeer, wireEnvelope, type Peer } from '../support/peer.ts';
 
 const NOW = 1_700_000_000_000;
@@ -147,7 +148,7 @@ describe('Session', () => {
         undefined,
       ),
     ).rejects.toMatchObject({ code: 'IDENTITY_CHANGED' });
-    await acceptIdentity(alice.store, bob.aci, NOW);
+    await acceptIdentity(await trustOf(alice), bob.aci);
     const again = alice.store.batch();
     await alice.session.begin(again, bob.aci, identityKey, device);
   });

@@ -1,0 +1,58 @@
+/**
+ * `safety-number`: the digits that both sides read out, for contacts who have no bot to run a verification with.
+ */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { fromBase64 } from '../bytes.ts';
+import { writeQrFile } from '../provisioning/qr.ts';
+import type { SafetyNumberView } from '../trust/operator.ts';
+import { callAccount } from './account.ts';
+import { withData, withExamples, type AccountOptions } from './options.ts';
+import type { Shell } from './shell.ts';
+
+type Options = AccountOptions & { readonly qr?: string; readonly compare?: string };
+
+/** Digits of one group, as the official apps show them. */
+const GROUP = 5;
+
+export function addSafetyNumber(program: Command, shell: Shell): void {
+  const command = withData(
+    program
+      .command('safety-number')
+      .argument('<contact>', 'ACI, number or name')
+      .option('--qr <file>', 'write it as .png or .svg, for the scanner of an official app')
+      .option(
+        '--compare <digits>',
+        'all 60 digits that the contact has read out; if they match, it is verified',
+      )
+      .description('the safety number with a contact'),
+  );
+  withExamples(
+    command,
+    'safety-number +15550100 --data ./data',
+    'safety-number +15550100 --qr number.png --data ./data',
+  ).action(async (contact: string, options: Options) => {
+    const { compare, qr } = options;
+    const call = {
+      call: 'safety number' as const,
+      contact,
+      ...(compare === undefined ? {} : { digits: compare }),
+    };
+    const found = (await callAccount(shell, options, call)) as SafetyNumberView;
+    if (qr !== undefined) await writeQrFile(fromBase64(found.scannable), resolve(shell.io.cwd, qr));
+    shell.printer(options).print(found, () => textOf(found));
+    if (found.match === false) shell.exitCode = 1;
+  });
+}
+
+function textOf({ digits, candidateDigits, match, state }: SafetyNumberView): string {
+  return [
+    grouped(digits),
+    ...(candidateDigits === undefined ? [] : [`with the key that appeared: ${grouped(candidateDigits)}`]),
+    ...(match === undefined ? [] : [match ? `it matches: the contact is ${state}` : 'it does NOT match']),
+  ].join('\n');
+}
+
+function grouped(digits: string): string {
+  return (digits.match(new RegExp(`.{1,${String(GROUP)}}`, 'g')) ?? []).join(' ');
+}
