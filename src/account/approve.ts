@@ -5,18 +5,16 @@
  *
  * Spec: protocol brief, sections 2.3, 2.4, 2.7 and 2.8.
  */
-import { PrivateKey } from '@signalapp/libsignal-client';
-import { fromBase64 } from '../bytes.ts';
 import { BotError, isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
-import { listDevices, type DeviceInfo } from '../service/devices.ts';
+import { deviceLimit, listDevices, type DeviceInfo } from '../service/devices.ts';
 import {
   fetchLinkToken,
   sendProvision,
   waitForLinkedDevice,
   type LinkToken,
 } from '../service/provisioning.ts';
-import { decryptDeviceName } from '../session/device-name.ts';
+import { readDeviceName } from '../session/device-name.ts';
 import { parseLinkUrl, type LinkTarget } from '../session/link-url.ts';
 import { encodeProvisionMessage } from '../session/provision-message.ts';
 import { sealProvisionEnvelope } from '../session/provisioning-cipher.ts';
@@ -62,7 +60,7 @@ export async function approve(
   const token = await takeToken(parts);
   await provide(parts, account, target, token);
   const device = await awaitDevice(parts, token, before, waitMs, signal);
-  return { deviceId: device.id, name: nameOf(account, device) };
+  return { deviceId: device.id, name: readDeviceName(device.encryptedName, account.identity) };
 }
 
 /** @throws BotError `NOT_LINKED`, `NOT_PRIMARY` */
@@ -82,23 +80,14 @@ async function takeToken({ requester, platform }: ApproveParts): Promise<LinkTok
   switch (outcome.kind) {
     case 'token':
       return outcome.token;
-    case 'limit': {
-      const { current, max } = outcome;
-      const counts =
-        current === undefined || max === undefined ? '' : `: ${String(current)} of ${String(max)}`;
-      throw new BotError('DEVICE_LIMIT', `the account has all the devices that it may have${counts}`, {
-        next: 'Remove one: countersign account devices, countersign account remove ID',
-      });
-    }
+    case 'limit':
+      throw deviceLimit(outcome, 'Remove one: countersign account devices, countersign account remove ID');
     case 'not-offered':
       throw new BotError('REQUEST_REFUSED', 'this server gives out no link tokens');
     case 'unauthorized':
       throw new BotError('NOT_PRIMARY', 'the server gives link tokens to the primary device only');
     case 'rate-limited':
-      throw new BotError('RATE_LIMITED', 'the server asks to wait before another link', {
-        retryAt: platform.clock.now() + outcome.retryAfterMs,
-        next: 'Wait until the time given, then approve again.',
-      });
+      throw tooSoon(platform.clock.now() + outcome.retryAfterMs);
     case 'unavailable':
       throw new BotError(
         'SERVER_UNREACHABLE',
@@ -135,10 +124,7 @@ async function provide(
         },
       );
     case 'rate-limited':
-      throw new BotError('RATE_LIMITED', 'the server asks to wait before another link', {
-        retryAt: platform.clock.now() + outcome.retryAfterMs,
-        next: 'Wait until the time given, then approve again.',
-      });
+      throw tooSoon(platform.clock.now() + outcome.retryAfterMs);
     case 'unavailable':
       throw new BotError('SERVER_UNREACHABLE', `the server answered ${String(outcome.status)} to the link`);
     case 'unauthorized':
@@ -192,12 +178,9 @@ async function devicesOf(requester: Requester): Promise<readonly DeviceInfo[]> {
   return devices === 'not-offered' ? [] : devices;
 }
 
-function nameOf({ identity }: Account, { encryptedName }: DeviceInfo): string | null {
-  if (encryptedName === undefined) return null;
-  try {
-    return decryptDeviceName(encryptedName, PrivateKey.deserialize(fromBase64(identity.privateKey)));
-  } catch (error) {
-    if (isBotError(error, 'CONTENT_INVALID')) return null;
-    throw error;
-  }
+function tooSoon(retryAt: number): BotError {
+  return new BotError('RATE_LIMITED', 'the server asks to wait before another link', {
+    retryAt,
+    next: 'Wait until the time given, then approve again.',
+  });
 }

@@ -1,10 +1,11 @@
 /**
  * Upload: a blob to the operator's CDN, by the form that the chat server gave. Spec: protocol brief, section 10.3.
  */
-import { Agent, request } from 'undici';
+import { request, type Agent } from 'undici';
 import { toBase64, fromUtf8, type Bytes } from '../bytes.ts';
 import { BotError, describe } from '../errors.ts';
 import type { UploadForm } from '../service/attachments.ts';
+import { originAgent } from '../service/origin-agent.ts';
 import type { Profile } from '../service/profile.ts';
 
 const TIMEOUT_MS = 60_000;
@@ -19,11 +20,7 @@ export async function uploadAttachment(
   blob: Bytes,
   signal: AbortSignal,
 ): Promise<void> {
-  const agent = new Agent({
-    connect: profile.ca === undefined ? {} : { ca: profile.ca },
-    headersTimeout: TIMEOUT_MS,
-    bodyTimeout: TIMEOUT_MS,
-  });
+  const agent = originAgent(profile, TIMEOUT_MS);
   try {
     if (form.cdn === 3) await uploadTus(agent, form, blob, signal);
     else if (form.cdn === 2) await uploadResumable(agent, form, blob, signal);

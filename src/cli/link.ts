@@ -130,7 +130,7 @@ class Progress {
   }
 }
 
-export function linkedEvent({ aci, pni, number, deviceId, name }: Account): object {
+function linkedEvent({ aci, pni, number, deviceId, name }: Account): object {
   return { event: 'linked', aci, pni: bareId(pni), number, deviceId, name };
 }
 

@@ -1,13 +1,10 @@
 /**
  * The devices of the own account: listing them, and removing this one.
  */
-import { PrivateKey } from '@signalapp/libsignal-client';
-import { primaryAccount } from '../account/approve.ts';
-import { fromBase64, type Bytes } from '../bytes.ts';
 import { BotError, isBotError } from '../errors.ts';
 import { linkedAccount } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
-import { decryptDeviceName } from '../session/device-name.ts';
+import { readDeviceName } from '../session/device-name.ts';
 import { whoami } from '../service/account.ts';
 import { listDevices, removeDevice } from '../service/devices.ts';
 import type { Store } from '../store/store.ts';
@@ -35,11 +32,10 @@ export async function listOwnDevices(
 ): Promise<{ devices: readonly OwnDevice[] }> {
   const found = await listDevices(requester);
   if (found === 'not-offered') throw new BotError('REQUEST_REFUSED', 'this server does not list devices');
-  const identity = PrivateKey.deserialize(fromBase64(account.identity.privateKey));
   return {
     devices: found.map(({ id, encryptedName, lastSeen }) => ({
       id,
-      name: nameOf(encryptedName, identity),
+      name: readDeviceName(encryptedName, account.identity),
       lastSeen: lastSeen ?? null,
     })),
   };
@@ -63,26 +59,6 @@ export async function unlinkOwnDevice(
   return { aci, deviceId };
 }
 
-/**
- * Removes a linked device of the account that this is the primary device of.
- * @throws BotError `NOT_PRIMARY`; `USAGE` when there is no such device; `REQUEST_REFUSED`, and what the request throws
- */
-export async function removeLinkedDevice(
-  store: Store,
-  requester: Requester,
-  deviceId: number,
-): Promise<{ deviceId: number }> {
-  await primaryAccount(store);
-  const devices = await listDevices(requester);
-  if (devices !== 'not-offered' && !devices.some(({ id }) => id === deviceId)) {
-    throw new BotError('USAGE', `the account has no device ${String(deviceId)}`, {
-      next: 'See: countersign account devices',
-    });
-  }
-  if ((await removeDevice(requester, deviceId)) === 'removed') return { deviceId };
-  throw new BotError('REQUEST_REFUSED', 'the server does not let this device remove others');
-}
-
 /** The socket mostly closes before the answer (2.9); a device that the server then refuses is gone. */
 async function isRemoved(requester: Requester, deviceId: number): Promise<boolean> {
   try {
@@ -95,16 +71,6 @@ async function isRemoved(requester: Requester, deviceId: number): Promise<boolea
     return (await whoami(requester)) === 'unauthorized';
   } catch (error) {
     if (isBotError(error, 'DEVICE_UNLINKED')) return true;
-    throw error;
-  }
-}
-
-function nameOf(encrypted: Bytes | undefined, identity: PrivateKey): string | null {
-  if (encrypted === undefined) return null;
-  try {
-    return decryptDeviceName(encrypted, identity);
-  } catch (error) {
-    if (isBotError(error, 'CONTENT_INVALID')) return null;
     throw error;
   }
 }

@@ -1,9 +1,10 @@
 /**
  * Origins: storage and the CDNs, which are reached by ordinary HTTPS (protocol brief, 1.1, 8.1, 9 and 10.3).
  */
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { toHex } from '../bytes.ts';
 import type { Platform } from '../platform.ts';
+import { originAgent } from '../service/origin-agent.ts';
 import type { Profile } from '../service/profile.ts';
 import { fail, ok, skip, warn, type Finding } from './check.ts';
 import { codeOf } from './network.ts';
@@ -18,11 +19,7 @@ export async function statusOf(
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<number> {
-  const agent = new Agent({
-    connect: profile.ca === undefined ? {} : { ca: profile.ca },
-    headersTimeout: TIMEOUT_MS,
-    bodyTimeout: TIMEOUT_MS,
-  });
+  const agent = originAgent(profile, TIMEOUT_MS);
   try {
     const response = await request(url, { dispatcher: agent, signal, headers });
     response.body.on('error', () => undefined); // it is cut off below

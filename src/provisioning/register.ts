@@ -3,7 +3,7 @@
  * Spec: protocol brief, section 2.5.
  */
 import { BotError } from '../errors.ts';
-import { CAPABILITIES } from '../service/devices.ts';
+import { CAPABILITIES, deviceLimit } from '../service/devices.ts';
 import { linkDevice, type LinkOutcome } from '../service/link.ts';
 import type { Requester } from '../transport/request.ts';
 import type { LinkBody } from './link-body.ts';
@@ -62,12 +62,8 @@ function refusal(outcome: Refusal, now: number): BotError {
         `this server asks new devices for a capability that was not declared. It does not say which; declared were ${names}`,
       );
     }
-    case 'limit': {
-      const { current, max } = outcome;
-      const counts =
-        current === undefined || max === undefined ? '' : `: ${String(current)} of ${String(max)}`;
-      return new BotError('DEVICE_LIMIT', `the account has all the devices that it may have${counts}`);
-    }
+    case 'limit':
+      return deviceLimit(outcome);
     case 'rate-limited':
       return new BotError(
         'RATE_LIMITED',

@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import type { DeviceId } from '../address.ts';
 import type { Bytes } from '../bytes.ts';
+import { BotError } from '../errors.ts';
 import type { Requester } from '../transport/request.ts';
 import {
   base64,
@@ -46,6 +47,16 @@ const devicesSchema = z.object({
     )
     .max(127),
 });
+
+/** What a device limit says, as the token for a new device and the new device itself may meet it. @param next what to do, if not the usual */
+export function deviceLimit(
+  { current, max }: { readonly current: number | undefined; readonly max: number | undefined },
+  next?: string,
+): BotError {
+  const counts = current === undefined || max === undefined ? '' : `: ${String(current)} of ${String(max)}`;
+  const message = `the account has all the devices that it may have${counts}`;
+  return new BotError('DEVICE_LIMIT', message, next === undefined ? {} : { next });
+}
 
 /** @throws BotError `ANSWER_INVALID`, `DEVICE_UNLINKED`, `RATE_LIMITED`, `SERVER_UNREACHABLE`, `REQUEST_REFUSED` */
 export async function listDevices(requester: Requester): Promise<readonly DeviceInfo[] | 'not-offered'> {

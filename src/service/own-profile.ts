@@ -17,7 +17,7 @@ import { commonOutcome, isSuccess, requestJson, type CommonOutcome } from './ans
 const NONCE_LENGTH = 12;
 const NAME_SIZES = [53, 257] as const;
 /** UTF-8 bytes. */
-export const MAX_PROFILE_NAME_BYTES = NAME_SIZES[1];
+const MAX_PROFILE_NAME_BYTES = NAME_SIZES[1];
 
 export type ProfileOutcome = { readonly kind: 'stored' } | CommonOutcome;
 

@@ -9,9 +9,10 @@
  */
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import { PrivateKey, PublicKey } from '@signalapp/libsignal-client';
-import { concat, copy, decodeProto, equal, fromUtf8, own, toUtf8, type Bytes } from '../bytes.ts';
-import { BotError } from '../errors.ts';
+import { concat, copy, decodeProto, equal, fromBase64, fromUtf8, own, toUtf8, type Bytes } from '../bytes.ts';
+import { BotError, isBotError } from '../errors.ts';
 import { signal } from '../proto/messages.js';
+import type { StoredKeyPair } from '../store/tables.ts';
 
 /** UTF-8 bytes; the server takes 225 bytes of the encrypted form. */
 export const MAX_DEVICE_NAME_BYTES = 130;
@@ -72,6 +73,21 @@ export function decryptDeviceName(encrypted: Uint8Array, identity: PrivateKey): 
     throw new BotError('CONTENT_INVALID', 'the device name is not encrypted for this account');
   }
   return toUtf8(plaintext);
+}
+
+/**
+ * A name as lists show it.
+ * @param identity the ACI identity
+ * @returns null when there is none, or none that this identity opens
+ */
+export function readDeviceName(encrypted: Uint8Array | undefined, identity: StoredKeyPair): string | null {
+  if (encrypted === undefined) return null;
+  try {
+    return decryptDeviceName(encrypted, PrivateKey.deserialize(fromBase64(identity.privateKey)));
+  } catch (error) {
+    if (isBotError(error, 'CONTENT_INVALID')) return null;
+    throw error;
+  }
 }
 
 function agree(identity: PrivateKey, publicKey: Uint8Array): Bytes {

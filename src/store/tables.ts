@@ -333,7 +333,7 @@ const timeCodec: Codec<number> = {
   decode: (bytes) => Number(toUtf8(bytes)),
 };
 
-/** Writer: provisioning, or account; upkeep sets `unlinkedAt`. */
+/** Writer: provisioning, or account; inbox (keys that our phone tells); bot and cli set `unlinkedAt`. */
 export const account: Cell<Account> = cell('account', json());
 
 /** A link that was begun: what the request to register will need again. Writer: provisioning. */
@@ -424,7 +424,10 @@ export const seenMarks: Table<[number, string], number> = table('seen', 2, timeC
 /** Delivery receipts that we owe, by sender and the message's timestamp; value: since when, in ms. Writer: inbox; the outbox takes them away. */
 export const owedReceipts: Table<[ServiceId, number], number> = table('receipt', 2, timeCodec);
 
-/** By recipient and timestamp. Writer: outbox; handlers add through their context. */
+/**
+ * By recipient and timestamp. Writer: outbox. Rows are added by bot, by handlers through their context, and by provisioning,
+ * account and backup (what they ask, answer and greet).
+ */
 export const outboxRows: Table<[ServiceId, number], OutboxRow> = table(
   'outbox',
   2,
@@ -482,5 +485,8 @@ export const pluginState: Table<[string, string], Bytes> = table('state', 2, byt
 /** What a plugin keeps that must not outlive this store: no backup has it. By plugin and its own key. Writer: as of `pluginState`. */
 export const pluginVolatile: Table<[string, string], Bytes> = table('volatile', 2, bytesCodec);
 
-/** Small facts with a name, as JSON: times of upkeep, the sender certificate, counters. Each name has one writer. */
+/**
+ * Small facts with a name, as JSON: times of upkeep, the sender certificate, counters. Each name has one writer, among upkeep,
+ * inbox, outbox, account, backup and trust.
+ */
 export const facts: Table<[string], unknown> = table('fact', 1, json());

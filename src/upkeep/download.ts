@@ -1,9 +1,10 @@
 /**
  * Download: an attachment from the operator's CDN. Spec: protocol brief, sections 1.1 and 10.3.
  */
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { concat, type Bytes } from '../bytes.ts';
 import { BotError, describe } from '../errors.ts';
+import { originAgent } from '../service/origin-agent.ts';
 import type { Profile } from '../service/profile.ts';
 
 export interface AttachmentPlace {
@@ -29,11 +30,7 @@ export async function downloadAttachment(
   const base = (profile.cdn as Readonly<Record<string, string | undefined>>)[String(place.cdnNumber)];
   if (base === undefined) return 'not-offered';
   const url = `${base.replace(/\/+$/, '')}/attachments/${encodeURIComponent(place.name)}`;
-  const agent = new Agent({
-    connect: profile.ca === undefined ? {} : { ca: profile.ca },
-    headersTimeout: TIMEOUT_MS,
-    bodyTimeout: TIMEOUT_MS,
-  });
+  const agent = originAgent(profile, TIMEOUT_MS);
   try {
     const response = await request(url, { dispatcher: agent, signal });
     if (response.statusCode !== 200) {
