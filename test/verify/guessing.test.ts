@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { couple, type Party } from './support/party.ts';
 
-const runs = Number(process.env['GUESS_RUNS'] ?? 1000);
+const runs = Number(process.env['GUESS_RUNS'] ?? 600);
 const seed = process.env['GUESS_SEED'] ?? 'seed';
 const timeout = 20_000 + runs * 30;
 const N = 100;
