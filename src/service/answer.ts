@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { Aci, Pni } from '../address.ts';
 import { isAci, parsePni } from '../address.ts';
-import { fromUtf8, type Bytes } from '../bytes.ts';
+import { fromUtf8, toBase64, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Request, Requester, RequestOptions, Response } from '../transport/request.ts';
 import { parseRetryAfter } from '../transport/retry-after.ts';
@@ -78,6 +78,34 @@ export function commonOutcome(response: Response): CommonOutcome {
   if (status === 429) return { kind: 'rate-limited', retryAfterMs: retryAfterMs ?? DEFAULT_RETRY_MS };
   if (status >= 500 && status !== 508) return { kind: 'unavailable', status, retryAfterMs };
   return { kind: 'refused', status };
+}
+
+/** The same for calls that show credentials which the server does not know yet: 401 is a refusal like others. */
+export function newcomerOutcome(
+  response: Response,
+):
+  | { readonly kind: 'rate-limited'; readonly retryAfterMs: number }
+  | { readonly kind: 'unavailable' | 'invalid'; readonly status: number } {
+  const outcome = commonOutcome(response);
+  if (outcome.kind === 'rate-limited') return outcome;
+  return { kind: outcome.kind === 'unavailable' ? 'unavailable' : 'invalid', status: response.status };
+}
+
+/** The header of a device that is to be. @param password without a colon */
+export function basicHeader(username: string, password: string): { authorization: string } {
+  return { authorization: `Basic ${toBase64(fromUtf8(`${username}:${password}`))}` };
+}
+
+const limitSchema = z.object({ current: z.number().int(), max: z.number().int() });
+
+/** Devices of the account with the primary, out of a 411; undefined where the server does not say. */
+export function readLimit(response: Response): {
+  readonly kind: 'limit';
+  readonly current: number | undefined;
+  readonly max: number | undefined;
+} {
+  const limit = tryJson(limitSchema, response);
+  return { kind: 'limit', current: limit?.current, max: limit?.max };
 }
 
 /**

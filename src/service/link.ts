@@ -3,19 +3,19 @@
  */
 import { z } from 'zod';
 import type { Aci, DeviceId, Pni } from '../address.ts';
-import { fromUtf8, toBase64 } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Requester } from '../transport/request.ts';
 import {
   aciSchema,
-  commonOutcome,
+  basicHeader,
   deviceIdSchema,
   isSuccess,
   maybe,
+  newcomerOutcome,
   pniSchema,
   readJson,
+  readLimit,
   requestJson,
-  tryJson,
 } from './answer.ts';
 
 export type LinkOutcome =
@@ -31,7 +31,6 @@ export type LinkOutcome =
   | { readonly kind: 'unavailable'; readonly status: number };
 
 const linkedSchema = z.object({ uuid: aciSchema, pni: maybe(pniSchema), deviceId: deviceIdSchema });
-const limitSchema = z.object({ current: z.number().int(), max: z.number().int() });
 
 /**
  * Through an anonymous requester. Password and private keys must be durable before: after a lost answer the device may
@@ -45,8 +44,8 @@ export async function linkDevice(
   link: { readonly aci: Aci; readonly password: string; readonly body: object },
 ): Promise<LinkOutcome> {
   const { aci, password, body } = link;
-  const authorization = `Basic ${toBase64(fromUtf8(`${aci}:${password}`))}`; // the bare ACI: the mock takes nothing else
-  const response = await requestJson(requester, 'PUT', '/v1/devices/link', body, { authorization });
+  const basic = basicHeader(aci, password); // the bare ACI: the mock takes nothing else
+  const response = await requestJson(requester, 'PUT', '/v1/devices/link', body, basic);
   const { status } = response;
   if (isSuccess(response)) {
     const { uuid, pni, deviceId } = readJson(linkedSchema, response, 'linking');
@@ -56,17 +55,6 @@ export async function linkDevice(
   }
   if (status === 403) return { kind: 'expired' };
   if (status === 409) return { kind: 'capability' };
-  if (status === 411) {
-    const limit = tryJson(limitSchema, response);
-    return { kind: 'limit', current: limit?.current, max: limit?.max };
-  }
-  const outcome = commonOutcome(response);
-  switch (outcome.kind) {
-    case 'rate-limited':
-      return outcome;
-    case 'unavailable':
-      return { kind: 'unavailable', status };
-    default:
-      return { kind: 'invalid', status };
-  }
+  if (status === 411) return readLimit(response);
+  return newcomerOutcome(response);
 }

@@ -4,7 +4,15 @@
 import { z } from 'zod';
 import { toBase64, type Bytes } from '../bytes.ts';
 import type { Requester } from '../transport/request.ts';
-import { commonOutcome, isSuccess, readJson, requestJson, tryJson, type CommonOutcome } from './answer.ts';
+import {
+  commonOutcome,
+  isSuccess,
+  readJson,
+  readLimit,
+  requestJson,
+  tryJson,
+  type CommonOutcome,
+} from './answer.ts';
 
 /** What a new device shows to the server in place of the account's password; single use, good for ten minutes. */
 export interface LinkToken {
@@ -25,7 +33,6 @@ const tokenSchema = z.object({
   verificationCode: z.string().min(1).max(1024),
   tokenIdentifier: z.string().min(1).max(256).nullish(),
 });
-const limitSchema = z.object({ current: z.number().int(), max: z.number().int() });
 
 /** @throws BotError `ANSWER_INVALID`, and as `Requester.request` */
 export async function fetchLinkToken(requester: Requester): Promise<LinkTokenOutcome> {
@@ -35,10 +42,7 @@ export async function fetchLinkToken(requester: Requester): Promise<LinkTokenOut
     return { kind: 'token', token: { code: verificationCode, identifier: tokenIdentifier ?? undefined } };
   }
   if (response.status === 404) return { kind: 'not-offered' };
-  if (response.status === 411) {
-    const limit = tryJson(limitSchema, response);
-    return { kind: 'limit', current: limit?.current, max: limit?.max };
-  }
+  if (response.status === 411) return readLimit(response);
   return commonOutcome(response);
 }
 

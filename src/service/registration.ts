@@ -3,13 +3,13 @@
  */
 import { z } from 'zod';
 import type { Aci, Pni } from '../address.ts';
-import { fromUtf8, toBase64 } from '../bytes.ts';
 import type { Requester } from '../transport/request.ts';
 import {
   aciSchema,
-  commonOutcome,
+  basicHeader,
   isSuccess,
   maybe,
+  newcomerOutcome,
   pniSchema,
   readJson,
   requestJson,
@@ -63,8 +63,8 @@ export async function registerAccount(
   registration: { readonly number: string; readonly password: string; readonly body: object },
 ): Promise<RegistrationOutcome> {
   const { number, password, body } = registration;
-  const authorization = `Basic ${toBase64(fromUtf8(`${number}:${password}`))}`;
-  const response = await requestJson(requester, 'POST', '/v1/registration', body, { authorization });
+  const basic = basicHeader(number, password);
+  const response = await requestJson(requester, 'POST', '/v1/registration', body, basic);
   const { status } = response;
   if (isSuccess(response)) {
     const answer = readJson(registeredSchema, response, 'the registration');
@@ -92,13 +92,5 @@ export async function registerAccount(
     case 499:
       return { kind: 'capability' };
   }
-  const outcome = commonOutcome(response);
-  switch (outcome.kind) {
-    case 'rate-limited':
-      return outcome;
-    case 'unavailable':
-      return { kind: 'unavailable', status };
-    default:
-      return { kind: 'invalid', status };
-  }
+  return newcomerOutcome(response);
 }
