@@ -1,5 +1,5 @@
 /**
- * Endpoints that so far only the doctor asks (protocol brief, 4, 8.2, 9 and 10.3). Authenticated; none takes anything away.
+ * Endpoints that so far only the doctor asks (protocol brief, 4, 8.2 and 9). Authenticated; none takes anything away.
  */
 import { z } from 'zod';
 import { aciSchema, base64, failure, isSuccess, maybe, pniSchema, readJson } from '../service/answer.ts';
@@ -20,11 +20,6 @@ export interface GroupCredential {
   readonly redemptionTime: number;
 }
 
-export interface UploadForm {
-  readonly cdn: number;
-  readonly location: string;
-}
-
 const DAY_S = 86_400;
 const selfSchema = z.object({
   uuid: aciSchema,
@@ -38,12 +33,6 @@ const groupSchema = z.object({
     .max(32),
 });
 const loginSchema = z.object({ username: z.string().max(256), password: z.string().max(1024) });
-const formSchema = z.object({
-  cdn: z.number().int().min(0),
-  key: z.string().min(1).max(1024),
-  headers: z.record(z.string(), z.string()),
-  signedUploadLocation: z.url().max(8192),
-});
 
 /** @throws BotError `DEVICE_UNLINKED`, `ANSWER_INVALID`, `RATE_LIMITED`, `SERVER_UNREACHABLE`, `REQUEST_REFUSED` */
 export async function fetchSelf(requester: Requester, signal: AbortSignal): Promise<Self> {
@@ -83,21 +72,6 @@ export async function fetchStorageLogin(
   if (response.status === 404) return 'not-offered';
   if (!isSuccess(response)) throw failure(response, 'the storage login');
   return readJson(loginSchema, response, 'the storage login');
-}
-
-/**
- * Where a blob of one byte would be uploaded to; nothing is.
- * @throws BotError as `fetchSelf`
- */
-export async function fetchUploadForm(
-  requester: Requester,
-  signal: AbortSignal,
-): Promise<UploadForm | 'not-offered'> {
-  const response = await get(requester, '/v4/attachments/form/upload?uploadLength=1', signal);
-  if (response.status === 404) return 'not-offered';
-  if (!isSuccess(response)) throw failure(response, 'the attachment form');
-  const { cdn, signedUploadLocation } = readJson(formSchema, response, 'the attachment form');
-  return { cdn, location: signedUploadLocation };
 }
 
 function get(requester: Requester, path: string, signal: AbortSignal): Promise<Response> {

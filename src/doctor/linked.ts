@@ -9,12 +9,13 @@ import {
 import { BotError, describe } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { senderCertificate } from '../service/account.ts';
+import { fetchUploadForm } from '../service/attachments.ts';
 import type { Profile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import type { Account } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 import { fail, ok, skip, walk, warn, type Check, type Finding, type Step } from './check.ts';
-import { fetchGroupCredentials, fetchSelf, fetchStorageLogin, fetchUploadForm } from './endpoints.ts';
+import { fetchGroupCredentials, fetchSelf, fetchStorageLogin } from './endpoints.ts';
 import { statusOf } from './origins.ts';
 import { checkPrekeyCounts, checkSignedPrekeys } from './own-keys.ts';
 import { checkSenderCertificate } from './sealed-sender.ts';
@@ -174,13 +175,20 @@ async function checkStorageLogin(
   );
 }
 
+/** Asks where a blob of one byte would go; nothing is uploaded. */
 async function checkAttachmentForm(
   requester: Requester,
   profile: Profile,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const form = await fetchUploadForm(requester, signal);
+  const form = await fetchUploadForm(requester, 1, { signal });
   if (form === 'not-offered') return skip('this server gives no form to upload attachments with');
+  if (form === 'too-large') {
+    return warn(
+      'the server does not even take an attachment of one byte',
+      'Raise the size of attachments in its configuration.',
+    );
+  }
   const cdn = String(form.cdn);
   const text = `uploads go to CDN ${cdn} at ${new URL(form.location).host}`;
   if ((profile.cdn as Readonly<Record<string, string | undefined>>)[cdn] !== undefined) return ok(text);

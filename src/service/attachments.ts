@@ -2,7 +2,7 @@
  * Attachments: the form that says where a blob may be put (protocol brief, 10.3).
  */
 import { z } from 'zod';
-import type { Requester } from '../transport/request.ts';
+import type { Requester, RequestOptions } from '../transport/request.ts';
 import { failure, isSuccess, readJson } from './answer.ts';
 
 export interface UploadForm {
@@ -15,7 +15,7 @@ export interface UploadForm {
 }
 
 const formSchema = z.object({
-  cdn: z.number().int(),
+  cdn: z.number().int().min(0),
   key: z.string().min(1).max(1024),
   headers: z.record(z.string(), z.string()),
   signedUploadLocation: z.url().max(8192),
@@ -29,9 +29,10 @@ const formSchema = z.object({
 export async function fetchUploadForm(
   requester: Requester,
   length: number,
+  options: RequestOptions = {},
 ): Promise<UploadForm | 'too-large' | 'not-offered'> {
   const path = `/v4/attachments/form/upload?uploadLength=${String(length)}`;
-  const response = await requester.request({ verb: 'GET', path });
+  const response = await requester.request({ verb: 'GET', path }, options);
   if (response.status === 404) return 'not-offered';
   if (response.status === 413) return 'too-large';
   if (!isSuccess(response)) throw failure(response, 'an upload form');

@@ -139,6 +139,13 @@ describe('a linked device', () => {
     expect(checks['attachment form']?.next).toMatch(/^Add "[0-9]" to "cdn"/);
   });
 
+  it('from which the server takes no attachment is told so', async () => {
+    scene.server.faults.add({ path: '/v4/attachments/form/upload', action: { status: 413 } });
+    const checks = await examined();
+    expect(checks['attachment form']).toMatchObject({ state: 'warn' });
+    expect(checks['attachment form']?.message).toContain('not even take an attachment of one byte');
+  });
+
   it('does not show its password to another server', async () => {
     const other = await Scene.start();
     try {
