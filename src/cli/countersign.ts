@@ -21,7 +21,10 @@ const onSignal = (): void => {
 };
 process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
 // Who reads the output has gone: nothing that is left to print matters.
-process.stdout.on('error', () => process.exit(FORCED));
+let endsWithReader = true;
+process.stdout.on('error', () => {
+  if (endsWithReader) process.exit(FORCED);
+});
 
 const code = await main(process.argv.slice(2), {
   stdin: process.stdin,
@@ -29,6 +32,9 @@ const code = await main(process.argv.slice(2), {
   stderr: process.stderr,
   env: process.env,
   cwd: process.cwd(),
+  onStdoutTaken: () => {
+    endsWithReader = false;
+  },
   signal: stopping.signal,
 });
 process.exitCode = code;

@@ -19,6 +19,8 @@ export interface Io {
   readonly stderr: Sink;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
+  /** Told when a command uses stdout for its own bytes: that nobody reads them is its own affair from then on. */
+  readonly onStdoutTaken?: () => void;
   /** Aborted by Ctrl-C or a signal that ends the process. */
   readonly signal: AbortSignal;
 }

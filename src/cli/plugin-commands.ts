@@ -79,6 +79,7 @@ function callOf(shell: Shell, options: Given, given: readonly (string | undefine
     },
     takeStdout: () => {
       shell.resultsTo = 'stderr';
+      io.onStdoutTaken?.();
       return (bytes) =>
         new Promise((written, failed) => {
           io.stdout.write(bytes, (error) => {

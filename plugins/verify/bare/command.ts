@@ -1,0 +1,163 @@
+/**
+ * `countersign verify bare`: two programs verify each other over a connection of their own, then exchange lines of text.
+ */
+import { BotError, type Subcommand, type SubcommandCall } from '../../../src/index.ts';
+import type { Notice } from '../machine/step.ts';
+import { chat } from './chat.ts';
+import { readCommandLine, type BareCommand } from './command-line.ts';
+import type { Duplex } from './duplex.ts';
+import { Lines } from './lines.ts';
+import { accept, connect } from './links.ts';
+import { occasionalSide } from './node.ts';
+import type { BarePeer } from './peer.ts';
+import type { ReadCode } from './run.ts';
+import { overSocket, overStdio } from './streams.ts';
+import { createCode, verifyOver, type Created, type VerifyOptions } from './verify.ts';
+
+export const bare: Subcommand = {
+  name: 'verify bare',
+  description: 'verify another program over a connection of its own, then send it the lines of stdin',
+  options: {
+    '--listen <address>': 'wait for the other side: [HOST:]PORT, on loopback if unsaid; 0 is any free port',
+    '--connect <address>': 'the other side listens there: HOST:PORT',
+    '--stdio': 'the connection is stdin and stdout; events go to stderr',
+    '--create': 'make a code here, to be read out to the other person',
+    '--words': 'with --create: three words in place of digits',
+    '--code-file <file>': 'the code is the first line of this file',
+    '--code-stdin': 'the code is the first line of stdin',
+    '--lifetime <seconds>': 'how long the code lives (600; at most a day)',
+    '--suite <number>': '2: symmetric SPAKE2 on Ed25519; both sides have to say so',
+    '--profile <number>': '1: keys only, for a page at the other end (2: a ratchet session)',
+  },
+  shares: 'data',
+  examples: [
+    'verify bare --listen 4000 --create',
+    'verify bare --connect example.org:4000 --code-file code.txt --json',
+  ],
+  run: verifyBareCommand,
+};
+
+interface Opened {
+  readonly duplex: Duplex;
+  /** What is sent afterwards; undefined where stdin is the connection. */
+  readonly lines: Lines | undefined;
+}
+
+async function verifyBareCommand(call: SubcommandCall): Promise<void> {
+  const command = await readCommandLine(call);
+  const { clock, random } = call.platform;
+  const made = command.code.kind === 'create' ? createCode(command.code.format, random) : undefined;
+  const until = clock.now() + command.lifetimeMs;
+  const write = command.link.kind === 'stdio' ? call.takeStdout() : undefined;
+  if (made !== undefined) {
+    const { spoken } = made;
+    call.print({ event: 'code', code: spoken }, () => `Read this out, by phone or in person: ${spoken}`);
+  }
+  const opened: Opened = write
+    ? { duplex: overStdio(call.stdin, write), lines: undefined }
+    : { duplex: await reach(call, command, made && until), lines: new Lines(call.stdin) };
+  const lifetimeMs = made === undefined ? command.lifetimeMs : until - clock.now();
+  const peer = await verifyOver(opened.duplex, occasionalSide(clock, random), {
+    ...codeOption(call, command, opened, made),
+    ...{ side: sideOf(command), suite: command.suite, profile: command.profile, lifetimeMs },
+    onNotice: (notice) => {
+      const text = noteOf(notice);
+      if (text !== undefined) call.note(text);
+    },
+    signal: call.signal,
+  });
+  show(call, peer);
+  if (!peer.isAcknowledged) return;
+  const onText = (text: string): void => {
+    call.print({ event: 'message', text }, () => text);
+  };
+  await chat({ peer, lines: opened.lines, onText, clock, signal: call.signal });
+}
+
+/** @param until ms, when the code that was made runs out; undefined when there is none */
+async function reach(
+  call: SubcommandCall,
+  { link }: BareCommand,
+  until: number | undefined,
+): Promise<Duplex> {
+  const { platform, signal } = call;
+  const { clock } = platform;
+  if (link.kind === 'connect') return overSocket(await connect(link.at, signal), clock);
+  if (link.kind === 'stdio') throw new BotError('INTERNAL', 'a pipe is there already');
+  const over = new AbortController();
+  const onListening = (port: number): void => {
+    call.print({ event: 'listening', port }, () => `listening on port ${String(port)}`);
+  };
+  const expired = new AbortController();
+  const waiting = until === undefined ? undefined : clock.sleep(until - clock.now(), over.signal);
+  waiting?.then(
+    () => {
+      expired.abort(new BotError('CODE_EXPIRED', 'nobody has connected while the code was good'));
+    },
+    () => undefined,
+  );
+  try {
+    return overSocket(await accept(link.at, onListening, AbortSignal.any([signal, expired.signal])), clock);
+  } finally {
+    over.abort();
+  }
+}
+
+function sideOf({ link }: BareCommand): NonNullable<VerifyOptions['side']> {
+  if (link.kind === 'stdio') return 'neither';
+  return link.kind === 'connect' ? 'dials' : 'listens';
+}
+
+function codeOption(
+  call: SubcommandCall,
+  { code }: BareCommand,
+  { lines }: Opened,
+  made: Created | undefined,
+): Pick<VerifyOptions, 'create' | 'code' | 'canAskAgain'> {
+  if (code.kind === 'file') return { code: code.text };
+  const read = lines && readerOf(call, lines);
+  if (made === undefined) {
+    if (read === undefined) throw new BotError('INTERNAL', 'there is no code');
+    return code.kind === 'prompt' ? { code: read } : { code: read, canAskAgain: false };
+  }
+  return call.canPrompt && read ? { create: made, code: read } : { create: made };
+}
+
+/** Asks on stderr where a person sits there. */
+function readerOf(call: SubcommandCall, lines: Lines): ReadCode {
+  return async (again) => {
+    if (call.canPrompt) {
+      call.note(
+        again ? 'That can be no code; nothing was spent. The code:' : 'The code, as you were told it:',
+      );
+    }
+    const line = await lines.take();
+    if (line === undefined) throw new BotError('CODE_MISTYPED', 'no code was given');
+    return line;
+  };
+}
+
+function show(call: SubcommandCall, { identityKey, check, isAcknowledged }: BarePeer): void {
+  const peerIdentityKey = Buffer.from(identityKey).toString('base64');
+  const event = { event: 'verified', peerIdentityKey, check: check ?? null, acknowledged: isAcknowledged };
+  call.print(event, () => {
+    const digits = check === undefined ? '' : `\nBoth sides see ${check}; compare it if you like.`;
+    return `verified: the other side's identity key is ${peerIdentityKey}${digits}`;
+  });
+  if (!isAcknowledged) call.note('The other side has gone before it said that it has verified this one.');
+}
+
+function noteOf(notice: Notice): string | undefined {
+  if (notice.kind === 'rings') return 'the other side asks to verify';
+  if (notice.kind === 'glare' && notice.use === 'theirs')
+    return "Both have made a code: the other side's counts.";
+  if (notice.kind === 'glare') return 'Both have made a code: yours counts.';
+  if (notice.kind !== 'step') return undefined;
+  return `step ${String(notice.step)} of 4${notice.waitingFor === 'nobody' ? '' : `, waiting for ${WAITING[notice.waitingFor]}`}`;
+}
+
+const WAITING = {
+  'own-operator': 'your code',
+  'peer-operator': "the other person's code",
+  'peer-bot': 'the other program',
+} as const;

@@ -1,0 +1,161 @@
+/**
+ * Driver of one bare run: gives events to the machines one after the other, writes down what comes of them, sends, and
+ * finds out how the run has ended. Which events there are is `run.ts`'s.
+ *
+ * What a step charges or refunds is durable before a frame of that step leaves (V-17, V-22).
+ * Spec: verification brief, sections 3.8 and 4.
+ */
+import type { Bytes, Clock } from '../../../src/index.ts';
+import { advance, type SessionOpener } from '../machine/settle.ts';
+import { deadlineOf, EMPTY_SLOT, type Slot } from '../machine/slot.ts';
+import type { Accepted, Finished, RunState, Verified } from '../machine/state.ts';
+import type { Effect, Env, Event, Notice, Trusted } from '../machine/step.ts';
+import type { Duplex } from './duplex.ts';
+import { failureOf, GONE, type Failure } from './failure.ts';
+import type { Guesses } from './guesses.ts';
+
+export interface DriverParts {
+  readonly env: Env;
+  readonly opener: SessionOpener;
+  readonly guesses: Guesses;
+  readonly clock: Clock;
+  readonly duplex: Pick<Duplex, 'write'>;
+  /** Returns at once and does not throw. */
+  readonly onNotice: (notice: Notice) => void;
+}
+
+/** A run that has succeeded on this side. */
+export interface Success {
+  readonly runId: Bytes;
+  readonly trusted: Trusted;
+  /** False: the peer has not said that it trusts us (V-18), and nothing more is heard of it. */
+  readonly isAcknowledged: boolean;
+}
+
+export type Ending =
+  | { readonly kind: 'verified'; readonly success: Success }
+  | { readonly kind: 'failed'; readonly failure: Failure };
+
+export class Driver {
+  readonly #parts: DriverParts;
+  /** How the run ends; rejects with what the store or the machines throw. */
+  readonly ended: Promise<Ending>;
+  #slot: Slot = EMPTY_SLOT;
+  #trusted: Trusted | undefined;
+  #lane: Promise<unknown> = Promise.resolve();
+  #isOver = false;
+  /** There is nobody to send to. */
+  #isGone = false;
+  #resolve: (ending: Ending) => void = () => undefined;
+  #reject: (error: unknown) => void = () => undefined;
+
+  constructor(parts: DriverParts) {
+    this.#parts = parts;
+    this.ended = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  get run(): RunState | undefined {
+    return this.#slot.run;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** ms at which a `tick` is due. */
+  get deadline(): number | undefined {
+    return deadlineOf(this.#slot);
+  }
+
+  /** Work that belongs to the run, and whose failure is the run's. */
+  spawn(work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      this.#isOver = true;
+      this.#reject(error);
+    });
+  }
+
+  /** @param typed the code that is charged for with this event */
+  give(event: Event, typed?: string): Promise<void> {
+    return this.#serially(() => this.#step(event, typed));
+  }
+
+  async take(bytes: Bytes): Promise<void> {
+    const { guesses, clock } = this.#parts;
+    const now = clock.now();
+    const gate = (await guesses.gate(now)).kind;
+    await this.give({ kind: 'frame', bytes, from: undefined, openedUnder: undefined, gate, now });
+  }
+
+  /** Ends a run that has not ended yet, for a reason of this side; B that has trusted already has succeeded. */
+  close(failure: Failure): Promise<void> {
+    return this.#serially(async () => {
+      if (this.#isOver) return;
+      if (this.run?.kind === 'accepted') {
+        this.#succeed(this.run, false);
+        return;
+      }
+      this.#finish({ kind: 'failed', failure });
+      this.#isGone = failure === GONE;
+      await this.#step({ kind: 'cancel', now: this.#parts.clock.now() }, undefined);
+    });
+  }
+
+  #serially(work: () => Promise<void>): Promise<void> {
+    const done = this.#lane.then(work);
+    this.#lane = done.catch(() => undefined);
+    return done;
+  }
+
+  async #step(event: Event, typed: string | undefined): Promise<void> {
+    const { env, opener, guesses, clock } = this.#parts;
+    const { slot, effects } = await advance(env, this.#slot, event, opener);
+    await guesses.keep(effects, clock.now(), typed);
+    this.#slot = slot;
+    for (const effect of effects) this.#carryOut(effect);
+    if (effects.some(({ kind }) => kind === 'continue')) {
+      await this.#step({ kind: 'continue', now: clock.now(), view: undefined }, undefined);
+    } else await this.#conclude();
+  }
+
+  #carryOut(effect: Effect): void {
+    if (effect.kind === 'send' && !this.#isGone) this.#send(effect.frame);
+    else if (effect.kind === 'trusted') this.#trusted = effect.trusted;
+    else if (effect.kind === 'notice') this.#parts.onNotice(effect.notice);
+    else if (effect.kind === 'wipe') for (const secret of effect.secrets) secret.fill(0);
+  }
+
+  /** Not waited for: who does not read must not hold up the end of the run. The frames of a run are few and small. */
+  #send(frame: Bytes): void {
+    const write = async (): Promise<void> => {
+      await this.#parts.duplex.write(frame);
+    };
+    write().catch(() => {
+      this.spawn(this.close(GONE));
+    });
+  }
+
+  async #conclude(): Promise<void> {
+    const { run } = this.#slot;
+    if (this.#isOver || run === undefined) return;
+    if (run.kind === 'verified' || run.kind === 'finished') this.#succeed(run, true);
+    if (run.kind === 'closed') {
+      const failures = await this.#parts.guesses.failures();
+      this.#finish({ kind: 'failed', failure: failureOf(run, failures) });
+    }
+  }
+
+  #succeed({ runId }: Verified | Accepted | Finished, isAcknowledged: boolean): void {
+    const trusted = this.#trusted;
+    if (trusted === undefined) throw new Error('a run has succeeded without anybody to trust');
+    this.#finish({ kind: 'verified', success: { runId, trusted, isAcknowledged } });
+  }
+
+  #finish(ending: Ending): void {
+    this.#isOver = true;
+    this.#resolve(ending);
+  }
+}

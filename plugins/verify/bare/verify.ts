@@ -1,0 +1,135 @@
+/**
+ * Verify over a bare transport: what bots (`node.ts`) and pages (`page.ts`) have in common.
+ */
+import type { Aci, Bytes, Clock, Random } from '../../../src/index.ts';
+import { drawCode, type Code } from '../code.ts';
+import type { SessionOpener } from '../machine/settle.ts';
+import type { Own } from '../machine/state.ts';
+import type { Env, Notice } from '../machine/step.ts';
+import { readAci } from '../messages/service-id.ts';
+import { concat, Reader, u8 } from '../messages/wire.ts';
+import type { Duplex } from './duplex.ts';
+import type { Failure } from './failure.ts';
+import { MemoryGuesses, type Guesses } from './guesses.ts';
+import { BarePeer } from './peer.ts';
+import { BareRun, type CodeSource, type ReadCode } from './run.ts';
+import { PageTexts, type TextCipher } from './texts.ts';
+
+/** One of `create` and `code`; with both, `code` is asked for theirs when the other side has made one too. */
+export interface VerifyOptions {
+  /** Makes a code on this side: told what to read out to the other person, or what `createCode` has made. */
+  readonly create?: ((spoken: string) => void) | Created;
+  /** The code that the other side has made, or that both have agreed on (10 characters or more); or what asks for it. */
+  readonly code?: string | ReadCode;
+  /** False: what `code` asks is no person, so a code that cannot be one ends the run. */
+  readonly canAskAgain?: boolean;
+  /** Which end of the transport this is; it settles roles where both have agreed on a code. `neither` if unsaid. */
+  readonly side?: 'dials' | 'listens' | 'neither';
+  /** Default 1; 2 only where both sides say so. */
+  readonly suite?: 1 | 2;
+  /** Default 2 in Node, which ends in a ratchet session; 1 for a peer that is a page. In a page always 1. */
+  readonly profile?: 1 | 2;
+  /** How long the code lives: default ten minutes, at most 24 h. */
+  readonly lifetimeMs?: number;
+  /** What both programs were told to bind to this connection, at most 8,000 bytes. */
+  readonly channel?: Uint8Array;
+  readonly onNotice?: (notice: Notice) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** A code that this side has made: digits, or words. */
+export interface Created extends Code {
+  readonly format: 1 | 2;
+}
+
+/** What differs between a bot and a page. */
+export interface Side {
+  readonly env: Env;
+  readonly own: Own;
+  readonly opener: SessionOpener;
+  /** Texts of profile 2. */
+  readonly session: TextCipher | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Counted as long as the program runs, if unsaid. */
+  readonly guesses?: Guesses;
+  readonly toError: (failure: Failure) => Error;
+}
+
+const LIFETIME_MS = 600_000;
+const MAX_LIFETIME_MS = 86_400_000;
+const MAX_CHANNEL_BYTES = 8_000;
+
+/** @throws what `toError` makes of a failure; RangeError for options that cannot be */
+export async function verifyOver(duplex: Duplex, side: Side, options: VerifyOptions): Promise<BarePeer> {
+  const { env, random, toError } = side;
+  const { suite = 1, lifetimeMs = LIFETIME_MS, channel = new Uint8Array(0) } = options;
+  if (lifetimeMs <= 0 || lifetimeMs > MAX_LIFETIME_MS) throw new RangeError('a code lives for up to 24 h');
+  if (channel.length > MAX_CHANNEL_BYTES) throw new RangeError('what is bound has up to 8,000 bytes');
+  const run = new BareRun({
+    ...side,
+    ...{ duplex, suite, lifetimeMs, channel: new Uint8Array(channel), code: sourceOf(options, random) },
+    guesses: side.guesses ?? new MemoryGuesses(random),
+    profile: options.profile ?? env.maxProfile,
+    onNotice: options.onNotice ?? ((): void => undefined),
+  });
+  const ending = await run.run(options.signal ?? new AbortController().signal);
+  if (ending.kind === 'failed') throw toError(ending.failure);
+  const { runId, trusted, isAcknowledged } = ending.success;
+  const { aci, identityKey, check, role, pageKeys } = trusted;
+  const texts = pageKeys ? new PageTexts(pageKeys, role, env.primitives.isEqual) : side.session;
+  return new BarePeer({
+    ...{ aci, identityKey, check, isAcknowledged, duplex, toError, frames: run.frames },
+    bearing: { suite, runId },
+    cipher: isAcknowledged ? texts : undefined,
+    repeat: (frame) => run.repeat(frame),
+  });
+}
+
+export function createCode(format: 1 | 2, random: Random): Created {
+  return { format, ...drawCode(format, random) };
+}
+
+/** A name for the occasion, shaped like an ACI: UUID version 4. */
+export function drawAci(random: Random): Aci {
+  const bytes = random.bytes(16);
+  bytes[6] = 0x40 | ((bytes[6] ?? 0) & 0x0f);
+  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f);
+  const aci = readAci(new Reader(concat(u8(0), bytes)));
+  if (aci === undefined) throw new Error('an ACI is never zero');
+  return aci;
+}
+
+/** 1..16383 */
+export function drawRegistrationId(random: Random): number {
+  const [high = 0, low = 0] = random.bytes(2);
+  return ((((high & 0x3f) << 8) | low) % 16_383) + 1;
+}
+
+/** An account for the occasion. @param identityKey 33 bytes */
+export function occasionalOwn(random: Random, identityKey: Bytes): Own {
+  const registrationId = drawRegistrationId(random);
+  return {
+    aci: drawAci(random),
+    device: 1,
+    registrationId,
+    identityKey,
+    mayBeIntroduced: false,
+    pni: undefined,
+  };
+}
+
+function sourceOf(
+  { create, code, canAskAgain = true, side = 'neither' }: VerifyOptions,
+  random: Random,
+): CodeSource {
+  const read = typeof code === 'string' ? () => Promise.resolve(code) : code;
+  if (create !== undefined) {
+    const made = typeof create === 'function' ? createCode(1, random) : create;
+    if (typeof create === 'function') create(made.spoken);
+    const theirs = read === undefined ? {} : { readTheirs: read };
+    return { kind: 'create', format: made.format, text: made.text, ...theirs };
+  }
+  if (read === undefined) throw new RangeError('a code is made on this side or given to it');
+  return { kind: 'given', read, canAskAgain: canAskAgain && typeof code !== 'string', side };
+}
