@@ -5,6 +5,7 @@
  * A fault before running is the operator's to correct and stops the start; a fault while running stays with the plugin.
  */
 import { restoredAt } from './backup/fresh-start.ts';
+import { noteVolatileTags } from './backup/volatile-tags.ts';
 import { BotError, describe, isBotError } from './errors.ts';
 import {
   StagedTransaction,
@@ -58,6 +59,8 @@ export interface Plugin<Config = unknown> {
   readonly version: string;
   /** App message types that it handles. What is declared is all that `setup` may register, and must; else what it registers. */
   readonly tags?: readonly { readonly tag: Tag }[];
+  /** Those of them whose messages must not outlive this store: no backup has one, whether it waits, was sent or has died. */
+  readonly volatile?: readonly { readonly tag: Tag }[];
   /** Names of its commands, each with a line of help. Declared or not as with `tags`. */
   readonly commands?: Readonly<Record<string, string>>;
   /** Absent: it takes no configuration. A missing configuration is checked as `{}`. */
@@ -184,6 +187,7 @@ export class Plugins {
       registered.tags,
     );
     compare(name, 'command', plugin.commands && Object.keys(plugin.commands), registered.commands);
+    await noteVolatileTags(this.#parts.store, plugin.volatile?.map(({ tag }) => tag) ?? []);
     const tags = [...registered.tags].sort();
     const commands = [...registered.commands].sort();
     this.#installed.set(name, { name, version, tags, commands, permissions });

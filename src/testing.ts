@@ -10,6 +10,7 @@
 import type { Aci, DeviceId, ServiceId } from './address.ts';
 import { FreshRows } from './backup/fresh-start.ts';
 import { isKept } from './backup/kept-tables.ts';
+import { isVolatile, volatileTags } from './backup/volatile-tags.ts';
 import { fromUtf8, own, toUtf8, type Bytes } from './bytes.ts';
 import { parseTag } from './content/app-message.ts';
 import { decodeContent } from './content/content.ts';
@@ -245,7 +246,10 @@ export class PluginTest {
     const { store, platform, clock, again } = this.#parts;
     const next = openMemory();
     const batch = next.batch();
-    for await (const [key, value] of store.scan('')) if (isKept(key)) batch.put(key, value);
+    const tags = await volatileTags(store);
+    for await (const [key, value] of store.scan('')) {
+      if (isKept(key) && !(await isVolatile(tags, key, value))) batch.put(key, value);
+    }
     new FreshRows(platform, clock.now()).end(batch);
     await batch.commit();
     return again(next);

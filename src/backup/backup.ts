@@ -1,5 +1,6 @@
 /**
- * Backup: one encrypted file with all of an account that may be brought up elsewhere (see `kept-tables.ts`).
+ * Backup: one encrypted file with all of an account that may be brought up elsewhere (see `kept-tables.ts`, and
+ * `volatile-tags.ts` for messages).
  *
  * One scan is one moment: what is committed meanwhile is not in it, and nobody has to wait. The file grows under another
  * name and is renamed when it is whole and on the medium.
@@ -20,6 +21,7 @@ import { encodeHeader, MAGIC, newHeader } from './header.ts';
 import { isKept } from './kept-tables.ts';
 import { newKey } from './key.ts';
 import { encodeRow } from './rows.ts';
+import { isVolatile, volatileTags } from './volatile-tags.ts';
 
 /** What a backup is of. */
 export interface Backup {
@@ -62,9 +64,11 @@ export async function writeBackup(file: string, parts: BackupParts, signal: Abor
       await handle.chmod(FILE_MODE);
       await handle.writeFile(header);
       const chunks = new ChunkWriter({ key, header }, (bytes) => handle.writeFile(bytes));
+      const tags = await volatileTags(store);
       for await (const [name, value] of rows) {
         signal.throwIfAborted();
-        if (isKept(name)) await chunks.push(encodeRow([name, value]));
+        if (isKept(name) && !(await isVolatile(tags, name, value)))
+          await chunks.push(encodeRow([name, value]));
       }
       await chunks.end();
       await handle.sync();
