@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { fromUtf8, toHex, type Bytes } from '../../src/bytes.ts';
 import type { Aci } from '../../src/address.ts';
 import { payloadKeys } from '../../plugins/verify/keys.ts';
+import { withServedKey } from '../../plugins/verify/machine/judge.ts';
 import { advance, type SessionOpener } from '../../plugins/verify/machine/settle.ts';
 import { decodeSlot, encodeSlot } from '../../plugins/verify/machine/row.ts';
 import { secretsOf, type Own, type Proved, type Replied } from '../../plugins/verify/machine/state.ts';
@@ -198,6 +199,12 @@ describe('keys that were seen before', () => {
     expect(alice.trusted[0]).toMatchObject({ heals: true, found: undefined });
   });
 
+  it('V-14: count as substituted where the service still hands the wrong one out', () => {
+    const found = { kind: 'replaced', falseKeys: [stranger] } as const;
+    expect(withServedKey(found, stranger)).toEqual({ kind: 'substituted', falseKeys: [stranger] });
+    expect(withServedKey(found, new Uint8Array(33))).toBe(found);
+  });
+
   it('V-14: make an empty initial message wrong where Alice sees them otherwise', async () => {
     const [alice, bob] = couple();
     bob.opener = {
@@ -302,6 +309,21 @@ describe('the end of a run', () => {
       expect(run && secretsOf(run).every((secret) => wiped.includes(secret))).toBe(true);
     });
     expect(secretsOf(bob.run as Replied)).toHaveLength(2); // PRK and the cA that is expected: w and y are gone
+  });
+
+  it('V-16: overwrites what was typed, whatever comes of it', async () => {
+    for (const now of [T0, T0 + LIFETIME + 60_001]) {
+      const [alice, bob] = couple();
+      await alice.start(bob, '482913');
+      await bob.take(alice.frame('offer'), alice);
+      const runId = bob.run?.runId ?? random.bytes(16);
+      const [w, share] = [random.bytes(32), { secret: random.bytes(32), share: random.bytes(65) }];
+      const { own, view, channel } = bob;
+      const typed = { kind: 'typed', now, runId, own, w, share, view, wantsSession: false, channel } as const;
+      const { effects } = await advance(ENV, bob.slot, typed, bob.opener);
+      const wiped = effects.flatMap((effect) => (effect.kind === 'wipe' ? effect.secrets : []));
+      expect([w, share.secret].every((secret) => wiped.includes(secret))).toBe(true);
+    }
   });
 
   it('V-16: comes at start-up for a row past its time, before any frame', async () => {

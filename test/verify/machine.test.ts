@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Aci } from '../../src/address.ts';
 import type { Bytes } from '../../src/bytes.ts';
 import { encodeSlot } from '../../plugins/verify/machine/row.ts';
+import { hasRoom } from '../../plugins/verify/machine/rings.ts';
 import { advance } from '../../plugins/verify/machine/settle.ts';
 import { deadlineOf, EMPTY_SLOT, isBusy, type Slot } from '../../plugins/verify/machine/slot.ts';
 import type { Arrived, Event } from '../../plugins/verify/machine/step.ts';
@@ -275,6 +276,27 @@ describe('ringing', () => {
     }
     await dave.take(carol.frame('offer'), carol, { from: undefined }); // over a bare connection
     expect(dave.kind).toBe('none');
+  });
+
+  it('has room for five contacts, and for one stranger more', () => {
+    const rings = Array.from({ length: 6 }, (_, i) => ({
+      peer: `00000000-0000-4000-8000-00000000010${String(i)}` as Aci,
+      isContact: true,
+    }));
+    const [first, ...others] = rings;
+    const stranger = { peer: SMALL, isContact: false };
+    expect(rings.map((ring, i) => hasRoom(rings.slice(0, i), ring))).toEqual([
+      true,
+      true,
+      true,
+      true,
+      true,
+      false,
+    ]);
+    expect(hasRoom(rings, stranger)).toBe(true);
+    expect(hasRoom([...rings, stranger], { peer: LARGE, isContact: false })).toBe(false);
+    expect(first && hasRoom([first, ...others.slice(0, 4)], first)).toBe(true); // it rings already
+    expect(hasRoom([stranger], stranger)).toBe(true);
   });
 
   it('is over for an OFFER that has run out', async () => {

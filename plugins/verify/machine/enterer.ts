@@ -55,7 +55,7 @@ export function ring(frame: Frame & { body: Offer }, { bytes, from, openedUnder,
   return stay(state, notice(state, { kind: 'rings', format, mhf, expiresAt }), step);
 }
 
-/** The code is typed and stretched: charges the guess and sends REPLY, with which `w` and `y` are spent. */
+/** The code is typed and stretched: charges the guess and sends REPLY. The row has no `w` and no `y` any more. */
 export function reply(env: Env, state: Ringing, event: Typed): Next {
   const { runId, offer, peer, peerDevice } = state;
   const { own, w, share, channel, now } = event;
@@ -65,10 +65,7 @@ export function reply(env: Env, state: Ringing, event: Typed): Next {
   const [idA, idB] = identities(body.sender, sender);
   const exchange = { w, own: share, peerShare: body.share, idA, idB };
   const alleged = finish(env.primitives.p256, 'B', exchange);
-  if (typeof alleged === 'string') {
-    const closed = close(state, 'rejected');
-    return { ...closed, effects: [...closed.effects, ...wipe([w, share.secret])] };
-  }
+  if (typeof alleged === 'string') return close(state, 'rejected');
   const frameWith = (confirmation: Bytes): Bytes =>
     encodeFrame({ suite: 1, runId, body: { type: 'reply', sender, share: share.share, confirmation } });
   // What cB confirms does not reach as far as cB itself, so any of its length does for the time being.
@@ -100,7 +97,7 @@ export function reply(env: Env, state: Ringing, event: Typed): Next {
     { kind: 'tell-siblings' },
     { kind: 'send', frame, device: peerDevice },
     notice(state, { kind: 'step', step: 2, waitingFor: 'peer-bot' }),
-    ...wipe([w, share.secret, alleged.ke, alleged.ka, alleged.transcript, kcA, kcB]),
+    ...wipe([alleged.ke, alleged.ka, alleged.transcript, kcA, kcB]),
   );
 }
 

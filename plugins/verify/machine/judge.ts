@@ -46,6 +46,15 @@ function findingOf(falseKeys: readonly Bytes[], staleKey: Bytes | undefined): Fo
   return staleKey === undefined ? undefined : { kind: 'replaced', falseKeys: [staleKey] };
 }
 
+/**
+ * A stored key that turned out to be wrong, once the service has been asked for the peer's key afresh: if it still hands
+ * out the wrong one, that is no older phone (V-14).
+ */
+export function withServedKey(found: Found, servedKey: Bytes): Found {
+  const isStillFalse = found.falseKeys.some((key) => isSame(key, servedKey));
+  return isStillFalse ? { ...found, kind: 'substituted' } : found;
+}
+
 /** Each key once, in the order in which they were seen. */
 export function withKey(keys: readonly Bytes[], key: Bytes | undefined): readonly Bytes[] {
   return key === undefined || keys.some((other) => isSame(other, key)) ? keys : [...keys, key];

@@ -9,11 +9,11 @@
 import { sha256Of } from '../keys.ts';
 import { decodeFrame, decodeHeader } from '../messages/frame.ts';
 import { isSame } from '../messages/wire.ts';
-import { close, repeat, stay } from './closing.ts';
+import { close, repeat, stay, wipe } from './closing.ts';
 import { bindReply, checkReply, finishVerified, takeAccept } from './creator.ts';
 import { finishUnacknowledged, reply, takeDone, takeProof } from './enterer.ts';
-import { isLive, type RunState } from './state.ts';
-import type { Arrived, Env, Event, Next, Steps } from './step.ts';
+import { isLive, type Ringing, type RunState } from './state.ts';
+import type { Arrived, Env, Event, Next, Steps, Typed } from './step.ts';
 import { takeConfirm, takeHello } from './symmetric.ts';
 
 /** Events of a run that is there; `start` and `greet` make one (`slot.ts`). */
@@ -30,8 +30,7 @@ export function* stepRun(env: Env, state: RunState, event: RunEvent): Steps<Next
       if (state.kind !== 'ringing') return stay(state);
       return isOver(state, event.now) ? close(state, 'expired') : stay({ ...state, isTyping: true });
     case 'typed':
-      if (state.kind !== 'ringing') return stay(state);
-      return isOver(state, event.now) ? close(state, 'expired') : reply(env, state, event);
+      return state.kind === 'ringing' ? type(env, state, event) : stay(state);
     case 'cancel':
       return isLive(state) ? close(state, 'cancelled') : stay(state);
     case 'given-up':
@@ -50,6 +49,12 @@ export function* stepRun(env: Env, state: RunState, event: RunEvent): Steps<Next
 /** ms at which the run wants a `tick`; undefined when it waits for nothing. */
 export function deadlineOf(state: RunState): number | undefined {
   return state.kind === 'finished' || state.kind === 'closed' ? undefined : state.deadline;
+}
+
+/** Whatever comes of it, what was typed is spent. */
+function type(env: Env, state: Ringing, event: Typed): Next {
+  const next = isOver(state, event.now) ? close(state, 'expired') : reply(env, state, event);
+  return { ...next, effects: [...next.effects, ...wipe([event.w, event.share.secret])] };
 }
 
 function* arrive(env: Env, state: RunState, event: Arrived): Steps<Next> {
