@@ -7,8 +7,6 @@ import { Bot, type BotEvent } from '../bot.ts';
 import type { Content } from '../content/content.ts';
 import type { Handlers } from '../plugin.ts';
 import { openStore } from './account.ts';
-import { answer } from './calls.ts';
-import { ControlServer } from './control-server.ts';
 import { oneLine, type Printer } from './io.ts';
 import {
   dataFolder,
@@ -18,6 +16,7 @@ import {
   withExamples,
   type AccountOptions,
 } from './options.ts';
+import { serve } from './serve.ts';
 import type { Shell } from './shell.ts';
 
 /** One line of the stream; kinds as in the development server's control API. */
@@ -89,16 +88,7 @@ async function receive(
     bot.handle((on) => {
       showAll(on, aci, show);
     });
-    const control = await ControlServer.open(dataFolder(io, options), (call, gone) =>
-      answer({ store, platform, bot }, call, gone),
-    );
-    try {
-      await bot.run(signal);
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    } finally {
-      await control.close();
-    }
+    await serve({ bot, store, platform, folder: dataFolder(io, options) }, signal);
   } finally {
     await store.close();
   }

@@ -11,6 +11,7 @@ import { openLevel, storeInfo } from '../store/level.ts';
 import type { Store } from '../store/store.ts';
 import { answer, needsServer, type Call } from './calls.ts';
 import { askRunning } from './control-client.ts';
+import type { Io } from './io.ts';
 import {
   dataFolder,
   serverProfile,
@@ -39,13 +40,31 @@ export async function callAccount(
   call: Call,
   linger?: Linger,
 ): Promise<object> {
-  const { io } = shell;
+  return reachAccount(
+    shell.io,
+    options,
+    call,
+    (answered) => answered ?? answerHere(shell, options, call, linger),
+  );
+}
+
+/**
+ * Asks the running bot, again and again while another process holds the store and does not answer yet.
+ * @param take what to do with its answer, or, where none runs, without it: that opens the store
+ * @throws BotError `STORE_LOCKED` when it never answers, and what asking and taking throws
+ */
+export async function reachAccount<T>(
+  io: Io,
+  options: DataOptions,
+  call: Call,
+  take: (answered: object | undefined) => Promise<T> | T,
+): Promise<T> {
   const folder = dataFolder(io, options);
   for (let tries = 1; ; tries++) {
     const answered = await askRunning(folder, call, io.signal);
-    if (answered !== undefined) return answered;
+    if (answered !== undefined) return take(answered);
     try {
-      return await answerHere(shell, options, call, linger);
+      return await take(undefined);
     } catch (error) {
       if (!isBotError(error, 'STORE_LOCKED') || tries === LOCK_TRIES) throw error;
       await sleep(LOCK_WAIT_MS, undefined, { signal: io.signal });

@@ -3,7 +3,6 @@
  * line. Beside a bot that runs, the device's lines are asked over that bot's connection.
  */
 import { resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { failureOf, ok, type Check } from '../doctor/check.ts';
@@ -16,19 +15,15 @@ import type { Platform } from '../platform.ts';
 import type { Profile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import { account as accountCell, type Account } from '../store/tables.ts';
-import { openStore } from './account.ts';
-import { askRunning } from './control-client.ts';
+import { openStore, reachAccount } from './account.ts';
 import type { Printer } from './io.ts';
-import { dataFolder, withAccount, withExamples, type AccountOptions } from './options.ts';
+import { withAccount, withExamples, type AccountOptions } from './options.ts';
 import type { Shell } from './shell.ts';
 
 interface DoctorOptions extends AccountOptions {
   readonly slow?: boolean;
 }
 
-/** A bot that is starting holds the lock a moment before it serves its socket. */
-const LOCK_TRIES = 10;
-const LOCK_WAIT_MS = 300;
 const NAME_WIDTH = 21;
 
 const reportSchema = z.object({
@@ -132,19 +127,11 @@ type Found =
   | { readonly kind: 'here'; readonly store: Store; readonly account: Account };
 
 /** @throws BotError `NOT_LINKED`, `STORE_LOCKED`, and what opening or the running bot throws */
-async function findDevice(shell: Shell, options: DoctorOptions, profile: Profile): Promise<Found> {
-  const { io } = shell;
+function findDevice(shell: Shell, options: DoctorOptions, profile: Profile): Promise<Found> {
   const call = { call: 'doctor', profile: writeProfile(profile) } as const;
-  for (let tries = 1; ; tries++) {
-    const answered = await askRunning(dataFolder(io, options), call, io.signal);
-    if (answered !== undefined) return { kind: 'running', checks: readReport(answered) };
-    try {
-      return await openHere(shell, options);
-    } catch (error) {
-      if (!isBotError(error, 'STORE_LOCKED') || tries === LOCK_TRIES) throw error;
-      await sleep(LOCK_WAIT_MS, undefined, { signal: io.signal });
-    }
-  }
+  return reachAccount(shell.io, options, call, (answered): Promise<Found> | Found =>
+    answered === undefined ? openHere(shell, options) : { kind: 'running', checks: readReport(answered) },
+  );
 }
 
 async function openHere(shell: Shell, options: DoctorOptions): Promise<Found> {

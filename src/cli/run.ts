@@ -5,15 +5,12 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Bot, type BotEvent } from '../bot.ts';
 import { BotError, isBotError } from '../errors.ts';
-import type { Platform } from '../platform.ts';
 import { loadPlugin } from '../plugin/load.ts';
-import type { Store } from '../store/store.ts';
 import { openStore } from './account.ts';
-import { answer } from './calls.ts';
-import { ControlServer } from './control-server.ts';
 import { failureText, toFailure, type Printer } from './io.ts';
 import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
 import { readPluginConfig } from './plugin-config.ts';
+import { serve } from './serve.ts';
 import type { Shell } from './shell.ts';
 
 interface RunOptions extends AccountOptions {
@@ -94,23 +91,6 @@ async function run(shell: Shell, options: RunOptions, printer: Printer): Promise
     await serve({ bot, store, platform, folder }, io.signal);
   } finally {
     await store.close();
-  }
-}
-
-async function serve(
-  parts: { bot: Bot; store: Store; platform: Platform; folder: string },
-  signal: AbortSignal,
-): Promise<void> {
-  const { bot, store, platform, folder } = parts;
-  const control = await ControlServer.open(folder, (call, gone) =>
-    answer({ store, platform, bot }, call, gone),
-  );
-  try {
-    await bot.run(signal);
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  } finally {
-    await control.close();
   }
 }
 

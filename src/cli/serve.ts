@@ -1,0 +1,30 @@
+/**
+ * Serving: a bot that runs, with the control socket beside it that other commands reach it by.
+ */
+import type { Bot } from '../bot.ts';
+import type { Platform } from '../platform.ts';
+import type { Store } from '../store/store.ts';
+import { answer } from './calls.ts';
+import { ControlServer } from './control-server.ts';
+
+/**
+ * Resolves when the signal has stopped the bot.
+ * @param parts.folder the data directory
+ * @throws what `ControlServer.open` and `Bot.run` throw
+ */
+export async function serve(
+  parts: { bot: Bot; store: Store; platform: Platform; folder: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { bot, store, platform, folder } = parts;
+  const control = await ControlServer.open(folder, (call, gone) =>
+    answer({ store, platform, bot }, call, gone),
+  );
+  try {
+    await bot.run(signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    await control.close();
+  }
+}
