@@ -113,6 +113,8 @@ describe('the account commands', () => {
   it('refuses a call that is wrong', async () => {
     expect(await json('phone', 'account', 'register')).toMatchObject({ code: 2 });
     expect(await json('phone', 'account', 'register', '--number', '1')).toMatchObject({ code: 2 });
+    const both = ['--number', NUMBER, '--code', CODE, '--new-code'];
+    expect(await json('phone', 'account', 'register', ...both)).toMatchObject({ code: 2 });
     expect(await json('phone', 'account', 'approve', 'no link')).toMatchObject({
       code: 2,
       value: { error: { code: 'USAGE' } },
