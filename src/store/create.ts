@@ -7,9 +7,9 @@ import { toHex } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Random } from '../platform.ts';
 import { asWriteFailure, makeFolder, syncFolder } from './files.ts';
-import { beginDb, hasStore, openNew, placeDb } from './folder.ts';
+import { beginDb, hasStore, notAFolder, openNew, placeDb } from './folder.ts';
 import { addHeader, FORMAT, type Header, type ScryptParameters } from './header.ts';
-import { LevelDisk } from './level-disk.ts';
+import { closeDb, LevelDisk } from './level-disk.ts';
 import type { Pending } from './scan.ts';
 import type { Sealer } from './seal.ts';
 import { newDataKey, protect, sealerOf, type Secret } from './secret.ts';
@@ -19,10 +19,7 @@ const ID_SIZE = 16;
 /** A path that is a file is no damaged store. @throws BotError `STORE_WRITE_FAILED` */
 export async function checkPlace(folder: string): Promise<void> {
   const found = await stat(folder).catch(() => undefined);
-  if (found === undefined || found.isDirectory()) return;
-  throw new BotError('STORE_WRITE_FAILED', `${folder} is a file`, {
-    next: 'Name a folder, or a place where one can be made.',
-  });
+  if (found !== undefined && !found.isDirectory()) throw notAFolder(folder);
 }
 
 /** Writes the first rows of a store; what it rejects with ends the making. */
@@ -92,6 +89,6 @@ async function makeRows(
     }
     return isMade;
   } finally {
-    await db.close();
+    await closeDb(db);
   }
 }

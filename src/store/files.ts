@@ -9,6 +9,7 @@ import { BotError } from '../errors.ts';
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
+const NOT_OURS_TO_READ: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'ENOMEM']);
 /** What file systems say that have no hard links. */
 const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP']);
 
@@ -16,6 +17,12 @@ const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EO
 export async function makeFolder(folder: string): Promise<void> {
   await makeSteps(folder);
   await chmod(folder, FOLDER_MODE);
+}
+
+/** Shuts a folder to others, and one file in it; the modes may have been changed since they were made. */
+export async function shut(folder: string, file: string): Promise<void> {
+  await chmod(folder, FOLDER_MODE);
+  await chmod(join(folder, file), FILE_MODE);
 }
 
 /** Step by step: where nothing can be made at all (/proc), Node's own recursion goes on for ever. */
@@ -106,6 +113,18 @@ export function isMissing(error: unknown): boolean {
 /** An error that has no code yet is one of the file system, met while writing. */
 export function asWriteFailure(cause: unknown, message: string): BotError {
   return cause instanceof BotError ? cause : new BotError('STORE_WRITE_FAILED', message, { cause });
+}
+
+/** As a coded error; what this process may not read is not damaged. */
+export function asReadFailure(cause: unknown): BotError {
+  if (cause instanceof BotError) return cause;
+  const message = 'the files of the database cannot be read';
+  if (!NOT_OURS_TO_READ.has((cause as NodeJS.ErrnoException).code ?? ''))
+    return new BotError('STORE_DAMAGED', message, { cause });
+  return new BotError('STORE_WRITE_FAILED', message, {
+    cause,
+    next: 'Check who owns them, and how many files this process may open.',
+  });
 }
 
 /** Keeps the files of one folder readable by the owner alone, as new ones come. */

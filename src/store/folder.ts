@@ -9,9 +9,10 @@ import { join } from 'node:path';
 import { fromUtf8, toUtf8, type Bytes } from '../bytes.ts';
 import { BotError, isBotError } from '../errors.ts';
 import type { Random } from '../platform.ts';
-import { asWriteFailure, FolderGuard, isMissing, moveFolder, syncFolder } from './files.ts';
+import { asWriteFailure, FolderGuard, isMissing, moveFolder, shut, syncFolder } from './files.ts';
+import { checkDb } from './db-check.ts';
 import { HEADER_FILE, readHeader, type Header } from './header.ts';
-import { LevelDisk, openDb, type LevelDb } from './level-disk.ts';
+import { closeDb, LevelDisk, openDb, type LevelDb } from './level-disk.ts';
 import { sealerOf, unlock, type Secret } from './secret.ts';
 import type { Sealer } from './seal.ts';
 
@@ -32,8 +33,10 @@ const DB_NAME = /^db(-[0-9]{1,9})?$/;
 const ATTEMPTS = 3;
 
 /**
- * Takes the lock of the store in `folder`, unlocks it, and removes what an interrupted change left behind.
- * @throws BotError `NOT_LINKED`; `PASSPHRASE_NEEDED`; `PASSPHRASE_WRONG`; `STORE_LOCKED`; `STORE_DAMAGED`; `STORE_NEWER`
+ * Takes the lock of the store in `folder`, unlocks it, removes what an interrupted change left behind, and shuts the
+ * folder to others.
+ * @throws BotError `NOT_LINKED`; `PASSPHRASE_NEEDED`; `PASSPHRASE_WRONG`; `STORE_LOCKED`; `STORE_DAMAGED`; `STORE_NEWER`;
+ *   `STORE_WRITE_FAILED`
  */
 export async function openFolder(
   folder: string,
@@ -45,10 +48,11 @@ export async function openFolder(
     const dataKey = await unlock(header.protection, secret, header.id);
     if (isCurrent(header)) checkId(db, header.id, sealerOf(dataKey, random));
     await removeLeftovers(folder, header);
+    await shut(folder, HEADER_FILE);
     await new FolderGuard(db.location).protect();
     return { folder, header, db, dataKey };
   } catch (cause) {
-    await db.close();
+    await closeDb(db);
     throw asWriteFailure(cause, 'the store could not be tidied up');
   }
 }
@@ -105,7 +109,7 @@ export async function makeDb(folder: string, id: string, sealer: Sealer): Promis
 
 /** Closes a database made by `makeDb`, so that all of it is durable. */
 export async function finishDb(db: LevelDb): Promise<void> {
-  await db.close();
+  await closeDb(db);
   await syncFolder(db.location);
 }
 
@@ -121,6 +125,12 @@ export async function placeDb(folder: string, header: Header): Promise<void> {
 
 export function headerLost(): BotError {
   return new BotError('STORE_DAMAGED', 'the store has its database but no countersign.json');
+}
+
+export function notAFolder(path: string): BotError {
+  return new BotError('STORE_WRITE_FAILED', `${path} is a file`, {
+    next: 'Name a folder, or a place where one can be made.',
+  });
 }
 
 export function notLinked(folder: string): BotError {
@@ -142,17 +152,13 @@ async function lock(folder: string): Promise<{ header: Header; db: LevelDb }> {
 }
 
 /**
- * LevelDB would make an empty folder where there is none, and takes a missing log for an empty one.
- * @throws BotError `STORE_DAMAGED`
+ * LevelDB would make an empty folder where there is none, and takes what is left of a log for all of it.
+ * @throws BotError `STORE_DAMAGED`; `STORE_LOCKED`
  */
 async function checkFiles(folder: string, header: Header): Promise<void> {
   const names = await namesIn(folder);
   if (!names.includes(header.db) && names.includes(NEW_DB)) await placeDb(folder, header);
-  const files = await namesIn(join(folder, header.db));
-  const complete = ['CURRENT', /^MANIFEST-\d+$/, /^\d+\.log$/].every((wanted) =>
-    files.some((name) => (typeof wanted === 'string' ? name === wanted : wanted.test(name))),
-  );
-  if (!complete) throw new BotError('STORE_DAMAGED', `files of the database are missing in ${header.db}`);
+  await checkDb(join(folder, header.db));
 }
 
 function checkId(db: LevelDb, id: string, sealer: Sealer): void {
@@ -184,6 +190,7 @@ async function namesIn(folder: string): Promise<string[]> {
     return await readdir(folder);
   } catch (error) {
     if (isMissing(error)) return [];
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') throw notAFolder(folder);
     throw new BotError('STORE_DAMAGED', `the folder cannot be read: ${folder}`, { cause: error });
   }
 }

@@ -7,6 +7,7 @@
 import { Level } from 'level';
 import type { Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
+import { noteClosing } from './closing.ts';
 import type { KeyRange } from './keys.ts';
 import type { Disk } from './overlay.ts';
 import { FolderGuard } from './files.ts';
@@ -25,6 +26,8 @@ const OPTIONS = {
   maxFileSize: 16 * 1024 * 1024,
   // Tables that are open: about 20 KiB each for index and filter. With fewer, a store of a million rows opens one per read.
   maxOpenFiles: 1000,
+  // Sealed values do not get smaller, and an index that is not compressed can be read to check a table (table-check.ts).
+  compression: false,
 } as const;
 const PAGE_BYTES = 64 * 1024;
 const NOT_OURS_TO_WRITE = /No space left|Read-only file system|Permission denied|Too many open files|quota/i;
@@ -43,12 +46,23 @@ export async function openDb(folder: string, options: { create: boolean }): Prom
   }
 }
 
+/** Closes a database whose writes have all succeeded, and notes what is there now. */
+export async function closeDb(db: LevelDb): Promise<void> {
+  try {
+    // Without the note the next opening takes the files for those of a process that was stopped.
+    await noteClosing(db.location).catch(() => undefined);
+  } finally {
+    await db.close();
+  }
+}
+
 /** Rows of an open database, sealed by `sealer`. */
 export class LevelDisk implements Disk {
   readonly #db: LevelDb;
   readonly #sealer: Sealer;
   readonly #guard: FolderGuard;
   #unguardedBytes = 0;
+  #failed = false;
 
   constructor(db: LevelDb, sealer: Sealer) {
     this.#db = db;
@@ -79,7 +93,10 @@ export class LevelDisk implements Disk {
       batch.put(key, sealed);
       this.#unguardedBytes += sealed.length;
     }
-    await batch.write({ sync: true });
+    await batch.write({ sync: true }).catch((error: unknown) => {
+      this.#failed = true;
+      throw error;
+    });
     // LevelDB makes a new file about once a write buffer, with the mode that the process has for new files.
     if (this.#unguardedBytes < WRITE_BUFFER_BYTES) return;
     this.#unguardedBytes = 0;
@@ -110,8 +127,12 @@ export class LevelDisk implements Disk {
   }
 
   async close(): Promise<void> {
-    await this.#guard.protect();
-    await this.#db.close();
+    try {
+      await this.#guard.protect();
+    } finally {
+      // What a failed write has left in the log is no damage.
+      await (this.#failed ? this.#db.close() : closeDb(this.#db));
+    }
   }
 }
 

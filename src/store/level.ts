@@ -2,7 +2,7 @@
  * Level store: the store contract on LevelDB, encrypted at rest.
  *
  *   DIR/countersign.json        header: format, protection, which folder holds the rows
- *   DIR/db/                     LevelDB: keys as text, values sealed
+ *   DIR/db/                     LevelDB: keys as text, values sealed; `closed.json`: what it had when it was closed
  *   DIR/new/                    a database that is being made; nothing counts on it before the header names it
  *   DIR/backup-format-1-TIME/   the store as it was before a migration
  *

@@ -12,6 +12,7 @@ import { copyRows } from './copy.ts';
 import { asWriteFailure } from './files.ts';
 import { finishDb, isCurrent, makeDb, openFolder, placeDb, type OpenFolder } from './folder.ts';
 import { writeHeader, type Header, type ScryptParameters } from './header.ts';
+import { closeDb } from './level-disk.ts';
 import { migrate } from './migrate.ts';
 import { newDataKey, protect, SCRYPT, sealerOf, type Secret } from './secret.ts';
 
@@ -42,7 +43,8 @@ export async function rekey(
   } catch (cause) {
     throw asWriteFailure(cause, 'the protection of the store could not be changed');
   } finally {
-    await opened.db.close();
+    // A migration that failed may have left half a write in the log.
+    await (isCurrent(opened.header) ? closeDb(opened.db) : opened.db.close());
     opened.dataKey?.fill(0);
   }
 }
