@@ -5,7 +5,7 @@
  * header says that it is done. Rows name their own layout, so a migration that was interrupted is simply gone through
  * again, and the copy that the header names is kept.
  *
- *   1 -> 2   values are bound to their keys (layout 2 in place of 1); the database holds the store's id
+ *   1 -> 2   values are bound to their keys (layout 2 in place of 1, 3 in place of 0); the database holds the store's id
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -87,19 +87,18 @@ async function bindRows(
   onStep: (step: string) => void,
 ): Promise<void> {
   const disk = new LevelDisk(db, aes ?? plainSealer);
-  if (aes !== undefined) {
-    const rows = new LevelDisk(db, sealedAsIs).rows(rangeOf('', undefined), Infinity);
-    try {
-      for (;;) {
-        const page = await rows.next(PAGE);
-        if (page.length === 0) break;
-        const opened = page.map(([key, sealed]): [string, Bytes] => [key, aes.openOld(key, sealed)]);
-        await disk.write(new Map(opened));
-        onStep('page');
-      }
-    } finally {
-      await rows.close();
+  const open = (key: string, sealed: Bytes): Bytes =>
+    aes === undefined ? plainSealer.open(key, sealed) : aes.openOld(key, sealed);
+  const rows = new LevelDisk(db, sealedAsIs).rows(rangeOf('', undefined), Infinity);
+  try {
+    for (;;) {
+      const page = await rows.next(PAGE);
+      if (page.length === 0) break;
+      await disk.write(new Map(page.map(([key, sealed]) => [key, open(key, sealed)])));
+      onStep('page');
     }
+  } finally {
+    await rows.close();
   }
   await disk.write(new Map([[ID_KEY, fromUtf8(id)]]));
 }

@@ -1,9 +1,12 @@
 /**
  * Seal: a value as it stands on disk. The first byte names the layout.
  *
- *   0 | value                                      a plain store
+ *   0 | value                                      a plain store, as versions before the first release wrote it
  *   1 | nonce 12 | ciphertext | tag 16             format 1: AES-256-GCM, nothing else authenticated
  *   2 | nonce 12 | ciphertext | tag 16             AES-256-GCM with the row's key (UTF-8) as associated data
+ *   3 | check 4 | value                            a plain store: CRC-32C of the row's key (UTF-8) and the value, LE
+ *
+ * The check of layout 3 tells of damage, and of nothing that somebody does on purpose.
  *
  * Nonces are random. With 96 bits, at most 2^32 values may be sealed under one data key (NIST SP 800-38D, 8.3): a
  * thousand messages a second for about two weeks without a pause, and years at a bot's pace.
@@ -12,6 +15,7 @@ import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } fro
 import type { Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Random } from '../platform.ts';
+import { crc32c, crc32cOfText } from './crc32c.ts';
 
 /** Turns values into what is stored under a key, and back. */
 export interface Sealer {
@@ -20,27 +24,43 @@ export interface Sealer {
   open(key: string, sealed: Bytes): Bytes;
 }
 
-const LAYOUT_PLAIN = 0;
+const LAYOUT_UNCHECKED = 0;
 const LAYOUT_UNBOUND = 1;
 const LAYOUT_BOUND = 2;
+const LAYOUT_CHECKED = 3;
+const CHECKED_HEADER = 5;
 const NONCE_SIZE = 12;
 const TAG_SIZE = 16;
 const CIPHER = 'aes-256-gcm';
 const NONCES_AT_ONCE = 256;
 
-/** Values as they are, behind the layout byte. */
+/** Values as they are, behind the layout byte and a check. */
 export const plainSealer: Sealer = {
-  seal: (_key, value) => {
-    const sealed = Buffer.allocUnsafe(1 + value.length);
-    sealed[0] = LAYOUT_PLAIN;
-    sealed.set(value, 1);
+  seal: (key, value) => {
+    const sealed = Buffer.allocUnsafe(CHECKED_HEADER + value.length);
+    sealed[0] = LAYOUT_CHECKED;
+    sealed.writeUInt32LE(checkOf(key, value), 1);
+    sealed.set(value, CHECKED_HEADER);
     return sealed;
   },
   open: (key, sealed) => {
-    if (sealed[0] !== LAYOUT_PLAIN) throw damaged(key);
-    return new Uint8Array(sealed.buffer, sealed.byteOffset + 1, sealed.length - 1);
+    if (sealed[0] === LAYOUT_UNCHECKED) return behind(sealed, 1);
+    if (sealed[0] !== LAYOUT_CHECKED || sealed.length < CHECKED_HEADER) throw damaged(key);
+    const value = behind(sealed, CHECKED_HEADER);
+    const check = new DataView(sealed.buffer, sealed.byteOffset).getUint32(1, true);
+    if (check !== checkOf(key, value)) throw damaged(key);
+    return value;
   },
 };
+
+/** A view; LevelDB gives buffers, and values are no more than bytes. */
+function behind(sealed: Bytes, header: number): Bytes {
+  return new Uint8Array(sealed.buffer, sealed.byteOffset + header, sealed.length - header);
+}
+
+function checkOf(key: string, value: Uint8Array): number {
+  return crc32c(value, crc32cOfText(key));
+}
 
 /** AES-256-GCM under one data key of 32 bytes. */
 export class AesSealer implements Sealer {
