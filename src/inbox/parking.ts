@@ -13,11 +13,13 @@ import { VERIFY_TAG, type Carried, type Carrier } from '../session/carrier.ts';
 import type { Identified } from '../session/identify.ts';
 import type { OwnTags } from '../session/peer-tags.ts';
 import type { Opened } from '../session/session.ts';
+import { Newest, type Bounds } from '../store/newest.ts';
 import type { Batch, Staging, Store } from '../store/store.ts';
 import { padded, parkedRows, type QuarantineRow } from '../store/tables.ts';
 
 /** Envelopes that are kept of one contact: the newest. */
 export const MAX_PARKED = 100;
+const PARKED: Bounds = { rows: MAX_PARKED, bytes: 8 * 1024 * 1024 };
 
 export interface ParkingParts {
   readonly store: Store;
@@ -156,14 +158,17 @@ export class Parking {
   }
 
   async #park(batch: Batch, from: ServiceId, row: QuarantineRow): Promise<void> {
-    const ids: number[] = [];
-    const { store } = this.#parts;
-    const prefix = parkedRows.key(from);
-    for await (const [key] of store.scan(prefix)) ids.push(Number(key.slice(prefix.length)));
-    for (const old of ids.slice(0, Math.max(0, ids.length - MAX_PARKED + 1))) {
-      parkedRows.delete(batch, from, old);
+    const newest = new Newest<number>(PARKED);
+    let last = 0;
+    const drop = (ids: readonly number[]): void => {
+      for (const old of ids) parkedRows.delete(batch, from, old);
+    };
+    for await (const [key, { envelope }] of parkedRows.scan(this.#parts.store, [from])) {
+      last = Number(key);
+      drop(newest.add(last, envelope.length));
     }
-    const id = Math.max((ids.at(-1) ?? 0) + 1, row.at * 1000);
+    const id = Math.max(last + 1, row.at * 1000);
+    drop(newest.add(id, row.envelope.length));
     parkedRows.put(batch, from, id, row);
   }
 }

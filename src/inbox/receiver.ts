@@ -15,6 +15,7 @@ import type { Platform } from '../platform.ts';
 import { INNER, type Identification, type Identified } from '../session/identify.ts';
 import type { Opened, Session } from '../session/session.ts';
 import { isAccepted } from '../store/accepted.ts';
+import { Newest, QUARANTINE } from '../store/newest.ts';
 import { newRow } from '../store/outbox-row.ts';
 import type { Batch, Store } from '../store/store.ts';
 import {
@@ -82,8 +83,6 @@ const IN_FLIGHT = 256;
 const RETRY_REQUESTS = 5;
 /** For a restored store: what a peer may have left on the server while the bot was down. */
 const RETRY_REQUESTS_RESTORED = 1000;
-/** Rows that one run leaves in the quarantine; between two purges nobody can fill the disk with rubbish. */
-const QUARANTINED = 1000;
 /** Attempts after a conflict; the fault then is ours, and the server is to send the envelope again. */
 const ATTEMPTS = 3;
 
@@ -94,8 +93,8 @@ export class Receiver {
   readonly #pending = new Map<string, Promise<void>>();
   /** Resolves when the delivery before has entered its sender's lane. */
   #entered: Promise<void> = Promise.resolve();
-  /** Rows of this run in the quarantine, oldest first. */
-  readonly #quarantined: number[] = [];
+  /** Rows of this run in the quarantine: between two purges nobody can fill the disk with rubbish. */
+  readonly #quarantined = new Newest<number>(QUARANTINE);
   #lastId = 0;
 
   constructor(parts: ReceiverParts) {
@@ -381,9 +380,7 @@ export class Receiver {
       'could not open an envelope',
     );
     const id = this.#nextId();
-    this.#quarantined.push(id);
-    const oldest = this.#quarantined.length > QUARANTINED ? this.#quarantined.shift() : undefined;
-    if (oldest !== undefined) quarantineRows.delete(batch, oldest);
+    for (const old of this.#quarantined.add(id, delivery.body.length)) quarantineRows.delete(batch, old);
     quarantineRows.put(batch, id, {
       source: source?.serviceId ?? '',
       sourceDevice: source?.deviceId ?? 0,

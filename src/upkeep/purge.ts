@@ -3,6 +3,7 @@
  */
 import type { IdentityKind, ServiceId } from '../address.ts';
 import type { Clock } from '../platform.ts';
+import { Newest, QUARANTINE } from '../store/newest.ts';
 import type { Store } from '../store/store.ts';
 import {
   deadRows,
@@ -32,7 +33,8 @@ export const RETENTION = {
   quarantineMs: 30 * DAY_MS,
   /** Envelopes of contacts whose key is not trusted; and carriers, after they were opened. */
   parkedMs: 7 * DAY_MS,
-  quarantineRows: 1000,
+  /** Rows and bytes. */
+  quarantine: QUARANTINE,
   /** After the attempt that failed for good, or was held back. */
   failedOutboxMs: 30 * DAY_MS,
   /** No limit in time: a dead row waits for a human. */
@@ -95,7 +97,7 @@ export async function purge(parts: PurgeParts): Promise<number> {
       olderThan(parkedRows.scan(store), (row) => row.at, now - RETENTION.parkedMs),
     ),
     await purgeCarriers(store, now),
-    await keepNewest(store, quarantineRows.key(), RETENTION.quarantineRows),
+    await deleteRows(store, quarantineRows.key(), surplusQuarantined(store)),
     await keepNewest(store, deadRows.key(), RETENTION.deadRows),
     await deleteRows(
       store,
@@ -205,6 +207,11 @@ async function* olderThan<T>(
   limit: number,
 ): AsyncIterable<string> {
   for await (const [key, value] of rows) if (timeOf(value) < limit) yield key;
+}
+
+async function* surplusQuarantined(store: Store): AsyncIterable<string> {
+  const newest = new Newest<string>(RETENTION.quarantine);
+  for await (const [key, { envelope }] of quarantineRows.scan(store)) yield* newest.add(key, envelope.length);
 }
 
 /** Keys are numbers that only grow, so the oldest come first. */

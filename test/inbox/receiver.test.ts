@@ -295,6 +295,18 @@ describe('Receiver', () => {
     expect(await all(quarantineRows.scan(bob.store))).toHaveLength(1000);
   });
 
+  it('leaves no more of them than fit in 32 MiB', async () => {
+    const { bob } = await pair();
+    const inbox = inboxOf(bob);
+    for (let n = 0; n < 10; n++) {
+      const body = new Uint8Array(4 * 1024 * 1024).fill(n);
+      body.fill(0xff, 0, 1);
+      await inbox.receiver.accept(delivery(body));
+    }
+    const kept: QuarantineRow[] = await all(quarantineRows.scan(bob.store));
+    expect(kept.map(({ envelope }) => envelope[1])).toEqual([2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
   it('asks for a copy whose session is gone by then, and handles the message once all the same', async () => {
     const [alice, bob] = [await makePeer(), await makePeer()];
     const { receiver, left } = inboxOf(bob);

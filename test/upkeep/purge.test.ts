@@ -108,6 +108,16 @@ describe('purge', () => {
     expect([left.length, left[0]]).toEqual([1000, '0000000000000006']);
   });
 
+  it('keeps no more quarantined envelopes than fit in 32 MiB', async () => {
+    const row = { source: '', sourceDevice: 0, timestamp: 0, reason: '', at: clock.now() };
+    await write((batch) => {
+      const envelope = new Uint8Array(4 * 1024 * 1024);
+      for (let id = 1; id <= 10; id++) quarantineRows.put(batch, id, { ...row, envelope });
+    });
+    expect(await purge({ store, clock })).toBe(2);
+    expect((await keys('quarantine/'))[0]).toBe('0000000000000003');
+  });
+
   it('keeps dead rows however old, the newest ten thousand', async () => {
     const row: Partial<InboxRow> = { source: ACI, content: EMPTY, receivedAt: 1 };
     await write((batch) => {
