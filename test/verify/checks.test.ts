@@ -3,14 +3,23 @@ import { IdentityKeyPair } from '@signalapp/libsignal-client';
 import { describe, expect, it } from 'vitest';
 import { fromUtf8, toHex, type Bytes } from '../../src/bytes.ts';
 import type { Aci } from '../../src/address.ts';
-import { payloadKeys } from '../../plugins/verify/keys.ts';
+import { associatedData, payloadKeys } from '../../plugins/verify/keys.ts';
 import { withServedKey } from '../../plugins/verify/machine/judge.ts';
 import { advance, type SessionOpener } from '../../plugins/verify/machine/settle.ts';
+import { confirm, confirmationKeys, finish, makeShare } from '../../plugins/verify/math/spake2.ts';
 import { decodeSlot, encodeSlot } from '../../plugins/verify/machine/row.ts';
-import { secretsOf, type Own, type Proved, type Replied } from '../../plugins/verify/machine/state.ts';
+import {
+  secretsOf,
+  type Accepted,
+  type Offered,
+  type Own,
+  type Proved,
+  type Replied,
+} from '../../plugins/verify/machine/state.ts';
 import type { Effect } from '../../plugins/verify/machine/step.ts';
 import { decodeFrame, encodeFrame, encodeHead } from '../../plugins/verify/messages/frame.ts';
 import { decodePayload, encodePayload, type Payload } from '../../plugins/verify/messages/payload.ts';
+import { partyBytes } from '../../plugins/verify/messages/service-id.ts';
 import { Seal } from '../../plugins/verify/seal.ts';
 import { RunPrekeyStores } from '../../plugins/verify/session/memory-stores.ts';
 import { couple, ENV, LIFETIME, random, T0, verify, type Options, type Party } from './support/party.ts';
@@ -52,7 +61,12 @@ async function forgedAccept(alice: Party, bob: Party, change: Partial<Payload>):
 }
 
 /** PROOF of an Alice who knows the code and says what she likes. */
-async function forgedProof(bob: Party, alice: Party, change: Partial<Payload>): Promise<Bytes> {
+async function forgedProof(
+  bob: Party,
+  alice: Party,
+  change: Partial<Payload>,
+  confirmation?: Bytes,
+): Promise<Bytes> {
   const state = bob.run as Replied;
   const { runId, terms, prk, expected } = state;
   const body = decodeFrame(alice.frame('proof'))?.body;
@@ -61,11 +75,11 @@ async function forgedProof(bob: Party, alice: Party, change: Partial<Payload>): 
   const plaintext = await new Seal(payloadKeys(prk, state), isEqual).open(head, body.sealed);
   const payload = plaintext && decodePayload(plaintext, 'A', terms.profile);
   if (payload === undefined) throw new Error('no payload');
-  const sealed = await new Seal(payloadKeys(prk, state), isEqual).seal(
-    head,
-    encodePayload({ ...payload, ...change }),
-  );
-  return encodeFrame({ suite: 1, runId, body: { type: 'proof', confirmation: expected, sealed } });
+  const cA = confirmation ?? expected;
+  const newHead = new Uint8Array([...encodeHead({ type: 'proof', suite: 1, runId }), ...cA]);
+  const seal = new Seal(payloadKeys(prk, state), isEqual);
+  const sealed = await seal.seal(newHead, encodePayload({ ...payload, ...change }));
+  return encodeFrame({ suite: 1, runId, body: { type: 'proof', confirmation: cA, sealed } });
 }
 
 describe('confirmation', () => {
@@ -84,6 +98,45 @@ describe('confirmation', () => {
     await dave.take(wrong, carol);
     expect([dave.kind, dave.ended, asked]).toEqual(['closed', 'rejected', []]);
     expect(dave.trusted).toEqual([]);
+  });
+
+  it('V-11: a wrong cA is wrong even over a payload that was sealed for it', async () => {
+    const [alice, bob] = await proved();
+    await bob.take(await forgedProof(bob, alice, {}, new Uint8Array(32)), alice);
+    expect([bob.kind, bob.trusted]).toEqual(['closed', []]);
+  });
+
+  it('V-12: a REPLY that names another device than its envelope ends the run, though the code is right', async () => {
+    for (const isRight of [true, false]) {
+      const [alice, bob] = couple();
+      await alice.start(bob, '482913');
+      const offer = alice.frame('offer');
+      const body = decodeFrame(offer)?.body;
+      const { w, runId } = alice.run as Offered;
+      if (body?.type !== 'offer') throw new Error('no OFFER');
+      const share = makeShare(ENV.primitives.p256, 'B', w, random);
+      const [idA, idB] = [partyBytes(alice.address), partyBytes(bob.address)];
+      const alleged = finish(ENV.primitives.p256, 'B', { w, own: share, peerShare: body.share, idA, idB });
+      if (typeof alleged === 'string') throw new Error(alleged);
+      const sender = { ...bob.address, device: isRight ? bob.own.device : 9 };
+      const reply = (confirmation: Bytes): Bytes =>
+        encodeFrame({ suite: 1, runId, body: { type: 'reply', sender, share: share.share, confirmation } });
+      const aad = associatedData({ offer, reply: reply(new Uint8Array(32)) }, bob.channel);
+      const { kcB } = confirmationKeys(alleged.ka, aad);
+      await alice.take(reply(confirm(kcB, alleged.transcript)), bob);
+      expect(alice.kind).toBe(isRight ? 'proved' : 'closed');
+    }
+  });
+
+  it('is of the kind that fits: DONE comes in the session where one was opened, and as it is where none was', async () => {
+    for (const profile of [1, 2] as const) {
+      const [alice, bob] = await proved({ profile });
+      await bob.take(alice.frame('proof'), alice);
+      const { runId, doneMac } = bob.run as Accepted;
+      const kind = profile === 1 ? 'message' : 'mac';
+      await bob.take(encodeFrame({ suite: 1, runId, body: { type: 'done', kind, proof: doneMac } }), alice);
+      expect([bob.kind, bob.notices.at(-1)]).toEqual(['accepted', { kind: 'done-invalid' }]);
+    }
   });
 });
 
@@ -309,6 +362,31 @@ describe('the end of a run', () => {
       expect(run && secretsOf(run).every((secret) => wiped.includes(secret))).toBe(true);
     });
     expect(secretsOf(bob.run as Replied)).toHaveLength(2); // PRK and the cA that is expected: w and y are gone
+  });
+
+  it('V-16: overwrites what a start was given, once REPLY is checked or the run is given up', async () => {
+    for (const typed of ['482913', '482914', undefined]) {
+      const [alice, bob] = couple({ profile: 1 });
+      await alice.start(bob, '482913');
+      const { slot } = alice;
+      if (slot.run?.kind !== 'offered') throw new Error('no run');
+      const { w, share, nonce } = slot.run;
+      await bob.take(alice.frame('offer'), alice);
+      if (typed !== undefined) await bob.type(typed);
+      const end =
+        typed === undefined ? { kind: 'cancel' as const, now: T0 } : frameEvent(bob, bob.frame('reply'));
+      const bound = await advance(ENV, slot, end, alice.opener);
+      const next = await advance(
+        ENV,
+        bound.slot,
+        { kind: 'continue', now: T0, view: undefined },
+        alice.opener,
+      );
+      const all = [...bound.effects, ...next.effects];
+      const wiped = all.flatMap((effect) => (effect.kind === 'wipe' ? effect.secrets : []));
+      expect([w, share.secret].every((secret) => wiped.includes(secret))).toBe(true);
+      expect(wiped.includes(nonce)).toBe(typed !== '482913'); // PROOF is out, and ACCEPT will need it
+    }
   });
 
   it('V-16: overwrites what was typed, whatever comes of it', async () => {

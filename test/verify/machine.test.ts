@@ -299,6 +299,15 @@ describe('ringing', () => {
     expect(hasRoom([stranger], stranger)).toBe(true);
   });
 
+  it('is not for an OFFER that names somebody else than its envelope', async () => {
+    const [alice, bob] = couple();
+    await alice.start(bob, '482913');
+    const { address } = alice;
+    await bob.take(alice.frame('offer'), alice, { from: { ...address, device: 9 } });
+    await bob.take(alice.frame('offer'), alice, { from: { ...address, aci: LARGE } });
+    expect([bob.kind, bob.sent]).toEqual(['none', []]);
+  });
+
   it('is over for an OFFER that has run out', async () => {
     const [alice, bob] = couple();
     await alice.start(bob, '482913');
@@ -453,6 +462,19 @@ describe('suite 2', () => {
 function encodeOffer(): Bytes {
   return world.frames.offer;
 }
+
+describe('ABORT', () => {
+  it('of another suite ends nothing', async () => {
+    const [alice, bob] = couple();
+    await alice.start(bob, '482913');
+    const { runId } = alice.run ?? {};
+    if (runId === undefined) throw new Error('no run');
+    await alice.take(encodeFrame({ suite: 2, runId, body: { type: 'abort', reason: 'failed' } }), bob);
+    expect(alice.kind).toBe('offered');
+    await alice.take(encodeFrame({ suite: 1, runId, body: { type: 'abort', reason: 'failed' } }), bob);
+    expect(alice.kind).toBe('closed');
+  });
+});
 
 describe('steps', () => {
   it('are pure: the same slot and event give the same', async () => {

@@ -39,6 +39,25 @@ describe('a run of profile 2', () => {
   });
 });
 
+describe('keys for texts', () => {
+  it('are given in mode 2 and profile 1, where nobody has a session, the same on both sides', async () => {
+    for (const [mode, profile] of [
+      [1, 1],
+      [1, 2],
+      [2, 1],
+      [2, 2],
+    ] as const) {
+      const [alice, bob] = couple({ mode, profile });
+      await verify(alice, bob);
+      const [a, b] = [alice.trusted[0]?.pageKeys, bob.trusted[0]?.pageKeys];
+      expect(a).toEqual(b);
+      expect([mode, profile, a !== undefined]).toEqual([mode, profile, mode === 2 && profile === 1]);
+      if (a !== undefined)
+        expect([a.fromA.length, a.fromB.length, a.fromA.join() === a.fromB.join()]).toEqual([64, 64, false]);
+    }
+  });
+});
+
 describe('a run of suite 2', () => {
   it.each([1, 2] as const)('ends alike in profile %d, whoever sent the smaller share', async (profile) => {
     for (let i = 0; i < 6; i++) {

@@ -141,6 +141,13 @@ describe.each(runs)('the run $name', (run) => {
     expect(toHex(payloadKeys(hex(run, 'PRK'), transcript, hex(run, 'PROOF')))).toBe(run['payloadKeysB']);
   });
 
+  it('has an initial message from B alone, and in profile 2 alone', () => {
+    const initial = new Uint8Array(5);
+    const isTaken = (side: 'A' | 'B'): boolean =>
+      decodePayload(encodePayload({ ...payload(run, side), initial }), side, run.profile) !== undefined;
+    expect([isTaken('A'), isTaken('B')]).toEqual([false, run.profile === 2]);
+  });
+
   it('holds frames and payloads that are encoded as they were decoded', () => {
     for (const name of ['OFFER', 'REPLY', 'PROOF', 'ACCEPT', 'DONE']) {
       const decoded = decodeFrame(hex(run, name));
