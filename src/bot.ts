@@ -21,6 +21,7 @@ import { systemPlatform, type Platform } from './platform.ts';
 import type { Handlers, PluginInfo, Plugins, PluginSource } from './plugin.ts';
 import { InlineHandlers } from './plugin/inline.ts';
 import { resumeLink } from './provisioning/link.ts';
+import { otherServer, withRemedy } from './service/own-device.ts';
 import type { Profile } from './service/profile.ts';
 import { newRow, type NewRow } from './store/outbox-row.ts';
 import type { TrustEvent } from './trust.ts';
@@ -68,8 +69,6 @@ export type Outgoing =
 /** How a message ended; `devices` are those that got it, and no filler. */
 export type Sent = Ending;
 
-/** A primary device is removed by another one that was registered in its place. */
-const NEXT_OF_PRIMARY = 'Register the number again; what is stored here is kept.';
 /** How long after opening the server's word that its queue is empty is waited for. */
 const READY_MS = 60_000;
 /** How often it is looked whether the socket is open. */
@@ -254,8 +253,7 @@ export class Bot {
   async #noted(error: unknown, account: Account | undefined): Promise<unknown> {
     if (!isBotError(error, 'DEVICE_UNLINKED')) return error;
     await noteUnlinked(this.#options.store, this.#platform.clock.now());
-    if (account?.deviceId !== 1) return error;
-    return new BotError(error.code, error.message, { cause: error, next: NEXT_OF_PRIMARY });
+    return account === undefined ? error : withRemedy(error, account);
   }
 
   async #install(plugins: Plugins): Promise<void> {
@@ -368,16 +366,6 @@ function finish(
   return row?.deviceId === 1
     ? finishRegistration(parts, row, () => undefined, signal)
     : resumeLink(parts, undefined, signal);
-}
-
-function otherServer(linked: string, named: string): BotError {
-  return new BotError(
-    'PROFILE_INVALID',
-    `this device was linked at ${linked}, and the profile names ${named}`,
-    {
-      next: 'Use the profile of the server that it was linked at; if that server has moved, keep its old address reachable.',
-    },
-  );
 }
 
 function notLinked(): BotError {

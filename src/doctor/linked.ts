@@ -10,11 +10,12 @@ import { BotError, describe } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { senderCertificate } from '../service/account.ts';
 import { fetchUploadForm } from '../service/attachments.ts';
+import { nextOfRemoved, otherServer, withRemedy } from '../service/own-device.ts';
 import type { Profile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import type { Account } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
-import { fail, ok, skip, walk, warn, type Check, type Finding, type Step } from './check.ts';
+import { fail, failureOf, ok, skip, walk, warn, type Check, type Finding, type Step } from './check.ts';
 import { fetchGroupCredentials, fetchSelf, fetchStorageLogin } from './endpoints.ts';
 import { statusOf } from './origins.ts';
 import { checkPrekeyCounts, checkSignedPrekeys } from './own-keys.ts';
@@ -70,8 +71,12 @@ function linkedSteps(parts: LinkedParts): Step[] {
     'authenticated socket': {
       needs: ['upgrade', 'linked server'],
       run: async (signal) => {
-        line = await parts.open(signal);
-        return await checkSelf(line.requester, account, signal);
+        try {
+          line = await parts.open(signal);
+          return await checkSelf(line.requester, account, signal);
+        } catch (error) {
+          throw withRemedy(error, account);
+        }
       },
     },
     queue: online((own, signal) => own.checkQueue(signal)),
@@ -99,16 +104,11 @@ function linkedSteps(parts: LinkedParts): Step[] {
   return NAMES.map((name) => ({ name, ...steps[name] }));
 }
 
-/** The device's password is not shown to any server but its own. */
+/** What keeps the bot from starting fails here, in the words that the bot has for it. */
 function checkServer(account: Account, profile: Profile): Finding {
-  if (account.unlinkedAt !== null) {
-    return fail('the server has removed this device', 'Link again; what is stored here is kept.');
-  }
-  if (account.server === profile.chat)
-    return ok(`linked as device ${String(account.deviceId)} of ${account.aci}`);
-  const next =
-    'Give the profile of that server. If it has only moved, a bot that runs with this profile works.';
-  return { ...warn(`this device was linked at ${account.server}`, next), blocks: true };
+  if (account.unlinkedAt !== null) return fail('the server has removed this device', nextOfRemoved(account));
+  if (account.server !== profile.chat) return failureOf(otherServer(account.server, profile.chat));
+  return ok(`linked as device ${String(account.deviceId)} of ${account.aci}`);
 }
 
 async function checkSelf(requester: Requester, account: Account, signal: AbortSignal): Promise<Finding> {

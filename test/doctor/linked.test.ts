@@ -3,6 +3,7 @@ import { ServerSecretParams } from '@signalapp/libsignal-client/dist/zkgroup/ind
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Bot } from '../../src/bot.ts';
 import { concat, fromBase64, type Bytes } from '../../src/bytes.ts';
+import { BotError } from '../../src/errors.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
 import { examineBeside, examineHere } from '../../src/doctor/linked-ways.ts';
 import { writeProfile } from '../../src/doctor/profile-text.ts';
@@ -75,9 +76,15 @@ describe('a linked device', () => {
     const checks = await examined({ account: other });
     expect(namesOf(checks, 'fail')).toEqual(['authenticated socket']);
     expect(checks['authenticated socket']?.message).toContain('403');
+    expect(checks['authenticated socket']?.next).toContain('Link again');
     expect(checks['one-time prekeys']).toMatchObject({ state: 'skip' });
     const gone = await examined({ account: { ...device.account, unlinkedAt: 1 } });
     expect(gone['linked server']).toMatchObject({ state: 'fail' });
+    expect(gone['linked server']?.next).toContain('Link again');
+    const primary = await examined({ account: { ...device.account, deviceId: 1, unlinkedAt: 1 } });
+    expect(primary['linked server']?.next).toContain('Register the number again');
+    const wrong = await examined({ account: { ...device.account, deviceId: 1, password: 'another' } });
+    expect(wrong['authenticated socket']?.next).toContain('Register the number again');
   });
 
   /** The server's answer to who am I, once. */
@@ -146,11 +153,16 @@ describe('a linked device', () => {
     expect(checks['attachment form']?.message).toContain('not even take an attachment of one byte');
   });
 
-  it('does not show its password to another server', async () => {
+  it('does not show its password to another server, and says what the bot would say there', async () => {
     const other = await Scene.start();
     try {
       const checks = await examined({ profile: other.profile });
-      expect(checks['linked server']).toMatchObject({ state: 'warn' });
+      const thrown = await other
+        .run(phone, device.account, device.store, undefined, { profile: other.profile })
+        .catch((error: unknown) => error);
+      expect(thrown).toBeInstanceOf(BotError);
+      const { message, next } = thrown as BotError;
+      expect(checks['linked server']).toEqual({ name: 'linked server', state: 'fail', message, next });
       expect(checks['authenticated socket']).toMatchObject({ state: 'skip' });
       expect((await other.server.stats()).sockets.authenticated).toBe(0);
     } finally {
