@@ -59,6 +59,8 @@ export const NEXT = {
   REQUEST_TIMEOUT: 'Is the server up and reachable? It is tried again.',
   ROW_UNKNOWN: 'Look at the list for the ids there are.',
   SERVER_UNREACHABLE: 'Is the server up, and is the address in the profile right?',
+  STALLED:
+    "Tell the plugin's author: a handler must not compute for so long without a pause. Start again; a message that does it each time ends in countersign dead.",
   STORE_CLOSED: 'This is a fault of the program: something used the store after it was closed. Report it.',
   STORE_CONFLICT: 'Nothing was written; it is safe to try again.',
   STORE_DAMAGED: 'Restore a backup. Nothing was changed, and no new identity was made.',
@@ -68,6 +70,8 @@ export const NEXT = {
   TLS_UNTRUSTED: 'Add the server\'s CA certificate to the profile ("ca").',
   TOTP_NEEDED: 'Register with an app that has the one-time password, and remove it from the account there.',
   TRANSFER_POSSIBLE: 'Give --yes to take the account over without its data; its linked devices are removed.',
+  UNCAUGHT:
+    'Its stack is on stderr: tell the author of the plugin that it names. Start again; a message that does it each time ends in countersign dead.',
   USAGE: 'See --help.',
   VERIFY_LOCKED: 'Wait until the time given, or compare safety numbers.',
   VERIFY_SUPERSEDED: "Use the other person's code.",

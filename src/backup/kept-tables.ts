@@ -84,8 +84,8 @@ export const DECISIONS: readonly Decision[] = [
   { rows: 'register/pending', kept: false, reason: 'as a link that is under way' },
 ];
 
-/** Facts that say where this very store comes from, and not what the account knows. */
-const OWN_FACTS: ReadonlySet<string> = new Set(['fact/restored']);
+/** Facts of this very store (where it comes from, whether a bot runs on it), and not what the account knows. */
+const OWN_FACTS: ReadonlySet<string> = new Set(['fact/restored', 'fact/dispatching']);
 
 /** Whether a backup holds the row of this key; a key of no table is not kept. */
 export function isKept(key: string): boolean {

@@ -83,6 +83,10 @@ export class Attempt implements Call, Staging {
   run(work: (call: Call) => unknown): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#reject = reject;
+      if (this.#reason !== undefined) {
+        reject(this.#reason);
+        return;
+      }
       Promise.resolve(work(this)).then(() => {
         resolve();
       }, reject);

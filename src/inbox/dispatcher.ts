@@ -8,6 +8,8 @@
  *
  * Rows come by `offer` right behind the receiver's commit; whatever does not fit into memory stays in the store and is
  * read from there (`behind`: the whole inbox is, hungry: a lane is).
+ *
+ * Rows of a run that died (caution.ts) are called alone: counted on disk before, and nothing else until their end is there.
  */
 import { BotError, describe, isBotError } from '../errors.ts';
 import { decodeContent, type Content } from '../content/content.ts';
@@ -17,6 +19,7 @@ import type { Batch, Staging, Store } from '../store/store.ts';
 import { inboxRows, type InboxRow } from '../store/tables.ts';
 import { Alarm } from './alarm.ts';
 import { Attempt } from './attempt.ts';
+import { Caution } from './caution.ts';
 import { takeTurn, type Entry, type Job, type Lane, type Message, type Task } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import {
@@ -26,8 +29,10 @@ import {
   MAX_ATTEMPTS,
   progressOf,
   unreadable,
+  withCall,
   withDone,
   withFailure,
+  withoutCall,
 } from './progress.ts';
 import { Reader } from './reader.ts';
 
@@ -74,6 +79,7 @@ export class Dispatcher {
   readonly #alarm: Alarm;
   readonly #reader: Reader;
   readonly #lanes: Lanes;
+  readonly #caution: Caution;
 
   readonly #entries = new Map<number, Entry>();
   readonly #running = new Set<Attempt>();
@@ -82,6 +88,8 @@ export class Dispatcher {
 
   #stop: AbortController | undefined;
   #cutOff = false;
+  /** A call is under way that nothing may run beside. */
+  #alone = false;
   #failure: { readonly error: unknown } | undefined;
   #bell: (() => void) | undefined;
   #idlers: (() => void)[] = [];
@@ -94,6 +102,7 @@ export class Dispatcher {
       this.#onAlarm();
     });
     this.#lanes = new Lanes(() => this.#bell?.());
+    this.#caution = new Caution(parts.store, parts.platform);
     this.#reader = new Reader({
       store: parts.store,
       limit: this.#maxRows,
@@ -133,20 +142,22 @@ export class Dispatcher {
   }
 
   /**
-   * Handles rows until the abort; handlers that run then get 5 s to end.
+   * Handles rows until the abort; handlers that run then get 5 s to end. After an abort with `UNCAUGHT` it counts as a run
+   * that died: one of them may be why.
    * @throws BotError `STORE_WRITE_FAILED`, `STORE_DAMAGED`
    */
   async run(signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
     const onAbort = (): void => {
-      stop.abort();
+      stop.abort(signal.reason);
       this.#bell?.();
     };
     signal.addEventListener('abort', onAbort, { once: true });
     this.#reset();
     this.#stop = stop;
-    if (signal.aborted) stop.abort();
+    if (signal.aborted) stop.abort(signal.reason);
     try {
+      await this.#caution.begin();
       await this.#read(stop.signal);
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -155,6 +166,7 @@ export class Dispatcher {
       await this.#drain();
     }
     if (this.#failure !== undefined) throw this.#failure.error;
+    if (!this.#isDying) await this.#caution.end();
   }
 
   // ---- reading ----
@@ -236,14 +248,16 @@ export class Dispatcher {
   // ---- running ----
 
   #pump(): void {
-    while (this.#running.size < this.#maxRunning && this.#stop?.signal.aborted === false) {
+    while (!this.#alone && this.#running.size < this.#maxRunning && this.#stop?.signal.aborted === false) {
+      const alone = this.#caution.covers(this.#lanes.first?.entry.id ?? Infinity);
+      if (alone && this.#running.size > 0) return;
       const job = this.#lanes.next();
       if (job === undefined) return;
-      this.#start(job);
+      this.#start(job, alone);
     }
   }
 
-  #start(job: Job): void {
+  #start(job: Job, alone: boolean): void {
     const { clock } = this.#parts.platform;
     const now = clock.now();
     const { attempts, retryAt } = progressOf(job.entry.row, job.task.plugin);
@@ -256,10 +270,33 @@ export class Dispatcher {
     job.lane.running = true;
     this.#running.add(attempt);
     this.#alarm.set(attempt.deadline);
-    this.#track(this.#call(job, attempt));
+    this.#track(alone ? this.#callAlone(job, attempt) : this.#call(job, attempt));
   }
 
-  async #call(job: Job, attempt: Attempt): Promise<void> {
+  async #callAlone(job: Job, attempt: Attempt): Promise<void> {
+    const { entry, task } = job;
+    this.#alone = true;
+    try {
+      await this.#write(entry, withCall(entry.row, task.plugin));
+      const stopped = this.#stop?.signal.aborted !== false;
+      if (stopped) this.#running.delete(attempt);
+      const ended = !stopped && (await this.#call(job, attempt));
+      if (!ended && !this.#isDying) {
+        await this.#write(entry, withoutCall(entry.row, task.plugin, attempt.attempt - 1));
+      }
+    } finally {
+      this.#alone = false;
+    }
+    this.#pump();
+  }
+
+  async #write(entry: Entry, row: InboxRow): Promise<void> {
+    entry.row = row;
+    await this.#commitRow(entry, this.#parts.store.batch());
+  }
+
+  /** @returns false when it was cut off */
+  async #call(job: Job, attempt: Attempt): Promise<boolean> {
     const failure = await attempt
       .run((call) => job.task.run(call))
       .then(
@@ -267,11 +304,12 @@ export class Dispatcher {
         (error: unknown) => ({ error }),
       );
     this.#running.delete(attempt);
-    if (this.#cutOff) return;
+    if (this.#cutOff) return false;
     await (failure === undefined ? this.#succeed(job, attempt) : this.#fail(job, attempt, failure.error));
     job.lane.running = false;
     this.#lanes.settle(job.lane);
     this.#pump();
+    return true;
   }
 
   async #succeed(job: Job, attempt: Attempt): Promise<void> {
@@ -283,7 +321,7 @@ export class Dispatcher {
       entry.open--;
       const durable = this.#commitRow(entry, attempt.close());
       if (attempt.hasRead && !(await isAccepted(durable))) {
-        entry.row = before;
+        entry.row = this.#alone ? withoutCall(before, task.plugin, attempt.attempt - 1) : before;
         entry.open++;
         job.lane.queue.unshift(job); // nothing was written: the handler sees the new values
         return;
@@ -293,6 +331,7 @@ export class Dispatcher {
       if (attempt.hasRead) this.#parts.onCommitted?.(attempt);
       this.counters.handled++;
       this.#leave(job);
+      if (this.#alone) await durable;
     } finally {
       release?.();
     }
@@ -304,11 +343,13 @@ export class Dispatcher {
     attempt.abandon(new BotError('PLUGIN_FAILED', 'the handler has failed; nothing can be staged any more'));
     const release = await takeTurn(entry);
     try {
-      entry.row = withFailure(entry.row, task.plugin, describe(error), platform.clock.now(), platform.random);
+      const failed = { plugin: task.plugin, attempts: attempt.attempt, error: describe(error) };
+      entry.row = withFailure(entry.row, failed, platform.clock.now(), platform.random);
       const { attempts, retryAt } = progressOf(entry.row, task.plugin);
       const again = attempts < MAX_ATTEMPTS;
       if (!again) entry.open--;
-      this.#awaitDisk(entry, this.#commitRow(entry, store.batch()));
+      const durable = this.#commitRow(entry, store.batch());
+      this.#awaitDisk(entry, durable);
       this.counters.failed++;
       const code = isBotError(error) ? error.code : error instanceof Error ? error.name : typeof error;
       platform.log.warn(
@@ -317,6 +358,7 @@ export class Dispatcher {
       );
       if (again) this.#wait(job, retryAt);
       else this.#leave(job);
+      if (this.#alone) await durable;
     } finally {
       release?.();
     }
@@ -380,7 +422,7 @@ export class Dispatcher {
 
   // ---- ending ----
 
-  #track(task: Promise<void>): void {
+  #track(task: Promise<unknown>): void {
     const tracked = task
       .catch((error: unknown) => {
         this.#failure ??= { error };
@@ -417,6 +459,11 @@ export class Dispatcher {
     this.#reader.reset();
     this.#cutOff = false;
     this.#failure = undefined;
+  }
+
+  /** The process is ending by an error that nothing has caught. */
+  get #isDying(): boolean {
+    return isBotError(this.#stop?.signal.reason, 'UNCAUGHT');
   }
 
   #isFull(): boolean {

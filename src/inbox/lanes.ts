@@ -44,6 +44,11 @@ export class Lanes {
     job.lane.spill(job.entry.id);
   }
 
+  /** What `next` will give. */
+  get first(): Job | undefined {
+    return this.#ready[0]?.queue[0];
+  }
+
   /** The oldest job of the lane whose turn it is. */
   next(): Job | undefined {
     const lane = this.#ready.shift();

@@ -19,6 +19,10 @@ const JITTER = 4;
 /** Characters of an error that are kept. */
 const MAX_ERROR = 1_000;
 
+/** What a call counts that did not end before the process did. */
+const COUNT_OF_DEATH = 2;
+const DIED = 'the process ended during this call, or right behind it';
+
 const FRESH: Omit<Progress, 'plugin'> = { done: false, attempts: 0, retryAt: 0, error: '' };
 
 export function progressOf(row: InboxRow, plugin: string): Progress {
@@ -40,18 +44,37 @@ export function withDone(row: InboxRow, plugin: string): InboxRow {
   return withProgress(row, { ...progressOf(row, plugin), done: true, retryAt: 0, error: '' });
 }
 
-/** Counts an attempt that failed; the row's own fields tell of the last one. */
+/**
+ * Counts a call that failed; the row's own fields tell of the last one.
+ * @param attempts this one included
+ */
 export function withFailure(
   row: InboxRow,
-  plugin: string,
-  error: string,
+  { plugin, attempts, error }: { readonly plugin: string; readonly attempts: number; readonly error: string },
   now: number,
   random: Random,
 ): InboxRow {
-  const attempts = progressOf(row, plugin).attempts + 1;
   const retryAt = attempts < MAX_ATTEMPTS ? now + waitMs(attempts, random) : 0;
-  const entry: Progress = { plugin, done: false, attempts, retryAt, error: error.slice(0, MAX_ERROR) };
-  return { ...withProgress(row, entry), plugin, attempts, retryAt, error: entry.error };
+  return withAttempts(row, { plugin, done: false, attempts, retryAt, error: error.slice(0, MAX_ERROR) });
+}
+
+/**
+ * Counts a call before it begins, for the case that the process does not live to tell. One that ends the process counts
+ * twice: it stops every conversation.
+ */
+export function withCall(row: InboxRow, plugin: string): InboxRow {
+  const attempts = Math.min(MAX_ATTEMPTS, progressOf(row, plugin).attempts + COUNT_OF_DEATH);
+  return withAttempts(row, { plugin, done: false, attempts, retryAt: 0, error: DIED });
+}
+
+/** Takes a count back: the call was not made, or was cut off. */
+export function withoutCall(row: InboxRow, plugin: string, attempts: number): InboxRow {
+  return withAttempts(row, { plugin, ...FRESH, attempts });
+}
+
+function withAttempts(row: InboxRow, entry: Progress): InboxRow {
+  const { plugin, attempts, retryAt, error } = entry;
+  return { ...withProgress(row, entry), plugin, attempts, retryAt, error };
 }
 
 /** ms to wait after so many failed attempts. */
