@@ -3,7 +3,7 @@
  * trusted (verification brief, section 11).
  */
 import { parseAci, serviceIdFromBytes, serviceIdToBytes, isAci, type Aci } from '../address.ts';
-import { own, type Bytes } from '../bytes.ts';
+import { copy, own, type Bytes } from '../bytes.ts';
 import { signal } from '../proto/messages.js';
 
 export interface Verified {
@@ -37,5 +37,5 @@ export function readVerified(message: signal.SyncMessage): Verified | undefined 
   const id = named ? serviceIdFromBytes(binary) : parseAci(text ?? '');
   const state = STATES[verified.state ?? 0];
   if (!isAci(id) || state === undefined) return undefined;
-  return { aci: id, key: own(verified.identityKey), state };
+  return { aci: id, key: copy(verified.identityKey), state };
 }

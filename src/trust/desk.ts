@@ -7,6 +7,7 @@ import { encodeVerified } from '../content/verified.ts';
 import { equal } from '../bytes.ts';
 import type { Identities, TrustStep } from '../identities/identities.ts';
 import { releaseHeld } from '../outbox/holding.ts';
+import { deleteSessions } from '../session/peer-devices.ts';
 import { newRow } from '../store/outbox-row.ts';
 import type { Staging, Store } from '../store/store.ts';
 import { outboxRows } from '../store/tables.ts';
@@ -74,7 +75,19 @@ export class Desk {
       await identities.hold(batch, serviceId, undefined);
       await releaseHeld(store, batch, serviceId);
     }
+    await this.#endSessions(batch, step);
     this.#tellOwnDevices(batch, step);
+  }
+
+  /**
+   * With another pin the sessions of the one before are of no use, and libsignal would go on trying them. A run sees to
+   * its own: what it moves to the carrier must not be gone by then.
+   */
+  async #endSessions(batch: Staging, { serviceId, change, before, after }: TrustStep): Promise<void> {
+    const byOperator =
+      change.kind === 'accepted' || (change.kind === 'proven' && change.proof.kind !== 'pake');
+    if (!byOperator || !isAci(serviceId) || before.pin === undefined || after.pin === undefined) return;
+    if (!equal(before.pin, after.pin)) await deleteSessions(this.#parts.store, batch, serviceId);
   }
 
   /**

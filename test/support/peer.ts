@@ -49,13 +49,15 @@ export interface PeerOptions {
   /** Another device of this account. */
   readonly deviceOf?: Account;
   readonly deviceId?: number;
+  /** Of an account that was set up anew, with other keys: a new phone, or somebody in the middle. */
+  readonly aci?: Aci;
   readonly oneTimeKeys?: number;
 }
 
 export async function makePeer(options: PeerOptions = {}): Promise<Peer> {
   const platform = options.platform ?? testPlatform();
   const store = options.store ?? openMemory();
-  const account = newAccount(options.deviceOf, options.deviceId ?? 2);
+  const account = newAccount(options.deviceOf, options.deviceId ?? 2, options.aci);
   const now = platform.clock.now();
   const made = await Promise.all(
     (['aci', 'pni'] as const).map(async (kind) => {
@@ -108,11 +110,11 @@ export async function makePeer(options: PeerOptions = {}): Promise<Peer> {
   };
 }
 
-function newAccount(deviceOf: Account | undefined, deviceId: number): Account {
+function newAccount(deviceOf: Account | undefined, deviceId: number, aci?: Aci): Account {
   const registrationId = 1 + Math.floor(Math.random() * 16_000);
   if (deviceOf !== undefined) return { ...deviceOf, deviceId, registrationId };
   return {
-    aci: parseAci(randomUUID()),
+    aci: aci ?? parseAci(randomUUID()),
     pni: parsePni(randomUUID()),
     number: '+15550100',
     deviceId,
