@@ -1,21 +1,16 @@
 /**
  * Who may ask what: sockets and what is said inside them, access keys, group tokens, certificates, profile versions.
  */
-import { readFile } from 'node:fs/promises';
 import { Aci, PublicKey, SenderCertificate } from '@signalapp/libsignal-client';
-import {
-  ClientZkGroupCipher, GroupMasterKey, GroupSecretParams, GroupSendDerivedKeyPair, GroupSendEndorsementsResponse,
-  ProfileKey, ServerPublicParams, ServerSecretParams,
-} from '@signalapp/libsignal-client/dist/zkgroup/index.js'; // prettier-ignore
+import { ProfileKey } from '@signalapp/libsignal-client/dist/zkgroup/index.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuidFromBytes } from '../../src/address.ts';
 import { fromBase64, toBase64 } from '../../src/bytes.ts';
+import { groupToken } from '../support/group-token.ts';
 import { RawSocket } from '../support/raw-client.ts';
 import { RawDevice } from '../support/raw-device.ts';
 import { accessKey, DIALECTS, quiet, Stage } from '../support/stage.ts';
 
-/** The mock's own, as it publishes them. */
-const SECRETS = new URL('../../node_modules/@signalapp/mock-server/certs/zk-params.json', import.meta.url);
 const DAY_MS = 86_400_000;
 const STRANGER = '00000000-0000-4000-8000-000000000000';
 
@@ -159,7 +154,9 @@ describe.each(DIALECTS)('%s', (dialect) => {
 
   it('takes a group token of an endorsement for this account, in its time, and nothing beside it', async () => {
     const { peer, phone } = stage;
-    const [token, foreign] = [await groupToken(stage, peer.aci), await groupToken(stage, phone.aci)];
+    const { server } = stage;
+    const token = await groupToken(server, phone.aci, [peer.aci]);
+    const foreign = await groupToken(server, peer.aci, [phone.aci]);
     const send = async (headers: string[], from = stage.anonymous): Promise<number> =>
       (await stage.send([await stage.entry()], { from, headers })).status;
     const header = (value: string): string => `group-send-token:${value}`;
@@ -249,26 +246,3 @@ describe.each(DIALECTS)('%s', (dialect) => {
     expect(await ask(stage.socket, 'DELETE', '/v1/devices/1')).toBe(401);
   });
 });
-
-/** A token as a member of a group gets it, for this account alone. */
-async function groupToken(stage: Stage, aci: string): Promise<string> {
-  const secrets = JSON.parse(await readFile(SECRETS, 'utf8')) as { secretParams: string };
-  const params = GroupSecretParams.deriveFromMasterKey(new GroupMasterKey(new Uint8Array(32).fill(7)));
-  const cipher = new ClientZkGroupCipher(params);
-  const members = [stage.phone.aci, stage.peer.aci].map((each) => Aci.parseFromServiceIdString(each));
-  const expiration = new Date(Math.floor(stage.server.clock.now() / DAY_MS + 2) * DAY_MS);
-  const response = GroupSendEndorsementsResponse.issue(
-    members.map((member) => cipher.encryptServiceId(member)),
-    GroupSendDerivedKeyPair.forExpiration(
-      expiration,
-      new ServerSecretParams(fromBase64(secrets.secretParams)),
-    ),
-  );
-  const local = members[aci === stage.phone.aci ? 1 : 0];
-  if (local === undefined) throw new Error('no member');
-  const server = new ServerPublicParams(fromBase64(stage.server.profile.serverPublicParams));
-  const { endorsements } = response.receiveWithServiceIds(members, local, params, server);
-  const endorsement = endorsements[aci === stage.phone.aci ? 0 : 1];
-  if (endorsement === undefined) throw new Error('no endorsement');
-  return toBase64(endorsement.toFullToken(params, expiration).serialize());
-}

@@ -162,7 +162,7 @@ export class RawDevice {
   readonly identities: Readonly<Record<Kind, RawIdentity>>;
   readonly password = toBase64(crypto.getRandomValues(new Uint8Array(16))).replace('==', '');
   readonly sessions = new RawSessions();
-  readonly #stores: RawIdentities;
+  readonly stores: RawIdentities;
   deviceId = 0;
 
   private constructor(server: DevServer, { message, aci }: Provisioned) {
@@ -176,7 +176,7 @@ export class RawDevice {
       aci: new RawIdentity(key(message.aciIdentityKeyPrivate), id()),
       pni: new RawIdentity(key(message.pniIdentityKeyPrivate), id()),
     };
-    this.#stores = new RawIdentities(this.identities.aci.key, this.identities.aci.registrationId);
+    this.stores = new RawIdentities(this.identities.aci.key, this.identities.aci.registrationId);
   }
 
   /** Links in full. @throws Error naming the status when the server refuses */
@@ -263,7 +263,7 @@ export class RawDevice {
     if (!this.sessions.records.has(`${aci}.${String(deviceId)}`))
       await this.startSession(socket, aci, deviceId);
     const padded = concat(signal.Content.encode(content).finish(), Uint8Array.of(0x80, 0, 0, 0));
-    const message = await signalEncrypt(padded, remote, this.#address(), this.sessions, this.#stores);
+    const message = await signalEncrypt(padded, remote, this.#address(), this.sessions, this.stores);
     const record = await this.sessions.getSession(remote);
     return {
       type: isWhisper(message.type()) ? 1 : 3,
@@ -288,14 +288,14 @@ export class RawDevice {
       await this.startSession(socket, aci, deviceId);
     const remote = ProtocolAddress.new(aci, deviceId);
     const padded = concat(signal.Content.encode(content).finish(), Uint8Array.of(0x80, 0));
-    const message = await signalEncrypt(padded, remote, this.#address(), this.sessions, this.#stores);
+    const message = await signalEncrypt(padded, remote, this.#address(), this.sessions, this.stores);
     const usmc = UnidentifiedSenderMessageContent.new(message, certificate, ContentHint.Default, null);
     const record = await this.sessions.getSession(remote);
     return {
       type: 6,
       destinationDeviceId: deviceId,
       destinationRegistrationId: record?.remoteRegistrationId() ?? 0,
-      content: toBase64(await sealedSenderEncrypt(usmc, remote, this.#stores)),
+      content: toBase64(await sealedSenderEncrypt(usmc, remote, this.stores)),
     };
   }
 
@@ -336,7 +336,7 @@ export class RawDevice {
       ProtocolAddress.new(aci, deviceId),
       this.#address(),
       this.sessions,
-      this.#stores,
+      this.stores,
     );
   }
 
@@ -346,7 +346,7 @@ export class RawDevice {
     const from = source === null ? (envelope.sourceServiceId ?? '') : uuidFromBytes(source);
     const content = copy(envelope.content ?? new Uint8Array(0));
     if (envelope.type === signal.Envelope.Type.UNIDENTIFIED_SENDER) {
-      const usmc = await sealedSenderDecryptToUsmc(content, this.#stores);
+      const usmc = await sealedSenderDecryptToUsmc(content, this.stores);
       const certificate = usmc.senderCertificate();
       const type = isWhisper(usmc.msgType()) ? 1 : 3;
       return this.#decrypt(type, usmc.contents(), certificate.senderUuid(), certificate.senderDeviceId());
@@ -357,7 +357,7 @@ export class RawDevice {
   async #decrypt(type: number, bytes: Bytes, aci: string, deviceId: number): Promise<signal.Content> {
     const remote = ProtocolAddress.new(aci, deviceId);
     const { prekeys, signed, kyber } = this.identities.aci;
-    const [local, sessions, stores] = [this.#address(), this.sessions, this.#stores] as const;
+    const [local, sessions, stores] = [this.#address(), this.sessions, this.stores] as const;
     const padded =
       type === 1
         ? await signalDecrypt(SignalMessage.deserialize(bytes), remote, local, sessions, stores)

@@ -55,8 +55,11 @@ export class RawSessions extends SessionStore {
   override getSession(address: ProtocolAddress): Promise<SessionRecord | null> {
     return Promise.resolve(this.records.get(name(address)) ?? null);
   }
-  override getExistingSessions(): Promise<SessionRecord[]> {
-    return Promise.reject(new Error('not used'));
+  override getExistingSessions(addresses: ProtocolAddress[]): Promise<SessionRecord[]> {
+    const found = addresses.map((address) => this.records.get(name(address)));
+    return found.every((record) => record !== undefined)
+      ? Promise.resolve(found)
+      : Promise.reject(new Error('no session'));
   }
 }
 

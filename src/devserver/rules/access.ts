@@ -33,7 +33,7 @@ export async function checkAccess(call: Call, target: string): Promise<void> {
   const token = call.headers['group-send-token'];
   if (token !== undefined) {
     if (call.device !== undefined || key !== undefined) throw new Refusal(400);
-    if (!isEndorsed(call.state, serviceId, token)) throw new Refusal(401);
+    if (!isEndorsed(call.state, [serviceId], token)) throw new Refusal(401);
     return;
   }
   if (call.device !== undefined) return;
@@ -55,14 +55,14 @@ interface Secrets {
   readonly zkSecret: { serialize(): Uint8Array };
 }
 
-/** Whether the token is of an endorsement of this very recipient that has not expired. */
-function isEndorsed(state: ServerState, serviceId: ServiceId, text: string): boolean {
+/** Whether the token is of an endorsement of these very recipients that has not expired. */
+export function isEndorsed(state: ServerState, serviceIds: readonly ServiceId[], text: string): boolean {
   try {
     const token = new GroupSendFullToken(readKey(text) ?? new Uint8Array(0));
     const { zkSecret } = state.mock.server as unknown as Secrets;
     const secrets = new ServerSecretParams(copy(zkSecret.serialize()));
     const keys = GroupSendDerivedKeyPair.forExpiration(token.getExpiration(), secrets);
-    token.verify([toLibsignal(serviceId)], keys, new Date(state.clock.now()));
+    token.verify(serviceIds.map(toLibsignal), keys, new Date(state.clock.now()));
     return true;
   } catch {
     return false;

@@ -8,6 +8,7 @@ import { toBase64 } from '../../bytes.ts';
 import type { Device } from '../mock.ts';
 import { packType } from '../send-flags.ts';
 import { checkAccess, readServiceId } from './access.ts';
+import { compareDevices } from './device-lists.ts';
 import { limitRate } from './limits.ts';
 import { readJson, Refusal, type Answer, type Call, type Rule } from './rule.ts';
 import { base64, optional } from './shapes.ts';
@@ -48,6 +49,7 @@ type Message = NonNullable<z.output<typeof BODY>['messages']>[number];
 
 export const MESSAGE_RULES: readonly Rule[] = [
   { verb: 'PUT', path: '/v1/messages/:id', auth: 'any', handle: send },
+  { verb: 'POST', path: '/v1/messages/report/:source/:guid', auth: 'device', handle: report },
 ];
 
 async function send(call: Call): Promise<Answer> {
@@ -108,18 +110,19 @@ function checkDevices(
   devices: readonly Device[],
   messages: readonly Message[],
 ): void {
-  const wanted = new Map(devices.map((each): [number, Device] => [each.deviceId, each]));
-  const staleDevices = messages
-    .filter(({ destinationDeviceId: id, destinationRegistrationId: registrationId }) => {
-      const kind = isPni(target) ? state.mock.kinds.PNI : state.mock.kinds.ACI;
-      return wanted.has(id) && wanted.get(id)?.getCheckedRegistrationId(kind) !== registrationId;
-    })
-    .map((message) => message.destinationDeviceId);
+  const listed = messages.map(({ destinationDeviceId, destinationRegistrationId }) => {
+    return { deviceId: destinationDeviceId, registrationId: destinationRegistrationId };
+  });
+  const own = device?.aci === (target as string) ? device.deviceId : undefined;
+  const compared = compareDevices(state, target, devices, listed, own);
+  const { staleDevices, missingDevices, extraDevices } = compared;
   if (staleDevices.length > 0) throw new Refusal(410, { staleDevices });
-  if (device?.aci === (target as string)) wanted.delete(device.deviceId);
-  const listed = new Set(messages.map((message) => message.destinationDeviceId));
-  const missingDevices = [...wanted.keys()].filter((id) => !listed.has(id));
-  const extraDevices = [...listed].filter((id) => !wanted.has(id));
   if (missingDevices.length + extraDevices.length > 0)
     throw new Refusal(409, { missingDevices, extraDevices });
+}
+
+/** Spam is taken note of by nobody here (6.2). */
+function report(call: Call): Answer {
+  readServiceId(call.params[0] ?? '');
+  return { status: 202 };
 }

@@ -6,6 +6,7 @@ import { KEY_RULES } from './keys.ts';
 import { limitAccount } from './limits.ts';
 import { LINK_RULES } from './link.ts';
 import { MESSAGE_RULES } from './messages.ts';
+import { MULTI_RECIPIENT_RULES } from './multi-recipient.ts';
 import { OTHER_RULES } from './other.ts';
 import { PROFILE_RULES } from './profile.ts';
 import { PROVISIONING_RULES } from './provisioning.ts';
@@ -16,6 +17,7 @@ import { VERIFICATION_RULES } from './verification.ts';
 const RULES: readonly Rule[] = [
   ...LINK_RULES,
   ...KEY_RULES,
+  ...MULTI_RECIPIENT_RULES, // its path looks like that of a single send
   ...MESSAGE_RULES,
   ...PROVISIONING_RULES,
   ...DEVICE_RULES,
