@@ -69,7 +69,7 @@ async function verifyBareCommand(call: SubcommandCall): Promise<void> {
   show(call, peer);
   if (!peer.isAcknowledged) return;
   const onText = (text: string): void => {
-    call.print({ event: 'message', text }, () => text);
+    call.print({ event: 'message', text }, () => text.replaceAll('\n', '\\n'));
   };
   await chat({ peer, lines: opened.lines, onText, clock, signal: call.signal });
 }

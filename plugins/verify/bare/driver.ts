@@ -20,6 +20,8 @@ export interface DriverParts {
   readonly guesses: Guesses;
   readonly clock: Clock;
   readonly duplex: Pick<Duplex, 'write'>;
+  /** Whether an OFFER that takes the place of ours can be answered. */
+  readonly canAnswer: boolean;
   /** Returns at once and does not throw. */
   readonly onNotice: (notice: Notice) => void;
 }
@@ -44,8 +46,8 @@ export class Driver {
   #trusted: Trusted | undefined;
   #lane: Promise<unknown> = Promise.resolve();
   #isOver = false;
-  /** There is nobody to send to. */
-  #isGone = false;
+  /** Why this side ends a run that could go on. */
+  #reason: Failure | undefined;
   #resolve: (ending: Ending) => void = () => undefined;
   #reject: (error: unknown) => void = () => undefined;
 
@@ -78,6 +80,13 @@ export class Driver {
     });
   }
 
+  /** Gives an event that begins a run, unless the other side has begun one meanwhile. */
+  begin(event: Event): Promise<void> {
+    return this.#serially(async () => {
+      if (this.run === undefined) await this.#step(event, undefined);
+    });
+  }
+
   /** @param typed the code that is charged for with this event */
   give(event: Event, typed?: string): Promise<void> {
     return this.#serially(() => this.#step(event, typed));
@@ -98,9 +107,9 @@ export class Driver {
         this.#succeed(this.run, false);
         return;
       }
-      this.#finish({ kind: 'failed', failure });
-      this.#isGone = failure === GONE;
+      this.#reason = failure;
       await this.#step({ kind: 'cancel', now: this.#parts.clock.now() }, undefined);
+      this.#finish({ kind: 'failed', failure });
     });
   }
 
@@ -122,7 +131,7 @@ export class Driver {
   }
 
   #carryOut(effect: Effect): void {
-    if (effect.kind === 'send' && !this.#isGone) this.#send(effect.frame);
+    if (effect.kind === 'send' && this.#reason !== GONE) this.#send(effect.frame);
     else if (effect.kind === 'trusted') this.#trusted = effect.trusted;
     else if (effect.kind === 'notice') this.#parts.onNotice(effect.notice);
     else if (effect.kind === 'wipe') for (const secret of effect.secrets) secret.fill(0);
@@ -143,8 +152,10 @@ export class Driver {
     if (this.#isOver || run === undefined) return;
     if (run.kind === 'verified' || run.kind === 'finished') this.#succeed(run, true);
     if (run.kind === 'closed') {
+      // Both have offered, and theirs counts: it has come, or is on its way.
+      if (run.abort === 'superseded' && this.#parts.canAnswer && this.#reason === undefined) return;
       const failures = await this.#parts.guesses.failures();
-      this.#finish({ kind: 'failed', failure: failureOf(run, failures) });
+      this.#finish({ kind: 'failed', failure: this.#reason ?? failureOf(run, failures) });
     }
   }
 

@@ -9,10 +9,12 @@
  * ```
  */
 import { IdentityKeyPair } from '@signalapp/libsignal-client';
+import type { Socket } from 'node:net';
 import { BotError, systemPlatform, type Clock, type Random } from '../../../src/index.ts';
 import type { Env } from '../machine/step.ts';
 import { nodePrimitives } from '../math/node.ts';
 import { BareSession } from '../session/bare-session.ts';
+import { overSocket as overStream } from './streams.ts';
 import type { Duplex } from './duplex.ts';
 import type { Failure } from './failure.ts';
 import type { BarePeer } from './peer.ts';
@@ -21,7 +23,6 @@ import { occasionalOwn, verifyOver, type Side, type VerifyOptions } from './veri
 
 export type { Duplex } from './duplex.ts';
 export type { BarePeer } from './peer.ts';
-export { overSocket, overStdio } from './streams.ts';
 export type { VerifyOptions } from './verify.ts';
 export { overWebSocket, type WebSocketLike } from './websocket.ts';
 
@@ -35,6 +36,11 @@ const ENV: Env = { primitives: nodePrimitives, maxProfile: 2 };
 export function verifyBare(duplex: Duplex, options: VerifyOptions): Promise<BarePeer> {
   const { clock, random } = systemPlatform();
   return verifyOver(duplex, occasionalSide(clock, random), options);
+}
+
+/** A TCP or TLS socket that is connected. */
+export function overSocket(socket: Socket): Duplex {
+  return overStream(socket, systemPlatform().clock);
 }
 
 /** @param env tests bring one whose scrypt is cheap */

@@ -13,7 +13,7 @@ import type { Duplex } from './duplex.ts';
 import type { Failure, FailureCode } from './failure.ts';
 import { pageClock, pageRandom } from './page-platform.ts';
 import type { BarePeer } from './peer.ts';
-import { occasionalOwn, verifyOver, type VerifyOptions } from './verify.ts';
+import { occasionalOwn, verifyOver, type Side, type VerifyOptions } from './verify.ts';
 
 export type { Duplex } from './duplex.ts';
 export type { BarePeer } from './peer.ts';
@@ -36,15 +36,19 @@ export class VerifyError extends Error {
 
 /** @throws VerifyError with the codes of `verifyBare` in Node; the reason of an abort */
 export function verifyBare(duplex: Duplex, options: Omit<VerifyOptions, 'profile'>): Promise<BarePeer> {
+  return verifyOver(duplex, pageSide(), options);
+}
+
+/** @param env tests bring one whose scrypt is cheap */
+export function pageSide(env: Env = ENV): Side {
   const publicKey = x25519.getPublicKey(x25519.utils.randomSecretKey());
-  const own = occasionalOwn(pageRandom, concat(u8(DJB), publicKey));
-  const side = {
-    env: ENV,
-    own,
+  return {
+    env,
+    own: occasionalOwn(pageRandom, concat(u8(DJB), publicKey)),
     opener: noSessions,
     session: undefined,
     clock: pageClock,
     random: pageRandom,
+    toError: (failure) => new VerifyError(failure),
   };
-  return verifyOver(duplex, { ...side, toError: (failure) => new VerifyError(failure) }, options);
 }

@@ -12,7 +12,7 @@ import type { Own } from '../machine/state.ts';
 import type { Notice } from '../machine/step.ts';
 import { makeShare } from '../math/spake2.ts';
 import { startSuite2 } from '../math/suite2.ts';
-import { MAX_BODY_BYTES, type Profile, type Suite } from '../messages/frame.ts';
+import { decodeHeader, MAX_BODY_BYTES, type Profile, type Suite } from '../messages/frame.ts';
 import { formOf, inFormat, type Form } from './code-form.ts';
 import { Driver, type DriverParts, type Ending } from './driver.ts';
 import { frames, NoFrames, type Duplex } from './duplex.ts';
@@ -41,7 +41,7 @@ export type CodeSource =
       readonly side: 'dials' | 'listens' | 'neither';
     };
 
-export interface RunParts extends DriverParts {
+export interface RunParts extends Omit<DriverParts, 'canAnswer'> {
   readonly own: Own;
   readonly random: Random;
   readonly duplex: Duplex;
@@ -78,6 +78,9 @@ export class BareRun {
   readonly frames: AsyncGenerator<Bytes, void, void>;
   #ring: Extract<Notice, { kind: 'rings' }> | undefined;
   #isAnswering = false;
+  #begun: Promise<void> = Promise.resolve();
+  /** What was typed last. */
+  #typed: string | undefined;
   readonly #over = new AbortController();
 
   constructor(parts: RunParts) {
@@ -86,7 +89,9 @@ export class BareRun {
       this.#note(notice);
       parts.onNotice(notice);
     };
-    this.#driver = new Driver({ ...parts, onNotice });
+    const { code } = parts;
+    const canAnswer = code.kind === 'given' || code.readTheirs !== undefined;
+    this.#driver = new Driver({ ...parts, canAnswer, onNotice });
     const isVerified = (): boolean => this.#driver.isOver;
     this.frames = frames(parts.duplex.incoming, () => (isVerified() ? MAX_TEXT_BODY_BYTES : MAX_BODY_BYTES));
   }
@@ -113,7 +118,8 @@ export class BareRun {
       signal.throwIfAborted();
       if (gate.kind === 'locked') return { kind: 'failed', failure: lockedFailure(gate) };
       signal.addEventListener('abort', onAbort, { once: true });
-      for (const work of [this.#begin(), this.#receive(), this.#watch()]) driver.spawn(work);
+      this.#begun = this.#begin();
+      for (const work of [this.#begun, this.#receive(), this.#watch()]) driver.spawn(work);
       const ending = await driver.ended;
       signal.throwIfAborted();
       isOpen = ending.kind === 'verified' && ending.success.isAcknowledged;
@@ -137,7 +143,7 @@ export class BareRun {
   }
 
   async #offer({ format, text }: Form): Promise<void> {
-    const { env, own, clock, random, suite, profile, lifetimeMs, channel } = this.#parts;
+    const { env, own, clock, random, suite, profile, lifetimeMs, channel, code } = this.#parts;
     const common = { own, profile, format, channel };
     if (suite === 2) {
       const password = new TextEncoder().encode(text);
@@ -154,7 +160,9 @@ export class BareRun {
     const now = clock.now();
     const left = { lifetimeMs: Math.max(0, until - now), now };
     const fresh = { runId, w, share, nonce: random.bytes(NONCE_BYTES) };
-    await this.#driver.give({ kind: 'start', ...common, peer: undefined, mhf, ...fresh, ...left });
+    const event = { kind: 'start', ...common, peer: undefined, mhf, ...fresh, ...left } as const;
+    // Who was given a code answers an OFFER that came first; who made one lets the glare rule decide.
+    await (code.kind === 'given' ? this.#driver.begin(event) : this.#driver.give(event));
   }
 
   #note(notice: Notice): void {
@@ -178,6 +186,7 @@ export class BareRun {
   async #answer(read: ReadCode): Promise<void> {
     const { env, own, clock, random, channel, guesses } = this.#parts;
     const driver = this.#driver;
+    await this.#begun; // which may ask for the code
     const form = await this.#read(read, (typed) => inFormat(this.#ring?.format ?? 3, typed));
     if (form === undefined || driver.run?.kind !== 'ringing' || this.#ring === undefined) return;
     if (await guesses.wasTyped(form.text, clock.now())) {
@@ -197,7 +206,8 @@ export class BareRun {
   async #read(read: ReadCode, asForm: (typed: string) => Form | undefined): Promise<Form | undefined> {
     const { code } = this.#parts;
     for (let again = false; !this.#driver.isOver; again = true) {
-      const form = asForm(await read(again));
+      this.#typed = again ? await read(true) : (this.#typed ?? (await read(false)));
+      const form = asForm(this.#typed);
       if (form !== undefined) return form;
       if (code.kind === 'given' && !code.canAskAgain) await this.#driver.close(MISTYPED);
     }
@@ -211,7 +221,11 @@ export class BareRun {
       const next = await Promise.race([this.#next(), ended]);
       if (!(next instanceof Uint8Array)) await driver.close(next);
       else if (count > MAX_FRAMES) await driver.close(NO_FRAMES);
-      else if (!isTextFrame(next)) await driver.take(next);
+      else if (!isTextFrame(next)) {
+        // The other side's operator chose another suite. A frame cannot change ours, but to wait would be in vain.
+        const isOtherSuite = decodeHeader(next)?.suite !== this.#parts.suite;
+        await (isOtherSuite ? driver.close(UNSUPPORTED) : driver.take(next));
+      }
     }
   }
 
