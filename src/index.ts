@@ -57,6 +57,7 @@ export { openLevel, type Secret } from './store/level.ts';
 export { openMemory } from './store/memory.ts';
 export type { Evidence, HistoryEntry, PniBinding, Policy, Proof, TrustState } from './store/identity-row.ts';
 export type { Store } from './store/store.ts';
+export { safetyNumber, type Party, type SafetyNumber } from './identities/safety-number.ts';
 export { verifyPniBlock, verifySignature } from './trust/own-key.ts';
 export type { OperatorRule, OperatorRules } from './trust/policy.ts';
 export type {
