@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir, readFile, rm, stat, truncate, unlink, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, readdir, readFile, rm, stat, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Level } from 'level';
@@ -89,6 +89,26 @@ describe('a store', () => {
     expect((await stat(data)).mode & 0o777).toBe(0o700);
     for (const file of (await contents()).keys())
       expect([file, (await stat(file)).mode & 0o777]).toEqual([file, 0o600]);
+  });
+
+  it('is shut to others again when it is opened', async () => {
+    await make(PLAIN);
+    const files = ['.', 'countersign.json', 'db', 'db/CURRENT'].map((name) => join(data, name));
+    for (const file of files) await chmod(file, 0o777);
+    expect(await outcome(PLAIN)).toBe('account session/1');
+    const modes = await Promise.all(files.map(async (file) => (await stat(file)).mode & 0o777));
+    expect(modes).toEqual([0o700, 0o600, 0o700, 0o600]);
+  });
+
+  it('is not looked for in a file', async () => {
+    await writeFile(data, 'a file');
+    expect(await outcome(PLAIN)).toBe('STORE_WRITE_FAILED');
+    await expect(storeInfo(data)).rejects.toMatchObject({
+      code: 'STORE_WRITE_FAILED',
+      message: expect.stringContaining('is a file') as string,
+      next: expect.stringContaining('Name a folder') as string,
+    });
+    expect(await readFile(data, 'utf8')).toBe('a file');
   });
 
   it('cannot be opened twice', async () => {
