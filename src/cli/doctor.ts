@@ -10,6 +10,7 @@ import { checkProfile, examineServer, untried } from '../doctor/doctor.ts';
 import { withoutDevice } from '../doctor/linked.ts';
 import { examineHere } from '../doctor/linked-ways.ts';
 import { writeProfile } from '../doctor/profile-text.ts';
+import { checkStoreFiles } from '../doctor/store-files.ts';
 import { BotError, isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import type { Profile } from '../service/profile.ts';
@@ -17,7 +18,7 @@ import type { Store } from '../store/store.ts';
 import { account as accountCell, type Account } from '../store/tables.ts';
 import { openStore, reachAccount } from './account.ts';
 import type { Printer } from './io.ts';
-import { withAccount, withExamples, type AccountOptions } from './options.ts';
+import { dataFolder, withAccount, withExamples, type AccountOptions } from './options.ts';
 import type { Shell } from './shell.ts';
 
 interface DoctorOptions extends AccountOptions {
@@ -88,13 +89,17 @@ async function* examine(shell: Shell, options: DoctorOptions): AsyncGenerator<Ch
   yield* examineDevice(shell, options, { profile, platform, blocked });
 }
 
-/** The line `store`, then those of the linked device. */
+/** The lines `store` and `store files`, then those of the linked device. */
 async function* examineDevice(
   shell: Shell,
   options: DoctorOptions,
   parts: { profile: Profile; platform: Platform; blocked: Set<string> },
 ): AsyncGenerator<Check> {
   const name = 'store';
+  const files = async (): Promise<Check> => ({
+    name: 'store files',
+    ...(await checkStoreFiles(dataFolder(shell.io, options))),
+  });
   let found: Found;
   try {
     found = await findDevice(shell, options, parts.profile);
@@ -102,16 +107,19 @@ async function* examineDevice(
     shell.io.signal.throwIfAborted();
     const isEmpty = isBotError(error, 'NOT_LINKED');
     yield { name, ...failureOf(error), ...(isEmpty && { state: 'skip' as const }) };
+    yield await files();
     yield* withoutDevice(isEmpty ? 'not tried: nothing is linked there' : 'not tried, because of "store"');
     return;
   }
   if (found.kind === 'running') {
     yield { name, ...ok('in the hands of a bot that runs; it answers what follows') };
+    yield await files();
     yield* found.checks;
     return;
   }
   try {
     yield { name, ...ok('opens') };
+    yield await files();
     yield* examineHere(
       { ...parts, store: found.store, account: found.account },
       parts.blocked,
