@@ -2,9 +2,11 @@
  * Doctor: checks one server profile against the server that it names, line by line, each with the remedy.
  * Nothing that it asks takes a key or a message away, or changes anything. The linked device's lines are in linked.ts.
  */
+import { dirname } from 'node:path';
 import type { Platform } from '../platform.ts';
-import { loadProfile, type Profile } from '../service/profile.ts';
-import { failureOf, ok, skip, walk, type Check, type Step } from './check.ts';
+import { parseProfile, readProfile, type Profile } from '../service/profile.ts';
+import { unknownFields, type UnknownField } from '../service/profile-fields.ts';
+import { failureOf, ok, skip, walk, warn, type Check, type Finding, type Step } from './check.ts';
 import {
   checkCertificateName, checkChain, checkDates, checkDns, checkPort, hostOf, shakeHands, type Shown,
 } from './network.ts'; // prettier-ignore
@@ -33,15 +35,32 @@ interface Visit {
   anonymous?: Anonymous;
 }
 
-/** The first line. @returns it with the profile, where that can be read */
+/** The first line. @param file absolute @returns it with the profile, where that can be read */
 export async function checkProfile(file: string): Promise<{ check: Check; profile?: Profile }> {
   const name = 'profile';
   try {
-    const profile = await loadProfile(file);
-    return { check: { name, ...ok(`${profile.name}: ${profile.chat}`) }, profile };
+    const text = await readProfile(file);
+    const profile = parseProfile(text, dirname(file));
+    return { check: { name, ...profileFinding(profile, unknownFields(text)) }, profile };
   } catch (error) {
     return { check: { name, ...failureOf(error) } };
   }
+}
+
+function profileFinding({ name, chat }: Profile, unknown: readonly UnknownField[]): Finding {
+  const read = `${name}: ${chat}`;
+  if (unknown.length === 0) return ok(read);
+  const places = unknown.map(
+    ({ name: field, line }) => `${JSON.stringify(field)} (line ${String(line ?? '?')})`,
+  );
+  const meant = unknown.flatMap((field) =>
+    field.meant === undefined ? [] : [`"${field.meant}" in place of ${JSON.stringify(field.name)}`],
+  );
+  const next = meant.length === 0 ? '' : ` Was ${meant.join(', ')} meant?`;
+  return warn(
+    `${read}; nothing reads ${places.join(', ')}`,
+    `Correct the names of these fields, or take them out.${next}`,
+  );
 }
 
 /** All lines after the first, for a profile that cannot be read. */

@@ -41,27 +41,40 @@ const base = address.transform((text, context) => checked(context, () => readAdd
 const rootText = 'a trust root is the base64 of a public key of 33 bytes, the first of which is 5';
 const trustRoot = base64(33, 33, rootText).refine((key) => key[0] === 5, rootText);
 const params = base64(1, 16_384, 'the server public params are base64');
+const cdnSchema = z.object({ '0': base.optional(), '2': base.optional(), '3': base.optional() });
+const sealedSenderSchema = z.object({
+  trustRoots: z.array(trustRoot).max(16).optional(),
+  mode: z.enum(['auto', 'off']).optional(),
+});
 const profileSchema = z.object({
   name: z.string().min(1).max(200).optional(),
   chat: origin,
-  cdn: z.object({ '0': base.optional(), '2': base.optional(), '3': base.optional() }).optional(),
+  cdn: cdnSchema.optional(),
   storage: base.optional(),
   ca: z.string().min(1).max(MAX_BYTES).optional(),
   serverPublicParams: params.optional(),
-  sealedSender: z
-    .object({ trustRoots: z.array(trustRoot).max(16).optional(), mode: z.enum(['auto', 'off']).optional() })
-    .optional(),
+  sealedSender: sealedSenderSchema.optional(),
 });
+
+/** Names of the fields that are read: those of the top under the empty name, then those inside a field. */
+export const PROFILE_FIELDS: Readonly<Record<'' | 'cdn' | 'sealedSender', readonly string[]>> = {
+  '': Object.keys(profileSchema.shape),
+  cdn: Object.keys(cdnSchema.shape),
+  sealedSender: Object.keys(sealedSenderSchema.shape),
+};
 
 /** @throws BotError `PROFILE_INVALID` */
 export async function loadProfile(file: string): Promise<Profile> {
-  let text: string;
+  return parseProfile(await readProfile(file), dirname(resolve(file)));
+}
+
+/** The text of the file. @throws BotError `PROFILE_INVALID` it cannot be read */
+export async function readProfile(file: string): Promise<string> {
   try {
-    text = await readFile(file, 'utf8');
+    return await readFile(file, 'utf8');
   } catch (cause) {
     throw invalid(`the server profile ${file} cannot be read`, cause, 'Check the path given with --server.');
   }
-  return parseProfile(text, dirname(resolve(file)));
 }
 
 /**

@@ -57,6 +57,38 @@ it('names the line of a profile that is wrong, and tries nothing else', async ()
   expect([missing, io.out().includes('Check the path')]).toEqual([1, true]);
 });
 
+it('names the fields of a profile that nothing reads, and what was probably meant', async () => {
+  const { storage, sealedSender, cdn, ...profile } = server.profile;
+  const misspelled = {
+    ...profile,
+    cdn: { ...cdn, 7: storage },
+    storge: storage,
+    sealedsender: sealedSender,
+    sealedSender: { trustroots: sealedSender.trustRoots },
+  };
+  writeFileSync(join(folder, 'misspelled.json'), JSON.stringify(misspelled, undefined, 1));
+  const { code, checks } = await checksOf('--server', 'misspelled.json');
+  expect(code).toBe(0);
+  const line = checks.get('profile');
+  expect(line).toMatchObject({ state: 'warn' });
+  for (const name of [
+    '"storge" (line',
+    '"sealedsender" (line',
+    '"cdn.7" (line',
+    '"sealedSender.trustroots" (line',
+  ])
+    expect(line?.message).toContain(name);
+  for (const name of [
+    '"storage" in place of "storge"',
+    '"sealedSender" in place of "sealedsender"',
+    '"trustRoots" in place of "sealedSender.trustroots"',
+  ])
+    expect(line?.next).toContain(name);
+  expect(line?.next).not.toContain('"cdn.7"');
+  const { io } = await doctor('--server', 'misspelled.json');
+  expect(io.out()).not.toContain('nothing is wrong');
+});
+
 it('needs to be told which server', async () => {
   const io = memoryIo({ cwd: folder });
   expect(await main(['doctor'], io)).toBe(2);
@@ -66,6 +98,7 @@ it('says so where nothing is linked', async () => {
   const { code, checks } = await checksOf('--data', 'nothing');
   expect(code).toBe(0);
   expect(checks.get('store')).toMatchObject({ state: 'skip' });
+  expect(checks.get('store files')).toMatchObject({ state: 'skip' });
   expect(checks.get('queue')).toMatchObject({ state: 'skip', message: 'not tried: nothing is linked there' });
 });
 
@@ -85,6 +118,7 @@ it('looks after a linked device, without a bot and beside one that stays connect
   const beside = await checksOf('--data', 'data');
   expect(beside.code).toBe(0);
   expect(beside.checks.get('store')?.message).toContain('a bot that runs');
+  expect(beside.checks.get('store files')).toMatchObject({ state: 'ok' });
   expect(beside.checks.get('authenticated socket')).toMatchObject({ state: 'ok' });
   expect(beside.checks.get('queue')).toMatchObject({ state: 'skip' });
   expect((await server.stats()).sockets.authenticated).toBe(1);
