@@ -4,9 +4,12 @@ import { openMemory } from '../../src/store/memory.ts';
 import type { Batch, Store } from '../../src/store/store.ts';
 import { newRow } from '../../src/store/outbox-row.ts';
 import {
+  carriers,
+  carrierSessions,
   deadRows,
   lastResortUses,
   outboxRows,
+  parkedRows,
   prekeys,
   quarantineRows,
   seenMarks,
@@ -63,6 +66,24 @@ describe('purge', () => {
     });
     expect(await purge({ store, clock })).toBe(2);
     expect((await keys('seen/')).map((key) => key.split('/')[1])).toEqual(['young', 'future']);
+  });
+
+  it('V-31: removes what was parked after a week, and carriers with their sessions', async () => {
+    const now = clock.now();
+    const parked = { source: ACI, sourceDevice: 2, timestamp: 1, reason: '', envelope: EMPTY };
+    const [other] = ['9d0652a3-dcc3-4d11-975f-74d61598733f' as typeof ACI];
+    await write((batch) => {
+      parkedRows.put(batch, ACI, 1, { ...parked, at: now - 8 * DAY });
+      parkedRows.put(batch, ACI, 2, { ...parked, at: now - 6 * DAY });
+      carriers.put(batch, ACI, { since: now - 8 * DAY, ending: false });
+      carrierSessions.put(batch, ACI, 2, EMPTY);
+      carriers.put(batch, other, { since: now - 6 * DAY, ending: false });
+      carrierSessions.put(batch, other, 2, EMPTY);
+    });
+    expect(await purge({ store, clock })).toBe(3);
+    expect(await keys(`parked/${ACI}/`)).toEqual(['0000000000000002']);
+    expect(await keys('carrierstate/')).toEqual([other]);
+    expect(await keys('carrier/')).toEqual([`${other}/0000000000000002`]);
   });
 
   it('removes what was sent after two weeks', async () => {
