@@ -6,13 +6,13 @@
  * meanwhile is left alone. What the device must do before it
  * speaks to anybody is left in the store (`fresh-start.ts`).
  */
-import { mkdir, readdir, rmdir } from 'node:fs/promises';
+import { readdir, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { makeStore } from '../store/create.ts';
-import { asWriteFailure, isMissing } from '../store/files.ts';
+import { asWriteFailure, isMissing, makeSteps } from '../store/files.ts';
 import { NEW_DB } from '../store/folder.ts';
 import { HEADER_FILE, type ScryptParameters } from '../store/header.ts';
 import { SCRYPT, type Secret } from '../store/secret.ts';
@@ -94,7 +94,7 @@ async function makeRestored(
   signal: AbortSignal,
 ): Promise<void> {
   const { platform, secret, scrypt = SCRYPT } = parts;
-  const made = await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+  const made = await makeSteps(folder).catch((cause: unknown) => {
     throw asWriteFailure(cause, `no store could be made in ${folder}`);
   });
   let outcome: 'made' | 'exists';

@@ -25,16 +25,31 @@ export async function shut(folder: string, file: string): Promise<void> {
   await chmod(join(folder, file), FILE_MODE);
 }
 
-/** Step by step: where nothing can be made at all (/proc), Node's own recursion goes on for ever. */
-async function makeSteps(folder: string): Promise<void> {
+/**
+ * Makes a folder, and those above it, step by step: where nothing can be made at all (/proc), Node's own recursion goes on
+ * for ever.
+ * @returns the first that was not there; undefined when all were
+ */
+export async function makeSteps(folder: string): Promise<string | undefined> {
+  const above = dirname(folder);
+  try {
+    return (await makeOne(folder)) ? folder : undefined;
+  } catch (error) {
+    if (!isMissing(error) || above === folder) throw error;
+  }
+  const first = await makeSteps(above);
+  const made = (await makeOne(folder)) ? folder : undefined;
+  return first ?? made;
+}
+
+/** @returns false when something of that name is there */
+async function makeOne(folder: string): Promise<boolean> {
   try {
     await mkdir(folder, { mode: FOLDER_MODE });
+    return true;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST') return;
-    if (code !== 'ENOENT' || dirname(folder) === folder || existsSync(dirname(folder))) throw error;
-    await makeSteps(dirname(folder));
-    await mkdir(folder, { mode: FOLDER_MODE });
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
   }
 }
 

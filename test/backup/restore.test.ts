@@ -1,4 +1,4 @@
-import { cpSync } from 'node:fs';
+import { cpSync, existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -345,6 +345,11 @@ describe('nothing is restored and no folder is left', () => {
   it('when the folder cannot be made', async () => {
     await expect(restore('of the file', join(file, 'x'))).rejects.toMatchObject({ code: 'FOLDER_NOT_EMPTY' });
     expect(await readdir(folder.path)).toEqual(['file']);
+  });
+
+  it.skipIf(!existsSync('/proc/self'))('where no folder can be made at all, and ends', async () => {
+    for (const to of ['/proc/nope', '/proc/nope/deeper'])
+      await expect(restore('of the file', to)).rejects.toMatchObject({ code: 'STORE_WRITE_FAILED' });
   });
 
   it('from a file that is not there, or a folder', async () => {
