@@ -41,6 +41,8 @@ export interface BotOptions {
   readonly platform?: Platform;
   /** Returns at once and does not throw. */
   readonly onEvent?: (event: BotEvent) => void;
+  /** A plugin's handler begins (1), or has ended (-1). Returns at once and does not throw. */
+  readonly onCall?: (plugin: string, change: 1 | -1) => void;
   /** In front of commands; default `!`. */
   readonly prefix?: string;
   /** False: what arrives is kept for the next run, and no handler is called. */
@@ -150,35 +152,9 @@ export class Bot {
   async run(signal: AbortSignal): Promise<void> {
     const account = await this.#account(signal);
     if (account === undefined || signal.aborted) return;
-    const { store, service: profile, prefix, openSocket, dispatch = true } = this.#options;
-    await this.#stamps.open(store);
-    this.#parts = await buildParts({
-      store,
-      account,
-      profile,
-      prefix,
-      openSocket,
-      platform: this.#platform,
-      stamp: this.#stamps.next,
-      install: dispatch ? (plugins) => this.#install(plugins) : undefined,
-      onState: (state, error) => {
-        this.#onState(state, error);
-      },
-      onSkew: (ms) => {
-        const minutes = String(Math.round(ms / 60_000));
-        this.#emit({ kind: 'warning', message: `the server's clock is ${minutes} minutes off` });
-      },
-      onSettled: (row, end) => {
-        this.#settlements.settle(row, end);
-      },
-      policy: this.#options.policy,
-      onTrust: (event) => {
-        this.#onTrust(event);
-      },
-      onUnseen: (message) => {
-        this.#emit({ kind: 'unseen', ...message });
-      },
-    });
+    await this.#stamps.open(this.#options.store);
+    this.#parts = await this.#build(account, signal);
+    if (this.#parts === undefined) return;
     try {
       await this.#join(this.#parts, account, signal);
     } catch (error) {
@@ -256,8 +232,45 @@ export class Bot {
     return account === undefined ? error : withRemedy(error, account);
   }
 
-  async #install(plugins: Plugins): Promise<void> {
-    for (const { source, config } of this.#sources) await plugins.install(source, config);
+  /** @returns undefined when the abort came first */
+  async #build(account: Account, signal: AbortSignal): Promise<Parts | undefined> {
+    const { store, service: profile, prefix, openSocket, dispatch = true } = this.#options;
+    const building = buildParts({
+      store,
+      account,
+      profile,
+      prefix,
+      openSocket,
+      platform: this.#platform,
+      stamp: this.#stamps.next,
+      install: dispatch ? (plugins) => this.#install(plugins, signal) : undefined,
+      onCall: this.#options.onCall,
+      onState: (state, error) => {
+        this.#onState(state, error);
+      },
+      onSkew: (ms) => {
+        const minutes = String(Math.round(ms / 60_000));
+        this.#emit({ kind: 'warning', message: `the server's clock is ${minutes} minutes off` });
+      },
+      onSettled: (row, end) => {
+        this.#settlements.settle(row, end);
+      },
+      policy: this.#options.policy,
+      onTrust: (event) => {
+        this.#onTrust(event);
+      },
+      onUnseen: (message) => {
+        this.#emit({ kind: 'unseen', ...message });
+      },
+    });
+    return building.catch((error: unknown) => {
+      if (signal.aborted) return undefined;
+      throw error;
+    });
+  }
+
+  async #install(plugins: Plugins, signal: AbortSignal): Promise<void> {
+    for (const { source, config } of this.#sources) await plugins.install(source, config, signal);
     await plugins.install(this.#inline.plugin(OWN, '0'));
   }
 

@@ -33,6 +33,7 @@ import {
   type MatchFields,
   type TextFields,
 } from './router.ts';
+import { inTime } from './plugin/in-time.ts';
 import { trustHost } from './plugin/trust-host.ts';
 import { VERIFY_TAG } from './session/carrier.ts';
 import type { Policy } from './store/identity-row.ts';
@@ -162,9 +163,15 @@ export class Plugins {
     return [...new Set(this.list.flatMap((info) => info.tags))].sort();
   }
 
-  /** @throws BotError `PLUGIN_INVALID` with the plugin's name and what is wrong */
-  async install(source: PluginSource, config?: unknown): Promise<void> {
-    const plugin = checkPlugin(typeof source === 'function' ? await makePlugin(source) : source);
+  /**
+   * @param signal ends the wait for a plugin that is not ready
+   * @throws BotError `PLUGIN_INVALID` with the plugin's name and what is wrong; the signal's reason
+   */
+  async install(source: PluginSource, config?: unknown, signal?: AbortSignal): Promise<void> {
+    const { clock } = this.#parts.platform;
+    const plugin = checkPlugin(
+      typeof source === 'function' ? await inTime(makePlugin(source), 'a plugin', clock, signal) : source,
+    );
     const { name, version, permissions = [], policy } = plugin;
     if (this.#installed.has(name)) throw invalid(name, 'is there twice');
     const registered: Registered = { tags: new Set(), commands: new Set() };
@@ -174,8 +181,9 @@ export class Plugins {
     const restored = await restoredAt(this.#parts.store);
     const host = this.#host(scope, policy, readConfig(plugin, config), registered, restored);
     try {
-      await plugin.setup(host);
+      await inTime(Promise.resolve(plugin.setup(host)), `the plugin ${name}`, clock, signal);
     } catch (error) {
+      if (signal?.aborted === true) throw error;
       throw isBotError(error, 'PLUGIN_INVALID')
         ? error
         : invalid(name, `could not be set up: ${describe(error)}`, error);

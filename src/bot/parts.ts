@@ -7,7 +7,7 @@ import { SyncAnswers } from '../account/sync-answers.ts';
 import { fromBase64, type Bytes } from '../bytes.ts';
 import type { ServiceId } from '../address.ts';
 import type { BotError } from '../errors.ts';
-import { Dispatcher } from '../inbox/dispatcher.ts';
+import { Dispatcher, type DispatcherParts } from '../inbox/dispatcher.ts';
 import { Intake } from '../inbox/intake.ts';
 import { Parking } from '../inbox/parking.ts';
 import { Receiver, type Unseen } from '../inbox/receiver.ts';
@@ -48,6 +48,7 @@ export interface PartsNeeds {
   readonly onSkew: (ms: number) => void;
   readonly onSettled: (row: OutboxRow, end: Ending) => void;
   readonly onUnseen: (message: Unseen) => void;
+  readonly onCall: DispatcherParts['onCall'];
   /** Told of each change of trust. Returns at once and does not throw. */
   readonly onTrust: (event: TrustEvent) => void;
   /** What the configuration file asks of contacts. */
@@ -167,6 +168,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
           onCommitted: (staging) => {
             desk.committed(staging);
           },
+          ...(needs.onCall === undefined ? {} : { onCall: needs.onCall }),
         });
   let onDrained = (): void => undefined;
   const drained = new Promise<void>((resolve) => {

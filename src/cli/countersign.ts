@@ -3,17 +3,21 @@
  * The `countersign` command: the process around `main`. The first Ctrl-C stops cleanly, a second one at once.
  */
 import { BotError } from '../errors.ts';
+import { Faults } from './faults.ts';
 import { main } from './main.ts';
+import { startWatchdog } from './watchdog.ts';
 
 const FORCED = 130;
 const TWICE_MS = 500;
 
 const stopping = new AbortController();
+const faults = new Faults(process, stopping);
+faults.watch();
 let stoppedAt = 0;
 const onSignal = (): void => {
   if (stopping.signal.aborted) {
     // One Ctrl-C comes twice where npm passes on what the terminal has sent already.
-    if (Date.now() - stoppedAt > TWICE_MS) process.exit(FORCED);
+    if (Date.now() - stoppedAt > TWICE_MS) process.exit(faults.end(FORCED));
     return;
   }
   stoppedAt = Date.now();
@@ -23,10 +27,10 @@ process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
 // Who reads the output has gone: nothing that is left to print matters.
 let endsWithReader = true;
 process.stdout.on('error', () => {
-  if (endsWithReader) process.exit(FORCED);
+  if (endsWithReader) process.exit(faults.end(FORCED));
 });
 
-const code = await main(process.argv.slice(2), {
+const ended = await main(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
@@ -36,7 +40,9 @@ const code = await main(process.argv.slice(2), {
     endsWithReader = false;
   },
   signal: stopping.signal,
+  startWatchdog,
 });
+const code = faults.end(ended);
 process.exitCode = code;
 await Promise.all(
   [process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write('', resolve))),

@@ -3,6 +3,7 @@
  * stdout, logs and prompts to stderr.
  */
 import { BotError, isBotError } from '../errors.ts';
+import type { startWatchdog } from './watchdog.ts';
 
 /** A stream as far as a command reads it. */
 export type Input = NodeJS.ReadableStream & { isTTY?: boolean; setRawMode?: (mode: boolean) => unknown };
@@ -21,8 +22,10 @@ export interface Io {
   readonly cwd: string;
   /** Told when a command uses stdout for its own bytes: that nobody reads them is its own affair from then on. */
   readonly onStdoutTaken?: () => void;
-  /** Aborted by Ctrl-C or a signal that ends the process. */
+  /** Aborted by Ctrl-C or a signal that ends the process, and with `UNCAUGHT` by an error that nothing has caught. */
   readonly signal: AbortSignal;
+  /** Ends the process when nothing can run in it any more; absent where it is not ours to end. */
+  readonly startWatchdog?: typeof startWatchdog;
 }
 
 /** Prints what a command has found: one JSON value per line with `--json`, else lines for people. */

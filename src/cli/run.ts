@@ -7,11 +7,12 @@ import { Bot, type BotEvent } from '../bot.ts';
 import { BotError, isBotError } from '../errors.ts';
 import { loadPlugin } from '../plugin/load.ts';
 import { openStore } from './account.ts';
-import { failureText, toFailure, type Printer } from './io.ts';
+import { failureText, toFailure, type Io, type Printer } from './io.ts';
 import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
 import { readPluginConfig } from './plugin-config.ts';
 import { serve } from './serve.ts';
 import type { Shell } from './shell.ts';
+import type { Watch } from './watchdog.ts';
 
 interface RunOptions extends AccountOptions {
   readonly plugin: readonly string[];
@@ -39,6 +40,7 @@ export function addRun(program: Command, shell: Shell): void {
     const printer = shell.printer(options);
     try {
       await run(shell, options, printer);
+      if (isBotError(shell.io.signal.reason, 'UNCAUGHT')) throw shell.io.signal.reason;
       printer.print({ event: 'stopped', reason: 'signal' }, () => 'stopped');
     } catch (error) {
       if (isBotError(error, 'USAGE')) throw error;
@@ -57,6 +59,31 @@ function collect(value: string, before: readonly string[]): readonly string[] {
 
 /** Resolves when a signal has stopped the bot. */
 async function run(shell: Shell, options: RunOptions, printer: Printer): Promise<void> {
+  const { env, startWatchdog } = shell.io;
+  const watch = startWatchdog?.(options.plugin.length, printer.json, stallSeconds(env));
+  try {
+    await serveWith(shell, options, printer, watch);
+  } catch (error) {
+    if (error !== shell.io.signal.reason) throw error; // stopped while a plugin was being loaded
+  } finally {
+    watch?.stop();
+  }
+}
+
+/** @throws BotError `USAGE` */
+function stallSeconds(env: Io['env']): number | undefined {
+  const text = env['COUNTERSIGN_STALL_SECONDS'];
+  if (text === undefined || text === '') return undefined;
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw new BotError('USAGE', 'COUNTERSIGN_STALL_SECONDS is a whole number of seconds; 0 is never');
+}
+
+async function serveWith(
+  shell: Shell,
+  options: RunOptions,
+  printer: Printer,
+  watch: Watch | undefined,
+): Promise<void> {
   const { io } = shell;
   const platform = shell.platform(options);
   const folder = dataFolder(io, options);
@@ -66,7 +93,10 @@ async function run(shell: Shell, options: RunOptions, printer: Printer): Promise
       ? { plugins: {}, policy: {} }
       : await readPluginConfig(resolve(io.cwd, options.config));
   const configs: Readonly<Record<string, unknown>> = config;
-  const plugins = await Promise.all(options.plugin.map((name) => loadPlugin(name, io.cwd)));
+  const plugins = await Promise.all(
+    options.plugin.map((name) => loadPlugin(name, io.cwd, { signal: io.signal })),
+  );
+  watch?.name(plugins.map((plugin) => plugin.name));
   const strangers = [...Object.keys(config), ...Object.keys(policy)].filter(
     (name) => !plugins.some((plugin) => plugin.name === name),
   );
@@ -83,6 +113,7 @@ async function run(shell: Shell, options: RunOptions, printer: Printer): Promise
       service,
       platform,
       policy,
+      ...(watch === undefined ? {} : { onCall: watch.onCall }),
       onEvent: (event) => {
         show(printer, event);
       },

@@ -45,6 +45,8 @@ export interface DispatcherParts {
   readonly onRow: (keys: readonly string[]) => void;
   /** What a call that has read anything staged is committed. Returns at once and does not throw. */
   readonly onCommitted?: (staging: Staging) => void;
+  /** A handler begins (1), or has ended (-1). Returns at once and does not throw. */
+  readonly onCall?: (plugin: string, change: 1 | -1) => void;
   /** Handlers that run side by side; default 16. */
   readonly maxRunning?: number;
   /** Rows in memory; default 1024. */
@@ -297,6 +299,8 @@ export class Dispatcher {
 
   /** @returns false when it was cut off */
   async #call(job: Job, attempt: Attempt): Promise<boolean> {
+    const { onCall } = this.#parts;
+    onCall?.(job.task.plugin, 1);
     const failure = await attempt
       .run((call) => job.task.run(call))
       .then(
@@ -304,6 +308,7 @@ export class Dispatcher {
         (error: unknown) => ({ error }),
       );
     this.#running.delete(attempt);
+    onCall?.(job.task.plugin, -1);
     if (this.#cutOff) return false;
     await (failure === undefined ? this.#succeed(job, attempt) : this.#fail(job, attempt, failure.error));
     job.lane.running = false;
@@ -440,7 +445,7 @@ export class Dispatcher {
     const { clock } = this.#parts.platform;
     this.#alarm.stop();
     const done = new AbortController();
-    const grace = clock.sleep(GRACE_MS, done.signal).then(
+    const grace = clock.sleep(this.#isDying ? 0 : GRACE_MS, done.signal).then(
       () => {
         this.#cutOff = true;
         const reason = new BotError('PLUGIN_FAILED', 'the bot is stopping');

@@ -6,7 +6,9 @@ import { createRequire, register } from 'node:module';
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { BotError, describe } from '../errors.ts';
+import { systemPlatform, type Clock } from '../platform.ts';
 import { checkPlugin, type Plugin } from '../plugin.ts';
+import { inTime } from './in-time.ts';
 
 const TYPESCRIPT = /\.[mc]?tsx?$/;
 /** Whether this very file runs as TypeScript: what loads it can load a plugin as well. */
@@ -16,9 +18,18 @@ const RUNS_TYPESCRIPT = TYPESCRIPT.test(import.meta.url);
  * @param nameOrPath a bare word for a built-in plugin (`echo`), else a package name; a path begins with `.` or `/`, or is a
  *   `file:` URL. The module's default export, or its export `plugin`, is a plugin or a function that makes one.
  * @param baseDir what paths and packages are found from
- * @throws BotError `PLUGIN_INVALID` with what was tried
+ * @param options.signal ends the wait for one that does not load
+ * @throws BotError `PLUGIN_INVALID` with what was tried, and where it was not ready in 30 s; the signal's reason
  */
-export async function loadPlugin(nameOrPath: string, baseDir: string): Promise<Plugin> {
+export async function loadPlugin(
+  nameOrPath: string,
+  baseDir: string,
+  { signal, clock = systemPlatform().clock }: { signal?: AbortSignal; clock?: Clock } = {},
+): Promise<Plugin> {
+  return inTime(make(nameOrPath, baseDir), `the plugin ${nameOrPath}`, clock, signal);
+}
+
+async function make(nameOrPath: string, baseDir: string): Promise<Plugin> {
   const module = await load(nameOrPath, locate(nameOrPath, baseDir));
   const exported = module['default'] ?? module['plugin'];
   try {

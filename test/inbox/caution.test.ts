@@ -187,6 +187,8 @@ describe('a run that was stopped', () => {
     expect(counted?.attempts).toBe(2);
     await second.end();
     expect((await inboxRows.get(openMemory(disk).batch(), 1))?.attempts).toBe(0);
+    // Nothing says that it was not this row: the next run is careful with it too.
+    expect(await facts.get(openMemory(disk).batch(), 'dispatching')).toBeDefined();
   });
 
   test('by an error that nobody caught counts as one that died', async () => {
