@@ -2,7 +2,9 @@
  * Prekey upkeep: keeps the server supplied with keys that others can start sessions with.
  *
  * - One-time keys: refilled to 100 when fewer than 10 are left.
- * - Signed and Kyber last-resort key: both new every 36 hours, or at once when the server holds other ones than we.
+ * - Signed and Kyber last-resort key: both new every 36 hours.
+ * - All of an identity, at once, when the server holds other ones than we: who uploaded those has put one-time keys beside
+ *   them, and sessions that are begun with one of those cannot be opened here.
  * Each goes stored -> uploaded -> confirmed, and only confirmed keys count, so a crash or a refusal in between leaves
  * the old ones in force. Spec: protocol brief, sections 3.1, 3.2 and 3.4.
  */
@@ -41,6 +43,11 @@ const CLEAN_ABOVE = 200;
 /** ms before one-time keys that the server refused are offered again. */
 const REFUSED_MS = 6 * 60 * 60_000;
 
+/** ms before foreign one-time keys are replaced once more: where the signed keys are refused, each attempt would make new ones. */
+const REPLACE_PAUSE_MS = 12 * 60 * 60_000;
+
+const KINDS = ['ec', 'kyber'] as const;
+
 export interface PrekeyUpkeepParts {
   readonly store: Store;
   /** Authenticated. */
@@ -63,20 +70,26 @@ export class PrekeyUpkeep {
   readonly #parts: PrekeyUpkeepParts;
   /** By identity and kind: ms, no refill before. */
   readonly #refusedUntil = new Map<string, number>();
+  /** By identity and kind: the server's are not ours, and are replaced however many there are. */
+  readonly #foreign = new Set<string>();
+  /** By identity and kind: ms, when foreign ones were replaced. */
+  readonly #replacedAt = new Map<string, number>();
 
   constructor(parts: PrekeyUpkeepParts) {
     this.#parts = parts;
   }
 
   /**
-   * All of it, for both identities: rotation if due, comparison with the server, refill.
+   * All of it, for both identities: comparison with the server, rotation if due, refill.
    * @throws BotError `NOT_LINKED`; those of the requester and the store; `REQUEST_REFUSED` the server did not take keys
    */
   async check(): Promise<void> {
     for (const own of await this.#identities()) {
-      if (await this.#isRotationDue(own)) await this.#rotate(own);
-      else if (await this.#serverDiffers(own)) await this.#rotate(own);
-      await this.#refill(own);
+      const holds = await this.#compare(own);
+      // Before the rotation: a later comparison finds nothing, and would leave what a crash has left.
+      if (holds === 'foreign') await this.#replaceOneTimeKeys(own);
+      if (holds !== 'ours' || (await this.#isRotationDue(own))) await this.#rotate(own);
+      if (holds !== 'foreign') await this.#refill(own);
     }
   }
 
@@ -93,33 +106,48 @@ export class PrekeyUpkeep {
   }
 
   async #isRotationDue({ identity }: Own): Promise<boolean> {
-    const state = await prekeyStates.get(this.#parts.store.batch(), identity);
-    if (state === undefined) return true;
-    if (state.signedId === null || state.lastResortId === null) return true;
+    const batch = this.#parts.store.batch();
+    const state = await prekeyStates.get(batch, identity);
+    if (state === undefined || (await this.#current(identity)) === undefined) return true;
     const age = this.#parts.platform.clock.now() - Math.min(state.signedAt, state.lastResortAt);
     return age >= ROTATE_KEYS_MS || age < 0; // a clock that was wrong when they were made
   }
 
-  async #serverDiffers({ identity, pair }: Own): Promise<boolean> {
-    const { store, requester } = this.#parts;
-    const batch = store.batch();
+  /** The keys in force. */
+  async #current(identity: IdentityKind): Promise<Rotation | undefined> {
+    const batch = this.#parts.store.batch();
     const state = await prekeyStates.get(batch, identity);
-    const signed = await prekeys.get(batch, identity, 'signed', state?.signedId ?? 0);
-    const lastResort = await prekeys.get(batch, identity, 'kyber', state?.lastResortId ?? 0);
-    if (!signed || !lastResort) return true;
-    const signedKey = publicSignedPrekey('signed', signed.record);
-    const lastResortKey = publicSignedPrekey('kyber', lastResort.record);
+    if (state === undefined || state.signedId === null || state.lastResortId === null) return undefined;
+    const signed = await prekeys.get(batch, identity, 'signed', state.signedId);
+    const lastResort = await prekeys.get(batch, identity, 'kyber', state.lastResortId);
+    if (!signed || !lastResort) return undefined;
+    return {
+      signed: { id: state.signedId, record: signed.record },
+      lastResort: { id: state.lastResortId, record: lastResort.record },
+    };
+  }
+
+  /** What the server holds: `begun` is of a rotation whose answer was lost. `ours`, too, where we have none to compare. */
+  async #compare(own: Own): Promise<'ours' | 'begun' | 'foreign'> {
+    const current = await this.#current(own.identity);
+    if (current === undefined || !(await this.#isOther(own, current))) return 'ours';
+    const begun = await this.#unconfirmedRotation(own.identity);
+    if (begun !== undefined && !(await this.#isOther(own, begun))) return 'begun';
+    this.#parts.platform.log.warn({ identity: own.identity }, 'the server holds other keys than we do');
+    return 'foreign';
+  }
+
+  async #isOther({ identity, pair }: Own, keys: Rotation): Promise<boolean> {
+    const signed = publicSignedPrekey('signed', keys.signed.record);
+    const lastResort = publicSignedPrekey('kyber', keys.lastResort.record);
     const digest = keysDigest({
       identityKey: fromBase64(pair.publicKey),
-      signedId: signedKey.id,
-      signedPublic: signedKey.publicKey,
-      lastResortId: lastResortKey.id,
-      lastResortPublic: lastResortKey.publicKey,
+      signedId: signed.id,
+      signedPublic: signed.publicKey,
+      lastResortId: lastResort.id,
+      lastResortPublic: lastResort.publicKey,
     });
-    const answer = await checkKeys(requester, identity, digest);
-    if (answer === 'differs')
-      this.#parts.platform.log.warn({ identity }, 'the server holds other keys than we do');
-    return answer === 'differs';
+    return (await checkKeys(this.#parts.requester, identity, digest)) === 'differs';
   }
 
   async #rotate(own: Own): Promise<void> {
@@ -202,22 +230,28 @@ export class PrekeyUpkeep {
     });
   }
 
+  async #replaceOneTimeKeys(own: Own): Promise<void> {
+    const since = this.#parts.platform.clock.now() - REPLACE_PAUSE_MS;
+    const names = KINDS.map((kind) => nameOf(own.identity, kind));
+    for (const name of names) if ((this.#replacedAt.get(name) ?? -Infinity) <= since) this.#foreign.add(name);
+    await this.#refill(own);
+  }
+
   async #refill(own: Own): Promise<void> {
     const counts = await countKeys(this.#parts.requester, own.identity);
-    await this.#refillKind(own, 'ec', counts.ec);
-    await this.#refillKind(own, 'kyber', counts.kyber);
+    for (const kind of KINDS) await this.#refillKind(own, kind, counts[kind]);
   }
 
   async #refillKind({ identity, pair }: Own, kind: 'ec' | 'kyber', count: number): Promise<void> {
     const { store, requester, platform } = this.#parts;
     const now = platform.clock.now();
-    if (count >= REFILL_BELOW && count <= CLEAN_ABOVE) {
+    const name = nameOf(identity, kind);
+    if (count >= REFILL_BELOW && count <= CLEAN_ABOVE && !this.#foreign.has(name)) {
       // Keys whose upload had no answer, and which the server has after all: it had fewer than ten before.
       const taken = await unconfirmedKeys(store, identity, kind);
       if (taken.size > 0) await confirmOneTimeKeys(store, identity, kind, new Set(taken.keys()), now);
       return;
     }
-    const name = `${identity} ${kind}`;
     if ((this.#refusedUntil.get(name) ?? 0) > now) return;
     const outcome = await supplyOneTimeKeys(
       {
@@ -232,6 +266,7 @@ export class PrekeyUpkeep {
       pair,
     );
     if (outcome.kind === 'stored') {
+      if (this.#foreign.delete(name)) this.#replacedAt.set(name, now);
       platform.log.info({ identity, kind }, 'one-time keys are new');
       return;
     }
@@ -240,6 +275,10 @@ export class PrekeyUpkeep {
     this.#refusedUntil.set(name, now + REFUSED_MS);
     platform.log.warn({ identity, outcome: outcome.kind }, 'the server did not take the one-time Kyber keys');
   }
+}
+
+function nameOf(identity: IdentityKind, kind: 'ec' | 'kyber'): string {
+  return `${identity} ${kind}`;
 }
 
 function refused(identity: IdentityKind, kind: string, outcome: UploadOutcome): BotError {

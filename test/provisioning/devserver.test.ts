@@ -4,14 +4,16 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { startDevServer, type DevServer, type DevServerOptions } from '../../src/devserver/devserver.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
 import { systemPlatform } from '../../src/platform.ts';
-import { fromBase64 } from '../../src/bytes.ts';
+import { fromBase64, toBase64 } from '../../src/bytes.ts';
 import { decryptDeviceName } from '../../src/session/device-name.ts';
 import { link, resumeLink, type LinkEvent, type LinkParts } from '../../src/provisioning/link.ts';
 import { profileTransport } from '../../src/provisioning/link-transport.ts';
+import { fetchBundles } from '../../src/service/keys.ts';
 import { parseProfile } from '../../src/service/profile.ts';
+import { publicEcPrekey, publicSignedPrekey } from '../../src/session/prekey-generation.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import { facts, type Account } from '../../src/store/tables.ts';
+import { account as accountCell, facts, prekeys, type Account } from '../../src/store/tables.ts';
 import type { Requester } from '../../src/transport/request.ts';
 import { renewSenderCertificate } from '../../src/upkeep/sender-certificate.ts';
 import { PrekeyUpkeep } from '../../src/upkeep/prekey-upkeep.ts';
@@ -156,4 +158,47 @@ describe('upkeep against the embedded server', () => {
       expect(await server.keyCounts(account.aci, account.deviceId, kind)).toEqual({ ec: 100, kyber: 100 });
     }
   });
+
+  it('puts our one-time keys in place of those of another program', async () => {
+    await start();
+    const store = openMemory();
+    const account = await linkTo(store);
+    const other = openMemory();
+    const batch = other.batch();
+    accountCell.put(batch, account);
+    await batch.commit();
+    await server.exhaustKeys(account.aci, account.deviceId);
+    const platform = systemPlatform();
+    const clock = new ManualClock(Date.now() + 37 * 60 * 60_000);
+    await asDevice(store, account, async (requester) => {
+      await new PrekeyUpkeep({ store: other, requester, platform }).check();
+      expect(await keysOf(store)).not.toContain((await offered(requester, account)).prekey);
+      // Long away: the rotation is due as well.
+      await new PrekeyUpkeep({ store, requester, platform: { ...platform, clock } }).check();
+      const { prekey, kyberPrekey } = await offered(requester, account);
+      expect(await keysOf(store)).toEqual(expect.arrayContaining([prekey, kyberPrekey]));
+    });
+  });
 });
+
+/** Public halves, in base64, that a new session with the device would be built on. */
+async function offered(
+  requester: Requester,
+  account: Account,
+): Promise<{ prekey: string; kyberPrekey: string }> {
+  const outcome = await fetchBundles(requester, account.aci, account.deviceId);
+  if (outcome.kind !== 'bundle') throw new Error(outcome.kind);
+  const [device] = outcome.bundle.devices;
+  if (device?.prekey === undefined) throw new Error('no one-time key');
+  return { prekey: toBase64(device.prekey.publicKey), kyberPrekey: toBase64(device.kyberPrekey.publicKey) };
+}
+
+/** Public halves of the one-time keys whose private halves we have. */
+async function keysOf(store: Store): Promise<string[]> {
+  const found: string[] = [];
+  for await (const [, row] of prekeys.scan(store, ['aci', 'ec']))
+    found.push(toBase64(publicEcPrekey(row.record).publicKey));
+  for await (const [, row] of prekeys.scan(store, ['aci', 'kyber']))
+    if (!row.lastResort) found.push(toBase64(publicSignedPrekey('kyber', row.record).publicKey));
+  return found;
+}

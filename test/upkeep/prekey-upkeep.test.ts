@@ -75,6 +75,87 @@ describe('prekey upkeep', () => {
     expect(server.uploads).toHaveLength(0);
   });
 
+  /** What is uploaded of an identity, in order. */
+  const uploadsOf = (of: string): string[] =>
+    server.uploads
+      .filter((upload) => upload.identity === of)
+      .map(({ preKeys, pqPreKeys }) => (preKeys.length > 0 ? 'ec' : pqPreKeys?.length ? 'kyber' : 'signed'));
+
+  it('replaces the one-time keys, too, when the server holds other ones, and before the signed ones', async () => {
+    await upkeep.check();
+    for (const isDue of [false, true]) {
+      if (isDue) await clock.advance(ROTATE_KEYS_MS);
+      server.uploads.length = 0;
+      server.check = 409;
+      await upkeep.check();
+      for (const of of ['aci', 'pni'] as const) {
+        expect(uploadsOf(of)).toEqual(['ec', 'kyber', 'signed']);
+        const current = (await rows('ec', of)).filter((row) => row.replacedAt === 0);
+        expect(current.map(({ id }) => id)).toEqual(
+          server.uploads.find((upload) => upload.identity === of)?.preKeys.map(({ keyId }) => keyId),
+        );
+      }
+    }
+    server.uploads.length = 0;
+    server.check = 200;
+    await upkeep.check();
+    expect(server.uploads).toEqual([]);
+  });
+
+  it('finishes the replacement of foreign keys after a crash, and makes no new ones with every refusal', async () => {
+    await upkeep.check();
+    server.uploads.length = 0;
+    server.check = 409;
+    const isSigned = (body: Uint8Array | undefined): boolean =>
+      Buffer.from(body ?? []).includes('signedPreKey');
+    server.fault = (request, take) => (isSigned(request.body) ? answer(422) : take());
+    for (let times = 0; times < 3; times++)
+      await expect(upkeep.check()).rejects.toMatchObject({ code: 'REQUEST_REFUSED' });
+    expect(uploadsOf('aci')).toEqual(['ec', 'kyber']);
+    server.fault = (_, take) => take();
+    await newUpkeep().check();
+    expect(uploadsOf('aci')).toEqual(['ec', 'kyber', 'ec', 'kyber', 'signed']);
+  });
+
+  it('takes up a rotation of its own that the server has and did not answer, and nothing more', async () => {
+    await upkeep.check();
+    server.uploads.length = 0;
+    server.check = 409;
+    server.fault = (request, take) => {
+      const response = take();
+      return request.verb === 'PUT' && Buffer.from(request.body ?? []).includes('signedPreKey')
+        ? died()
+        : response;
+    };
+    await expect(upkeep.check()).rejects.toMatchObject({ code: 'SERVER_UNREACHABLE' });
+    expect(uploadsOf('aci')).toEqual(['ec', 'kyber', 'signed']);
+    const statuses = [409, 200]; // of the keys in force, and of those that were begun
+    server.fault = (request, take) =>
+      request.path === '/v2/keys/check' ? answer(statuses.shift() ?? 200) : take();
+    await newUpkeep().check();
+    expect(uploadsOf('aci')).toEqual(['ec', 'kyber', 'signed', 'signed']);
+    const signed = server.uploads.flatMap(({ identity: of, signedPreKey }) =>
+      of === 'aci' && signedPreKey ? [signedPreKey.keyId] : [],
+    );
+    expect(new Set(signed).size).toBe(1);
+    expect((await prekeyStates.get(store.batch(), 'aci'))?.signedId).toBe(signed[0]);
+  });
+
+  it('offers Kyber keys in place of foreign ones again where the server did not take them', async () => {
+    await upkeep.check();
+    server.uploads.length = 0;
+    server.check = 409;
+    server.fault = (request, take) =>
+      request.verb === 'PUT' && Buffer.from(request.body ?? []).includes('pqPreKeys') ? answer(500) : take();
+    await upkeep.check();
+    expect(uploadsOf('aci')).toEqual(['ec', 'signed']);
+    server.check = 200;
+    server.fault = (_, take) => take();
+    await clock.advance(7 * 60 * 60_000);
+    await upkeep.check();
+    expect(uploadsOf('aci')).toEqual(['ec', 'signed', 'kyber']);
+  });
+
   it('keeps the old keys in force when an upload fails, and offers the same new ones again', async () => {
     await upkeep.check();
     const before = await prekeyStates.get(store.batch(), 'aci');
