@@ -6,18 +6,17 @@
  * Spec: verification brief, sections 3.8 and 4.
  */
 import type { Bytes, Clock } from '../../../src/index.ts';
-import { advance, type SessionOpener } from '../machine/settle.ts';
+import { advance } from '../machine/settle.ts';
 import { deadlineOf, EMPTY_SLOT, type Slot } from '../machine/slot.ts';
 import type { Accepted, Finished, RunState, Verified } from '../machine/state.ts';
 import type { Effect, Env, Event, Notice, Trusted } from '../machine/step.ts';
 import type { Duplex } from './duplex.ts';
 import { failureOf, GONE, type Failure } from './failure.ts';
-import type { Guesses } from './guesses.ts';
+import type { Ledger } from './ledger.ts';
 
 export interface DriverParts {
   readonly env: Env;
-  readonly opener: SessionOpener;
-  readonly guesses: Guesses;
+  readonly ledger: Ledger;
   readonly clock: Clock;
   readonly duplex: Pick<Duplex, 'write'>;
   /** Whether an OFFER that takes the place of ours can be answered. */
@@ -93,9 +92,9 @@ export class Driver {
   }
 
   async take(bytes: Bytes): Promise<void> {
-    const { guesses, clock } = this.#parts;
+    const { ledger, clock } = this.#parts;
     const now = clock.now();
-    const gate = (await guesses.gate(now)).kind;
+    const gate = (await ledger.gate(now)).kind;
     await this.give({ kind: 'frame', bytes, from: undefined, openedUnder: undefined, gate, now });
   }
 
@@ -120,9 +119,11 @@ export class Driver {
   }
 
   async #step(event: Event, typed: string | undefined): Promise<void> {
-    const { env, opener, guesses, clock } = this.#parts;
-    const { slot, effects } = await advance(env, this.#slot, event, opener);
-    await guesses.keep(effects, clock.now(), typed);
+    const { env, ledger, clock } = this.#parts;
+    const { slot, effects } = await ledger.step((opener) => advance(env, this.#slot, event, opener), {
+      now: clock.now(),
+      typed,
+    });
     this.#slot = slot;
     for (const effect of effects) this.#carryOut(effect);
     if (effects.some(({ kind }) => kind === 'continue')) {
@@ -154,7 +155,7 @@ export class Driver {
     if (run.kind === 'closed') {
       // Both have offered, and theirs counts: it has come, or is on its way.
       if (run.abort === 'superseded' && this.#parts.canAnswer && this.#reason === undefined) return;
-      const failures = await this.#parts.guesses.failures();
+      const failures = await this.#parts.ledger.failures();
       this.#finish({ kind: 'failed', failure: this.#reason ?? failureOf(run, failures) });
     }
   }

@@ -17,6 +17,7 @@ import { BareSession } from '../session/bare-session.ts';
 import { overSocket as overStream } from './streams.ts';
 import type { Duplex } from './duplex.ts';
 import type { Failure } from './failure.ts';
+import { MemoryGuesses, MemoryLedger } from './ledger.ts';
 import type { BarePeer } from './peer.ts';
 import type { TextCipher } from './texts.ts';
 import { occasionalOwn, verifyOver, type Side, type VerifyOptions } from './verify.ts';
@@ -26,7 +27,7 @@ export type { BarePeer } from './peer.ts';
 export type { VerifyOptions } from './verify.ts';
 export { overWebSocket, type WebSocketLike } from './websocket.ts';
 
-const ENV: Env = { primitives: nodePrimitives, maxProfile: 2 };
+export const ENV: Env = { primitives: nodePrimitives, maxProfile: 2 };
 
 /**
  * Runs once over this duplex, with an identity made for it.
@@ -43,8 +44,13 @@ export function overSocket(socket: Socket): Duplex {
   return overStream(socket, systemPlatform().clock);
 }
 
-/** @param env tests bring one whose scrypt is cheap */
-export function occasionalSide(clock: Clock, random: Random, env: Env = ENV): Side {
+/** @param env tests bring one whose scrypt is cheap @param guesses what several runs share */
+export function occasionalSide(
+  clock: Clock,
+  random: Random,
+  env: Env = ENV,
+  guesses = new MemoryGuesses(random),
+): Side {
   const identity = IdentityKeyPair.generate();
   const own = occasionalOwn(random, identity.publicKey.serialize());
   const { aci, device, registrationId } = own;
@@ -52,7 +58,8 @@ export function occasionalSide(clock: Clock, random: Random, env: Env = ENV): Si
     ...{ party: { aci, device }, registrationId, identity: identity.privateKey, random },
     now: () => clock.now(),
   });
-  return { env, own, opener: session, session: inSession(session), clock, random, toError };
+  const ledger = new MemoryLedger(session, guesses);
+  return { env, own, ledger, session: inSession(session), clock, random, toError };
 }
 
 /** What is wrong, as the rest of the program says it. */

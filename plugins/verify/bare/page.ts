@@ -12,6 +12,7 @@ import { noSessions } from '../session/no-sessions.ts';
 import type { Duplex } from './duplex.ts';
 import type { Failure, FailureCode } from './failure.ts';
 import { pageClock, pageRandom } from './page-platform.ts';
+import { MemoryGuesses, MemoryLedger } from './ledger.ts';
 import type { BarePeer } from './peer.ts';
 import { occasionalOwn, verifyOver, type Side, type VerifyOptions } from './verify.ts';
 
@@ -45,7 +46,7 @@ export function pageSide(env: Env = ENV): Side {
   return {
     env,
     own: occasionalOwn(pageRandom, concat(u8(DJB), publicKey)),
-    opener: noSessions,
+    ledger: new MemoryLedger(noSessions, new MemoryGuesses(pageRandom)),
     session: undefined,
     clock: pageClock,
     random: pageRandom,

@@ -106,9 +106,9 @@ export class BareRun {
    * @throws the abort's reason; what a store or the operator's terminal throws
    */
   async run(signal: AbortSignal): Promise<Ending> {
-    const { clock, guesses, duplex } = this.#parts;
+    const { clock, ledger, duplex } = this.#parts;
     const driver = this.#driver;
-    const gate = await guesses.gate(clock.now());
+    const gate = await ledger.gate(clock.now());
     const onAbort = (): void => {
       const gone = driver.close({ code: 'INTERRUPTED', message: 'the verification was given up' });
       driver.spawn(gone);
@@ -184,12 +184,12 @@ export class BareRun {
 
   /** Types the code for whatever rings by then. */
   async #answer(read: ReadCode): Promise<void> {
-    const { env, own, clock, random, channel, guesses } = this.#parts;
+    const { env, own, clock, random, channel, ledger } = this.#parts;
     const driver = this.#driver;
     await this.#begun; // which may ask for the code
     const form = await this.#read(read, (typed) => inFormat(this.#ring?.format ?? 3, typed));
     if (form === undefined || driver.run?.kind !== 'ringing' || this.#ring === undefined) return;
-    if (await guesses.wasTyped(form.text, clock.now())) {
+    if (await ledger.wasTyped(form.text, clock.now())) {
       await driver.close(TYPED_BEFORE);
       return;
     }

@@ -3,14 +3,13 @@
  */
 import type { Aci, Bytes, Clock, Random } from '../../../src/index.ts';
 import { drawCode, type Code } from '../code.ts';
-import type { SessionOpener } from '../machine/settle.ts';
 import type { Own } from '../machine/state.ts';
 import type { Env, Notice } from '../machine/step.ts';
 import { readAci } from '../messages/service-id.ts';
 import { concat, Reader, u8 } from '../messages/wire.ts';
 import type { Duplex } from './duplex.ts';
 import type { Failure } from './failure.ts';
-import { MemoryGuesses, type Guesses } from './guesses.ts';
+import type { Ledger } from './ledger.ts';
 import { BarePeer } from './peer.ts';
 import { BareRun, type CodeSource, type ReadCode } from './run.ts';
 import { PageTexts, type TextCipher } from './texts.ts';
@@ -46,13 +45,11 @@ export interface Created extends Code {
 export interface Side {
   readonly env: Env;
   readonly own: Own;
-  readonly opener: SessionOpener;
+  readonly ledger: Ledger;
   /** Texts of profile 2. */
   readonly session: TextCipher | undefined;
   readonly clock: Clock;
   readonly random: Random;
-  /** Counted as long as the program runs, if unsaid. */
-  readonly guesses?: Guesses;
   readonly toError: (failure: Failure) => Error;
 }
 
@@ -69,7 +66,6 @@ export async function verifyOver(duplex: Duplex, side: Side, options: VerifyOpti
   const run = new BareRun({
     ...side,
     ...{ duplex, suite, lifetimeMs, channel: new Uint8Array(channel), code: sourceOf(options, random) },
-    guesses: side.guesses ?? new MemoryGuesses(random),
     profile: options.profile ?? env.maxProfile,
     onNotice: options.onNotice ?? ((): void => undefined),
   });

@@ -1,7 +1,7 @@
 /** Bare runs over a wire in memory: roles, codes, suites, profiles, and ends that are not good. */
 import { describe, expect, it } from 'vitest';
 import type { VerifyOptions } from '../../../plugins/verify/bare/verify.ts';
-import { MemoryGuesses } from '../../../plugins/verify/bare/guesses.ts';
+import { MemoryGuesses } from '../../../plugins/verify/bare/ledger.ts';
 import { decodeFrame } from '../../../plugins/verify/messages/frame.ts';
 import { ManualClock, settle } from '../../../src/testing.ts';
 import { random } from '../support/party.ts';
@@ -154,17 +154,13 @@ describe('a code that is not right', () => {
   it('is found mistyped before a guess is spent on it', async () => {
     const { create, code } = spoken();
     const wrong = code.slice(0, -1) + String((Number(code.at(-1)) + 1) % 10);
-    const [left, right] = [nodeSide(), nodeSide()];
     const guesses = new MemoryGuesses(random);
+    const right = nodeSide(undefined, guesses);
     const joined = wire();
-    const outcomes = await play(
-      { create },
-      { code: wrong },
-      { left, right: { ...right, guesses }, wire: joined },
-    );
+    const outcomes = await play({ create }, { code: wrong }, { right, wire: joined });
     expect(codes(outcomes)).toEqual(['PEER_GONE', 'CODE_MISTYPED']);
     expect(joined.passed.map(({ type }) => type)).not.toContain('reply');
-    expect(await guesses.failures()).toBe(0);
+    expect(guesses.counters.charges).toEqual([]);
   });
 
   it('is asked for again where a person can be asked', async () => {
@@ -188,7 +184,7 @@ describe('a code that is not right', () => {
         { create: spoken().create },
         { code: spoken().code },
         {
-          right: { ...nodeSide(), guesses },
+          right: nodeSide(undefined, guesses),
         },
       );
       ends.push(...codes([right]));
@@ -201,7 +197,7 @@ describe('a code that is not right', () => {
 
   it('is not taken a second time (V-21), unless it was never spent', async () => {
     const guesses = new MemoryGuesses(random);
-    const side = (): ReturnType<typeof nodeSide> => ({ ...nodeSide(), guesses });
+    const side = (): ReturnType<typeof nodeSide> => nodeSide(undefined, guesses);
     const { create, code } = spoken();
     const before = wire(({ type, bytes, cut }) => {
       if (type === 'offer') cut();

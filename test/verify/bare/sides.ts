@@ -1,4 +1,5 @@
 /** Sides of bare runs with a cheap scrypt; all else is what a program has. */
+import { MemoryGuesses } from '../../../plugins/verify/bare/ledger.ts';
 import { occasionalSide } from '../../../plugins/verify/bare/node.ts';
 import { pageSide } from '../../../plugins/verify/bare/page.ts';
 import type { BarePeer } from '../../../plugins/verify/bare/peer.ts';
@@ -23,8 +24,8 @@ const PAGE_ENV = {
   maxProfile: 1 as const,
 };
 
-export function nodeSide(clock: Clock = systemPlatform().clock): Side {
-  return occasionalSide(clock, random, ENV);
+export function nodeSide(clock: Clock = systemPlatform().clock, guesses = new MemoryGuesses(random)): Side {
+  return occasionalSide(clock, random, ENV, guesses);
 }
 
 export function inPage(): Side {
