@@ -124,20 +124,17 @@ async function checkLogs({ folder, bytes, manifest, closed }: Files): Promise<st
     .filter((name) => /^\d+\.log$/.test(name) && numberOf(name) >= manifest.log)
     .sort((a, b) => numberOf(a) - numberOf(b));
   if (!logs.some((name) => numberOf(name) === manifest.log)) return 'a log is missing';
-  let torn: string | undefined;
   let next: number | undefined;
   for (const name of logs) {
     const batches: Batch[] = [];
     const fault = walkLog(await readFile(join(folder, name)), (record) => batches.push(readBatch(record)));
-    if (torn !== undefined && (batches.length > 0 || fault?.goesOn === true)) return torn;
     for (const { first, behind } of batches) {
       const isNext = next === undefined ? first <= manifest.sequence + 1 : first === next;
       if (!isNext) return `records are missing in ${name} or before it`;
       next = behind;
     }
-    if (fault === undefined) continue;
-    if (isDamage(fault, closed[name])) return damagedAt(name, fault);
-    torn ??= damagedAt(name, fault);
+    // After an end that was torn off in an earlier log, the numbers show whether anything followed.
+    if (fault !== undefined && isDamage(fault, closed[name])) return damagedAt(name, fault);
   }
   return undefined;
 }
