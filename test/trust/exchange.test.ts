@@ -1,7 +1,7 @@
 /** What trust does to messages: parked, dropped, held, let through by the carrier. */
 import { describe, expect, it } from 'vitest';
 import type { Bytes } from '../../src/bytes.ts';
-import { fromBase64, toBase64 } from '../../src/bytes.ts';
+import { fromBase64, own, toBase64 } from '../../src/bytes.ts';
 import { parseTag } from '../../src/content/app-message.ts';
 import { encodeApp, encodeText } from '../../src/content/encode.ts';
 import { BotError } from '../../src/errors.ts';
@@ -145,6 +145,26 @@ describe('a contact whose key has changed', () => {
     await acceptIdentity(alice.trust, other.peer.aci);
     await alice.replay();
     expect((await heard(alice)).slice(0, 3)).toEqual(['it is me', 'text 4', 'text 5']);
+  });
+
+  it('keeps no more of one contact than fit in 8 MiB', async () => {
+    const { alice, other } = await changed(['the oldest']);
+    await alice.receive();
+    // A field that no version knows, of 1 MiB.
+    const ballast = Buffer.concat([Buffer.from('c23e808040', 'hex'), Buffer.alloc(1024 * 1024)]);
+    for (let i = 0; i < 9; i++) {
+      const timestamp = ++time;
+      const body = await envelopeFrom(other.peer, alice.peer, encodeText(`text ${String(i)}`, timestamp), {
+        timestamp,
+      });
+      await alice.receiver.accept({
+        body: own(Buffer.concat([body, ballast])),
+        serverTime: undefined,
+        ack: () => undefined,
+        abandon: () => undefined,
+      });
+    }
+    expect(await rows(alice, parkedRows.key())).toBe(7);
   });
 
   it('V-33: holds what is written to it, and sends that once it is verified', async () => {
