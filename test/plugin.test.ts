@@ -12,7 +12,7 @@ import { Plugins, type PluginsParts } from '../src/plugin.ts';
 import { openMemory } from '../src/store/memory.ts';
 import { pluginState } from '../src/store/tables.ts';
 import { SELF, testPlugin } from '../src/testing.ts';
-import { settle, testPlatform } from './support/clock.ts';
+import { ManualClock, settle, testPlatform } from './support/clock.ts';
 
 // The examples import the package by its name, as users do.
 vi.mock('countersign', () => import('../src/index.ts'));
@@ -36,6 +36,33 @@ function plugin(setup: (host: Host) => void | Promise<void>, rest: Partial<Plugi
 }
 
 const nothing = (): void => undefined;
+
+describe('a plugin that is never ready', () => {
+  const never = new Promise<never>(() => undefined);
+  const hanging: readonly [string, Plugin | (() => Promise<Plugin>)][] = [
+    ['in its setup', plugin(() => never)],
+    ['in being made', () => never],
+  ];
+
+  test.each(hanging)('ends the start after 30 s: %s', async (_, source) => {
+    const clock = new ManualClock();
+    const install = plugins({ platform: testPlatform({ clock }) }).install(source);
+    const refused = expect(install).rejects.toMatchObject({
+      code: 'PLUGIN_INVALID',
+      message: expect.stringContaining('was not ready in time') as string,
+    });
+    await settle();
+    await clock.advance(30_000);
+    await refused;
+  });
+
+  test.each(hanging)('holds up no stop: %s', async (_, source) => {
+    const stop = new AbortController();
+    const install = plugins().install(source, undefined, stop.signal);
+    stop.abort(new Error('stopped'));
+    await expect(install).rejects.toThrow('stopped');
+  });
+});
 
 describe('installing', () => {
   test('tells what is there', async () => {
@@ -232,6 +259,7 @@ describe('loading', () => {
     );
     await writeFile(join(dir, 'broken.mjs'), 'export default {');
     await writeFile(join(dir, 'empty.mjs'), 'export const nothing = 1;');
+    await writeFile(join(dir, 'endless.mjs'), 'export default () => new Promise(() => undefined);');
   });
   afterAll(() => rm(dir, { recursive: true }));
 
@@ -260,6 +288,16 @@ describe('loading', () => {
     const load = loadPlugin(what, dir);
     await expect(load).rejects.toMatchObject({ code: 'PLUGIN_INVALID' });
     await expect(load).rejects.toThrow(message);
+  });
+
+  test('waits 30 s for one that is not made, or until the signal', async () => {
+    const clock = new ManualClock();
+    const load = loadPlugin('./endless.mjs', dir, { clock });
+    const refused = expect(load).rejects.toThrow('the plugin ./endless.mjs was not ready in time');
+    await clock.advance(30_000);
+    await refused;
+    const signal = AbortSignal.abort(new Error('stopped'));
+    await expect(loadPlugin('./endless.mjs', dir, { signal })).rejects.toThrow('stopped');
   });
 
   test('loads the examples', async () => {

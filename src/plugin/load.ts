@@ -68,6 +68,7 @@ function locate(nameOrPath: string, baseDir: string): string {
 async function load(name: string, url: string): Promise<Readonly<Record<string, unknown>>> {
   try {
     if (TYPESCRIPT.test(url) && !RUNS_TYPESCRIPT) await (learned ??= learnTypeScript());
+    hookModules();
     return (await import(url)) as Record<string, unknown>;
   } catch (cause) {
     throw new BotError('PLUGIN_INVALID', `the plugin ${name} could not be loaded: ${describe(cause)}`, {
@@ -76,11 +77,41 @@ async function load(name: string, url: string): Promise<Readonly<Record<string, 
   }
 }
 
+let hooked = false;
+
+/**
+ * Module hooks, run by Node in a thread of their own. Where a plugin's folder has no package `countersign`, it gets this
+ * one; and its .ts files are ES modules wherever they stand (without a package.json beside them they would count as
+ * CommonJS, and get no top-level await). As text: the same for the sources and for the build.
+ */
+const HOOKS = `
+let parentURL;
+export function initialize(ours) { parentURL = ours; }
+export async function resolve(specifier, context, next) {
+  const found = await find(specifier, context, next);
+  const isScript = found.format === 'commonjs' && /\\.tsx?($|\\?)/.test(found.url);
+  return isScript ? { ...found, format: 'module' } : found;
+}
+async function find(specifier, context, next) {
+  if (specifier !== 'countersign' && !specifier.startsWith('countersign/')) return next(specifier, context);
+  try {
+    return await next(specifier, context);
+  } catch (error) {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    return next(specifier, { ...context, parentURL });
+  }
+}`;
+
+function hookModules(): void {
+  if (hooked) return;
+  hooked = true;
+  register(`data:text/javascript,${encodeURIComponent(HOOKS)}`, { data: import.meta.url });
+}
+
 let learned: Promise<void> | undefined;
 
 /** From here on this process can import TypeScript. The plugin shares this very package with us, its errors among others. */
 async function learnTypeScript(): Promise<void> {
   const { register: registerTsx } = await import('tsx/esm/api');
   registerTsx({ tsconfig: false });
-  register('./typescript-hook.js', import.meta.url);
 }

@@ -1,6 +1,6 @@
 /** The process around `main`: signals, exit codes, streams. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -41,6 +41,20 @@ describe('the countersign process', () => {
     const run = start('me', '--json');
     expect(await run.ended).toBe(2);
     expect(JSON.parse(run.out())).toMatchObject({ error: { code: 'USAGE' } });
+  });
+
+  it.each(['mjs', 'ts'])('lends its own package to a plugin anywhere, as .%s', async (extension) => {
+    const file = join(folder, `plugin.${extension}`);
+    writeFileSync(
+      file,
+      `import { definePlugin } from 'countersign';
+       import { testPlugin } from 'countersign/testing';
+       export default definePlugin({ name: typeof testPlugin, version: '1', setup() {} });`,
+    );
+    writeFileSync(join(folder, 'server.json'), '{"name": "none", "chat": "http://127.0.0.1:1"}');
+    const run = start('run', '--json', '--server', 'server.json', '--data', 'none', '--plugin', file);
+    expect(await run.ended).toBe(1);
+    expect(JSON.parse(run.out())).toMatchObject({ reason: 'NOT_LINKED' }); // the plugin was loaded before
   });
 
   it.each(['SIGINT', 'SIGTERM'] as const)('stops cleanly at %s', async (signal) => {
