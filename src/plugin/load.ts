@@ -68,7 +68,7 @@ function locate(nameOrPath: string, baseDir: string): string {
 async function load(name: string, url: string): Promise<Readonly<Record<string, unknown>>> {
   try {
     if (TYPESCRIPT.test(url) && !RUNS_TYPESCRIPT) await (learned ??= learnTypeScript());
-    hookModules();
+    if (!hooked) hookModules();
     return (await import(url)) as Record<string, unknown>;
   } catch (cause) {
     throw new BotError('PLUGIN_INVALID', `the plugin ${name} could not be loaded: ${describe(cause)}`, {
@@ -103,7 +103,6 @@ async function find(specifier, context, next) {
 }`;
 
 function hookModules(): void {
-  if (hooked) return;
   hooked = true;
   register(`data:text/javascript,${encodeURIComponent(HOOKS)}`, { data: import.meta.url });
 }
@@ -114,4 +113,5 @@ let learned: Promise<void> | undefined;
 async function learnTypeScript(): Promise<void> {
   const { register: registerTsx } = await import('tsx/esm/api');
   registerTsx({ tsconfig: false });
+  hookModules(); // once more, where a plugin was loaded before: the last one registered is asked first
 }
