@@ -19,6 +19,7 @@ import type { Unseen } from './inbox/receiver.ts';
 import type { Ending } from './outbox/sender.ts';
 import { systemPlatform, type Platform } from './platform.ts';
 import type { Handlers, PluginInfo, Plugins, PluginSource } from './plugin.ts';
+import type { ActCall } from './plugin/acts.ts';
 import { InlineHandlers } from './plugin/inline.ts';
 import { resumeLink } from './provisioning/link.ts';
 import { otherServer, withRemedy } from './service/own-device.ts';
@@ -45,8 +46,8 @@ export interface BotOptions {
   readonly onCall?: (plugin: string, change: 1 | -1) => void;
   /** In front of commands; default `!`. */
   readonly prefix?: string;
-  /** False: what arrives is kept for the next run, and no handler is called. */
-  readonly dispatch?: boolean;
+  /** False: what arrives is kept for the next run, and no handler is called; `app`: but for app messages of its plugins. */
+  readonly dispatch?: boolean | 'app';
   /** What is asked of contacts, by plugin: goes before what plugins say themselves. */
   readonly policy?: OperatorRules;
   /** Sockets; those of the network unless a test or a benchmark says otherwise. */
@@ -60,6 +61,8 @@ export type BotEvent =
   | { readonly kind: 'warning'; readonly message: string }
   /** What is known of a contact's identity key has changed. */
   | { readonly kind: 'trust'; readonly event: TrustEvent }
+  /** A plugin tells the operator something. */
+  | { readonly kind: 'notice'; readonly plugin: string; readonly message: string }
   /** A message that no handler sees has been taken: null messages, what the framework itself reads, what cannot be opened. */
   | ({ readonly kind: 'unseen' } & Unseen);
 
@@ -134,13 +137,9 @@ export class Bot {
     return this.#parts?.intake.drops;
   }
 
-  /**
-   * The authenticated connection.
-   * @throws BotError `SERVER_UNREACHABLE` while the bot does not run
-   */
+  /** The authenticated connection. @throws BotError `SERVER_UNREACHABLE` while the bot does not run */
   get requester(): Requester {
-    if (this.#parts === undefined) throw new BotError('SERVER_UNREACHABLE', 'the bot is not running');
-    return this.#parts.authenticated;
+    return this.#running.authenticated;
   }
 
   /**
@@ -197,11 +196,21 @@ export class Bot {
     return this.#parts?.trust;
   }
 
+  /** Asks a plugin for its operator. @throws BotError `PLUGIN_NOT_LOADED`, `SERVER_UNREACHABLE`, and what the plugin throws */
+  async act(plugin: string, name: string, call: ActCall): Promise<object> {
+    return this.#running.plugins.acts.run(plugin, name, call);
+  }
+
   /** Rows were changed from outside: they are looked at now. */
   ring(): void {
     this.#parts?.dispatcher?.ring();
     this.#parts?.sender.ring();
     this.#parts?.sender.retryNow();
+  }
+
+  get #running(): Parts {
+    if (this.#parts === undefined) throw new BotError('SERVER_UNREACHABLE', 'the bot is not running');
+    return this.#parts;
   }
 
   async #account(signal: AbortSignal): Promise<Account | undefined> {
@@ -243,7 +252,7 @@ export class Bot {
       openSocket,
       platform: this.#platform,
       stamp: this.#stamps.next,
-      install: dispatch ? (plugins) => this.#install(plugins, signal) : undefined,
+      install: dispatch !== false ? (plugins) => this.#install(plugins, signal) : undefined,
       onCall: this.#options.onCall,
       onState: (state, error) => {
         this.#onState(state, error);
@@ -256,6 +265,10 @@ export class Bot {
         this.#settlements.settle(row, end);
       },
       policy: this.#options.policy,
+      onlyTags: dispatch === 'app',
+      onNotice: (plugin, message) => {
+        this.#emit({ kind: 'notice', plugin, message });
+      },
       onTrust: (event) => {
         this.#onTrust(event);
       },

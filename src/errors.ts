@@ -15,6 +15,8 @@ export const NEXT = {
   CHALLENGE_REQUIRED: 'The server asks for a human: confirm on the phone, then send again.',
   CLIENT_OUTDATED: 'Update Countersign: this server takes no connections from this version.',
   CODE_EXPIRED: 'Start again with a new code.',
+  CODE_IN_TEXT:
+    'The message was not sent and the verification is cancelled. Start again, and say the new code by phone or in person.',
   CODE_MISTYPED: 'Look at the code again; nothing was spent.',
   CODE_NEEDED: 'Run it again with --code CODE, once the code has arrived.',
   CODE_REJECTED: 'Ask for a new code, and read it out by phone or in person.',
@@ -27,10 +29,13 @@ export const NEXT = {
   DEVICE_UNLINKED: 'Link again; what is stored here is kept.',
   DEVSERVER_MISSING: 'Install it: npm install --save-dev @signalapp/mock-server',
   FOLDER_NOT_EMPTY: 'Give --data a folder that is empty or does not exist yet.',
+  GROUP_INVALID: 'Each line of the group is what countersign me --json prints, of another account each.',
   IDENTITY_CHANGED:
     "The contact's safety number changed. Verify it, then accept the new identity: countersign trust accept CONTACT.",
   INTERNAL: 'This is a bug: please report it with what --verbose shows.',
   INTERRUPTED: 'Run the command again; what was written is kept.',
+  INTRODUCTION_CONFLICT: 'Run a verification with the contact: countersign verify start CONTACT',
+  INTRODUCTION_INVALID: 'See countersign introduce --help.',
   LINK_CAPABILITY: 'Update Countersign: this server asks new devices for something that it does not declare.',
   LINK_EXPIRED: 'Run link again and scan a new QR code in time.',
   LINK_FAILED: 'Run link again; if it stays so, look at the server log.',

@@ -1,8 +1,9 @@
 /**
  * Countersign: the public surface.
  */
-export type { Aci, Address, DeviceId, Pni, ServiceId } from './address.ts';
+export { isAci, type Aci, type Address, type DeviceId, type Pni, type ServiceId } from './address.ts';
 export { Bot, type BotEvent, type BotOptions, type Sent } from './bot.ts';
+export { offlineHost } from './bot/offline-host.ts';
 export type { Bytes } from './bytes.ts';
 export { parseTag, type Tag } from './content/app-message.ts';
 export type {
@@ -26,7 +27,7 @@ export type {
 } from './context.ts';
 export { BotError, isBotError, type ErrorCode } from './errors.ts';
 export type { ContactIdentity } from './identities/state.ts';
-export { systemPlatform, type Clock, type Platform, type Random } from './platform.ts';
+export { systemPlatform, type Clock, type Log, type Platform, type Random } from './platform.ts';
 export {
   definePlugin,
   type ConfigSchema,
@@ -36,6 +37,7 @@ export {
   type PluginInfo,
   type PluginSource,
 } from './plugin.ts';
+export type { Act, ActCall } from './plugin/acts.ts';
 export { loadPlugin } from './plugin/load.ts';
 export type { Subcommand, SubcommandCall } from './plugin/subcommand.ts';
 export {

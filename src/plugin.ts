@@ -33,6 +33,7 @@ import {
   type MatchFields,
   type TextFields,
 } from './router.ts';
+import { Acts, type Act } from './plugin/acts.ts';
 import { inTime } from './plugin/in-time.ts';
 import { trustHost } from './plugin/trust-host.ts';
 import { VERIFY_TAG } from './session/carrier.ts';
@@ -112,6 +113,10 @@ export interface Host<Config = unknown> extends Handlers {
    * @throws what `work` throws (nothing is written then), BotError `STORE_WRITE_FAILED`
    */
   update<T>(work: (transaction: Transaction) => T | Promise<T>): Promise<T>;
+  /** What the plugin's commands ask for, by name. */
+  act(name: string, act: Act): void;
+  /** A line for the operator: printed where the bot runs. */
+  notify(message: string): void;
   /** Work that goes on as long as the bot runs; the abort of its signal asks it to end. A failure is logged. */
   run(work: (signal: AbortSignal) => Promise<void>): void;
 }
@@ -136,6 +141,8 @@ export interface PluginsParts extends ContextParts {
   readonly onRow: (keys: readonly string[]) => void;
   /** In front of commands; default `!`. */
   readonly prefix?: string;
+  /** A line for the operator. Returns at once and does not throw. */
+  readonly onNotice?: (plugin: string, message: string) => void;
 }
 
 const NAME = /^[a-z0-9][a-z0-9-]*$/;
@@ -145,6 +152,7 @@ const MAX_CONFLICTS = 100;
 
 export class Plugins {
   readonly router: Router;
+  readonly acts = new Acts();
   readonly #parts: PluginsParts;
   readonly #installed = new Map<string, PluginInfo>();
   readonly #works: { readonly plugin: string; readonly work: (signal: AbortSignal) => Promise<void> }[] = [];
@@ -222,7 +230,7 @@ export class Plugins {
     restored: number | undefined,
   ): Host<Config> {
     const { router } = this;
-    const { platform, prefix = '!' } = this.#parts;
+    const { platform, prefix = '!', onNotice } = this.#parts;
     const add = <F extends object>(
       filter: Filter<F>,
       handler: Handler<F>,
@@ -271,6 +279,12 @@ export class Plugins {
       },
       trust: trustHost(this.#parts, scope, update),
       update,
+      act: (name, act) => {
+        this.acts.add(scope.plugin, name, act);
+      },
+      notify: (message) => {
+        onNotice?.(scope.plugin, message);
+      },
       run: (work) => {
         this.#works.push({ plugin: scope.plugin, work });
       },

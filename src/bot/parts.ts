@@ -6,6 +6,7 @@ import { awaitsOldSessions } from '../backup/fresh-start.ts';
 import { SyncAnswers } from '../account/sync-answers.ts';
 import { fromBase64, type Bytes } from '../bytes.ts';
 import type { ServiceId } from '../address.ts';
+import { decodeContent } from '../content/content.ts';
 import type { BotError } from '../errors.ts';
 import { Dispatcher, type DispatcherParts } from '../inbox/dispatcher.ts';
 import { Intake } from '../inbox/intake.ts';
@@ -25,7 +26,7 @@ import { announceChanges, OwnTags } from '../session/peer-tags.ts';
 import { Session } from '../session/session.ts';
 import { readOutboxKey } from '../store/outbox-row.ts';
 import type { Store } from '../store/store.ts';
-import type { Account, OutboxRow } from '../store/tables.ts';
+import type { Account, InboxRow, OutboxRow } from '../store/tables.ts';
 import type { TrustEvent } from '../trust.ts';
 import { buildTrust, type Trust } from '../trust/build.ts';
 import type { OperatorRules } from '../trust/policy.ts';
@@ -49,6 +50,10 @@ export interface PartsNeeds {
   readonly onSettled: (row: OutboxRow, end: Ending) => void;
   readonly onUnseen: (message: Unseen) => void;
   readonly onCall: DispatcherParts['onCall'];
+  /** Only app messages for the plugins are handled. What else arrives is kept, and no tags are announced. */
+  readonly onlyTags: boolean;
+  /** A plugin's line for the operator. */
+  readonly onNotice: (plugin: string, message: string) => void;
   /** Told of each change of trust. Returns at once and does not throw. */
   readonly onTrust: (event: TrustEvent) => void;
   /** What the configuration file asks of contacts. */
@@ -99,11 +104,12 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     stamp,
     onRow,
     trust,
+    onNotice: needs.onNotice,
     ...(profileKey === undefined ? {} : { profileKey }),
     ...(prefix === undefined ? {} : { prefix }),
   });
   await install?.(plugins);
-  const tags = new OwnTags(install === undefined ? undefined : plugins.tags);
+  const tags = new OwnTags(install === undefined || needs.onlyTags ? undefined : plugins.tags);
   await announceChanges(store, tags, stamp);
 
   const { authenticated, anonymous } = connections(needs);
@@ -164,6 +170,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
           store,
           platform,
           router: plugins.router,
+          ...(needs.onlyTags ? { leaves: (row) => !isTagged(row, plugins.tags) } : {}),
           onRow,
           onCommitted: (staging) => {
             desk.committed(staging);
@@ -226,6 +233,16 @@ function connections(needs: PartsNeeds): Record<'authenticated' | 'anonymous', C
     authenticated: new Connection({ ...common, credentials, onState, onSkew }),
     anonymous: new Connection(common),
   };
+}
+
+/** Whether it is an app message with one of these tags. */
+function isTagged({ content }: InboxRow, tags: readonly string[]): boolean {
+  try {
+    const decoded = decodeContent(content);
+    return decoded.kind === 'app' && tags.includes(decoded.tag);
+  } catch {
+    return false; // unreadable; whoever handles all messages says so
+  }
 }
 
 /** Ours, 32 bytes. */

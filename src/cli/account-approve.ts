@@ -36,9 +36,11 @@ export function addApprove(group: Command, shell: Shell): void {
       shell.printer(options).print({ deviceId, name }, () => `linked device ${String(deviceId)}${called}`);
       shown.add(answered);
     };
-    const answered = await callAccount(shell, options, call, async (result) => {
-      show(result);
-      await sleep(ANSWER_MS, undefined, { signal: shell.io.signal }).catch(() => undefined);
+    const answered = await callAccount(shell, options, call, {
+      linger: async (result) => {
+        show(result);
+        await sleep(ANSWER_MS, undefined, { signal: shell.io.signal }).catch(() => undefined);
+      },
     });
     if (!shown.has(answered)) show(answered); // by account receive, which answers the new device's questions by itself
   });

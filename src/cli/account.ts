@@ -5,7 +5,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bot } from '../bot.ts';
 import { BotError, isBotError } from '../errors.ts';
+import { listOutbox } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
+import type { Plugin } from '../plugin.ts';
+import { loadPlugin } from '../plugin/load.ts';
 import type { Profile } from '../service/profile.ts';
 import { openLevel, storeInfo } from '../store/level.ts';
 import type { Store } from '../store/store.ts';
@@ -26,31 +29,40 @@ import { secretFor } from './unlocking.ts';
 const LOCK_TRIES = 10;
 const LOCK_WAIT_MS = 300;
 
-/** What is done with the answer before this process goes offline. */
-export type Linger = (answered: object) => Promise<void>;
+/** How long a command that went online for a plugin stays for what the plugin has left to be sent. */
+const SEND_MS = 15_000;
+const SEND_POLL_MS = 100;
+
+export interface CallExtras {
+  /** Called where this command itself went online for the answer, and not where a running bot gave it. */
+  readonly linger?: (answered: object) => Promise<void>;
+  /** Told what happens before the answer. */
+  readonly tell?: (event: object) => void;
+}
 
 /**
  * The answer to one call, from wherever the account is.
- * @param linger called where this command itself went online for the answer, and not where a running bot gave it
  * @throws BotError `STORE_LOCKED` when another process holds the store and does not answer, and what the call throws
  */
 export async function callAccount(
   shell: Shell,
   options: AccountOptions,
   call: Call,
-  linger?: Linger,
+  extras: CallExtras = {},
 ): Promise<object> {
   return reachAccount(
     shell.io,
     options,
     call,
-    (answered) => answered ?? answerHere(shell, options, call, linger),
+    (answered) => answered ?? answerHere(shell, options, call, extras),
+    extras.tell,
   );
 }
 
 /**
  * Asks the running bot, again and again while another process holds the store and does not answer yet.
  * @param take what to do with its answer, or, where none runs, without it: that opens the store
+ * @param tell told what happens before the answer
  * @throws BotError `STORE_LOCKED` when it never answers, and what asking and taking throws
  */
 export async function reachAccount<T>(
@@ -58,10 +70,11 @@ export async function reachAccount<T>(
   options: DataOptions,
   call: Call,
   take: (answered: object | undefined) => Promise<T> | T,
+  tell?: (event: object) => void,
 ): Promise<T> {
   const folder = dataFolder(io, options);
   for (let tries = 1; ; tries++) {
-    const answered = await askRunning(folder, call, io.signal);
+    const answered = await askRunning(folder, call, io.signal, tell);
     if (answered !== undefined) return take(answered);
     try {
       return await take(undefined);
@@ -88,7 +101,7 @@ async function answerHere(
   shell: Shell,
   options: AccountOptions,
   call: Call,
-  linger: Linger | undefined,
+  extras: CallExtras,
 ): Promise<object> {
   const platform = shell.platform(options);
   const profile = needsServer(call) ? await serverProfile(shell.io, options) : undefined;
@@ -96,19 +109,26 @@ async function answerHere(
   try {
     if (profile === undefined)
       return await answer({ store, platform, bot: undefined }, call, shell.io.signal);
-    return await answerOnline({ store, profile, platform, linger }, call, shell.io.signal);
+    const plugin = call.call === 'act' ? await loadPlugin(call.plugin, shell.io.cwd) : undefined;
+    return await answerOnline({ store, profile, platform, plugin, extras }, call, shell.io.signal);
   } finally {
     await store.close();
   }
 }
 
+interface OnlineParts {
+  readonly store: Store;
+  readonly profile: Profile;
+  readonly platform: Platform;
+  /** The one that the call is for. */
+  readonly plugin: Plugin | undefined;
+  readonly extras: CallExtras;
+}
+
 /** Stays online as long as the call takes. Messages that come meanwhile are kept for the next `run`. */
-async function answerOnline(
-  parts: { store: Store; profile: Profile; platform: Platform; linger: Linger | undefined },
-  call: Call,
-  signal: AbortSignal,
-): Promise<object> {
-  const { store, platform, linger } = parts;
+async function answerOnline(parts: OnlineParts, call: Call, signal: AbortSignal): Promise<object> {
+  const { store, platform, plugin } = parts;
+  const { linger, tell } = parts.extras;
   const done = new AbortController();
   const over = new AbortController();
   const { bot, started, life } = startBot(parts, AbortSignal.any([signal, done.signal]));
@@ -124,18 +144,30 @@ async function answerOnline(
     await Promise.race([started, ended]);
     over.signal.throwIfAborted();
     // Not raced with the end of the bot: unlinking ends the bot, and succeeds.
-    const result = await answer({ store, platform, bot }, call, AbortSignal.any([signal, over.signal]));
+    const either = AbortSignal.any([signal, over.signal]);
+    const result = await answer({ store, platform, bot, ...(tell && { tell }) }, call, either);
     await linger?.(result);
     return result;
   } finally {
+    if (plugin !== undefined) await sendRest(store, platform, AbortSignal.any([signal, over.signal]));
     done.abort();
     await ended;
   }
 }
 
+/** Until what waits to be sent has left, or some time is over. */
+async function sendRest(store: Store, { clock }: Platform, signal: AbortSignal): Promise<void> {
+  const until = clock.now() + SEND_MS;
+  while (!signal.aborted && clock.now() < until) {
+    const { rows } = await listOutbox(store);
+    if (!rows.some(({ state }) => state === 'queued')) return;
+    await clock.sleep(SEND_POLL_MS, signal).catch(() => undefined);
+  }
+}
+
 /** `started` resolves when the bot has begun to connect. */
 function startBot(
-  { store, profile, platform }: { store: Store; profile: Profile; platform: Platform },
+  { store, profile, platform, plugin }: OnlineParts,
   signal: AbortSignal,
 ): { bot: Bot; started: Promise<void>; life: Promise<void> } {
   let onEvent = (): void => undefined;
@@ -146,10 +178,11 @@ function startBot(
     store,
     service: profile,
     platform,
-    dispatch: false,
+    dispatch: plugin === undefined ? false : 'app',
     onEvent: () => {
       onEvent();
     },
   });
+  if (plugin !== undefined) bot.use(plugin);
   return { bot, started, life: bot.run(signal) };
 }

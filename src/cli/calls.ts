@@ -29,6 +29,7 @@ import type { Platform } from '../platform.ts';
 import { parseProfile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import type { Outgoing, Sent } from '../bot.ts';
+import type { ActCall } from '../plugin/acts.ts';
 import type { ConnectionState, Requester } from '../transport/request.ts';
 import type { Trust } from '../trust/build.ts';
 import { listOwnDevices, unlinkOwnDevice } from './own-devices.ts';
@@ -57,6 +58,15 @@ export const callSchema = z.discriminatedUnion('call', [
   z.object({ call: z.literal('dead retry'), id }),
   /** The absolute name of the file, and the passphrase that it is to have. */
   z.object({ call: z.literal('backup'), file: z.string(), passphrase: z.string() }),
+  /** What a plugin's command asks of the plugin. */
+  z.object({
+    call: z.literal('act'),
+    plugin: id,
+    name: id,
+    contact: z.string().optional(),
+    contacts: z.array(z.string()).max(100).optional(),
+    input: z.record(z.string(), z.unknown()),
+  }),
   z.object({
     call: z.literal('send'),
     recipient: z.string(),
@@ -90,6 +100,7 @@ export interface RunningBot {
     options?: { deviceId?: number },
   ): Promise<{ timestamp: number }>;
   sent(recipient: ServiceId, timestamp: number, signal: AbortSignal): Promise<Sent>;
+  act(plugin: string, name: string, call: ActCall): Promise<object>;
   /** Rows were changed from outside: look at them now. */
   ring(): void;
 }
@@ -99,6 +110,8 @@ export interface CallParts {
   readonly platform: Platform;
   /** Absent when the call is answered from the rows alone. */
   readonly bot: RunningBot | undefined;
+  /** Tells who asked what happens before the answer. Returns at once and does not throw. */
+  readonly tell?: (event: object) => void;
 }
 
 export interface SendResult {
@@ -111,7 +124,7 @@ export interface SendResult {
 
 /** Whether the call cannot be answered from the rows alone. */
 export function needsServer(call: Call): boolean {
-  return ['send', 'devices', 'unlink', 'doctor', 'remove device', 'approve'].includes(call.call);
+  return ['send', 'act', 'devices', 'unlink', 'doctor', 'remove device', 'approve'].includes(call.call);
 }
 
 /**
@@ -172,9 +185,21 @@ export async function answer(parts: CallParts, call: Call, signal: AbortSignal):
       const { requester } = online(bot);
       return approve({ store, platform: parts.platform, requester }, call.link, call.waitMs, signal);
     }
+    case 'act': {
+      const { plugin, name, input } = call;
+      const contact = call.contact === undefined ? undefined : await resolveRecipient(store, call.contact);
+      const contacts: ServiceId[] = [];
+      for (const other of call.contacts ?? []) contacts.push(await resolveRecipient(store, other));
+      const tell = parts.tell ?? nobody;
+      return online(bot).act(plugin, name, { contact, contacts, input, signal, tell });
+    }
     case 'send':
       return send(parts, call, signal);
   }
+}
+
+function nobody(): void {
+  // who asks so does not listen
 }
 
 function online(bot: RunningBot | undefined): RunningBot {

@@ -5,11 +5,12 @@ import { readFile } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
-import { BotError, NEXT, type ErrorCode } from '../errors.ts';
+import { BotError, describe, NEXT, type ErrorCode } from '../errors.ts';
 import type { Call } from './calls.ts';
 import { MAX_LINE_CHARACTERS, pointerPath, socketPath } from './control-server.ts';
 
 const replySchema = z.union([
+  z.object({ event: z.record(z.string(), z.unknown()) }),
   z.object({ result: z.record(z.string(), z.unknown()) }),
   z.object({
     error: z.object({
@@ -22,6 +23,7 @@ const replySchema = z.union([
 ]);
 
 /**
+ * @param onEvent told what happens before the answer
  * @returns undefined when no bot serves this data directory
  * @throws BotError what the running bot answered; `INTERRUPTED` when it ended before it did
  */
@@ -29,6 +31,7 @@ export async function askRunning(
   folder: string,
   call: Call,
   signal: AbortSignal,
+  onEvent: (event: object) => void = () => undefined,
 ): Promise<object | undefined> {
   const socket = await connect(folder);
   if (socket === undefined) return undefined;
@@ -40,7 +43,7 @@ export async function askRunning(
       throw new BotError('PAYLOAD_TOO_LARGE', 'the message is larger than any server takes');
     }
     socket.write(`${line}\n`);
-    return readReply(await firstLine(socket));
+    return await answerOf(socket, onEvent);
   } finally {
     signal.removeEventListener('abort', onAbort);
     socket.destroy();
@@ -61,21 +64,30 @@ async function connect(folder: string): Promise<Socket | undefined> {
   });
 }
 
-function firstLine(socket: Socket): Promise<string> {
+function answerOf(socket: Socket, onEvent: (event: object) => void): Promise<object> {
   return new Promise((resolve, reject) => {
+    const lines = createInterface({ input: socket });
     // The interface passes the socket's error on; 'close' follows it, and says what happened.
-    createInterface({ input: socket })
-      .on('error', () => undefined)
-      .once('line', resolve);
+    lines.on('error', () => undefined);
+    lines.on('line', (line) => {
+      try {
+        const reply = readReply(line);
+        if ('event' in reply) onEvent(reply.event);
+        else resolve(reply.result);
+      } catch (error) {
+        reject(error instanceof Error ? error : new BotError('INTERNAL', describe(error)));
+      }
+    });
     socket.once('close', () => {
       reject(new BotError('INTERRUPTED', 'the running bot ended before it answered'));
     });
   });
 }
 
-function readReply(line: string): object {
+/** @throws BotError what the running bot answered */
+function readReply(line: string): { readonly event: object } | { readonly result: object } {
   const reply = replySchema.parse(JSON.parse(line));
-  if ('result' in reply) return reply.result;
+  if (!('error' in reply)) return reply;
   const { code, message, next, retryAt } = reply.error;
   throw new BotError(
     isCode(code) ? code : 'INTERNAL',

@@ -1,6 +1,6 @@
 /**
  * Control socket, the side of a running bot: other commands of the same user reach the open store through it.
- * Lines of JSON: one call in, `{"result"}` or `{"error"}` out. The socket is in the data directory (0600); where that
+ * Lines of JSON: one call in; out any number of `{"event"}`, then `{"result"}` or `{"error"}`. The socket is in the data directory (0600); where that
  * path is too long for one, in a 0700 folder under the temp directory that `control.path` names.
  */
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -21,6 +21,9 @@ const MAX_CONNECTIONS = 64;
 const FOLDER_PREFIX = 'countersign-';
 /** What calls under way get to end in when the bot stops. */
 const GRACE_MS = 1_000;
+
+/** Answers one call. @param tell says to who asked what happens before the answer */
+export type Handle = (call: Call, signal: AbortSignal, tell: (event: object) => void) => Promise<object>;
 
 export function socketPath(folder: string): string {
   return join(folder, 'control.sock');
@@ -44,10 +47,7 @@ export class ControlServer {
   }
 
   /** Only for who holds the lock of the store in `folder`: sockets that a crash left behind are replaced. */
-  static async open(
-    folder: string,
-    handle: (call: Call, signal: AbortSignal) => Promise<object>,
-  ): Promise<ControlServer> {
+  static async open(folder: string, handle: Handle): Promise<ControlServer> {
     let path = socketPath(folder);
     const pointer = pointerPath(folder);
     await rm(path, { force: true });
@@ -90,7 +90,7 @@ export class ControlServer {
     work.finally(() => this.#replies.delete(work)).catch(() => undefined);
   }
 
-  #serve(socket: Socket, handle: (call: Call, signal: AbortSignal) => Promise<object>): void {
+  #serve(socket: Socket, handle: Handle): void {
     const gone = new AbortController();
     const signal = AbortSignal.any([gone.signal, this.#stopping.signal]);
     this.#sockets.add(socket);
@@ -106,10 +106,13 @@ export class ControlServer {
     });
     // The interface passes the socket's error on: a command that went away takes nothing with it.
     const lines = createInterface({ input: socket }).on('error', () => undefined);
+    const write = (text: string): void => {
+      if (socket.writable) socket.write(`${text}\n`);
+    };
     lines.on('line', (line) => {
       this.#own(
-        reply(line, handle, signal).then((text) => {
-          if (socket.writable) socket.write(`${text}\n`);
+        reply(line, handle, signal, write).then((text) => {
+          write(text);
         }),
       );
     });
@@ -129,11 +132,15 @@ async function removePointed(pointer: string): Promise<void> {
 /** Never rejects. */
 async function reply(
   line: string,
-  handle: (call: Call, signal: AbortSignal) => Promise<object>,
+  handle: Handle,
   signal: AbortSignal,
+  write: (text: string) => void,
 ): Promise<string> {
+  const tell = (event: object): void => {
+    write(JSON.stringify({ event }));
+  };
   try {
-    return JSON.stringify({ result: await handle(readCall(line), signal) });
+    return JSON.stringify({ result: await handle(readCall(line), signal, tell) });
   } catch (error) {
     return JSON.stringify(toFailure(error));
   }

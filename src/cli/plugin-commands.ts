@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { loadPlugin } from '../plugin/load.ts';
 import type { Subcommand, SubcommandCall } from '../plugin/subcommand.ts';
-import { openStore } from './account.ts';
+import { callAccount, openStore } from './account.ts';
 import { withAccount, withData, withExamples, withOutput, type AccountOptions } from './options.ts';
 import { canPrompt } from './prompt.ts';
 import type { Shell } from './shell.ts';
@@ -13,9 +13,10 @@ import type { Shell } from './shell.ts';
 /** First words of commands, the built-in plugin that has them, and their line in `--help`. */
 const GROUPS: Readonly<Record<string, { readonly plugin: string; readonly description: string }>> = {
   verify: { plugin: 'verify', description: "verify a contact's identity key with a spoken code" },
+  introduce: { plugin: 'verify', description: 'vouch for a verified contact towards other ones' },
 };
 
-type Given = AccountOptions & Readonly<Record<string, string | true | undefined>>;
+type Given = AccountOptions & Readonly<Record<string, string | true | readonly string[] | undefined>>;
 
 /**
  * Adds the groups, and the commands of the one that is called.
@@ -31,16 +32,17 @@ export async function addPluginCommands(
     const group = program.command(word).description(description);
     if (word !== called) continue;
     const { subcommands = [] } = await loadPlugin(plugin, shell.io.cwd);
-    for (const subcommand of subcommands) addSubcommand(group, shell, subcommand);
+    for (const subcommand of subcommands) addSubcommand(group, shell, plugin, subcommand);
   }
 }
 
-function addSubcommand(group: Command, shell: Shell, subcommand: Subcommand): void {
+function addSubcommand(group: Command, shell: Shell, plugin: string, subcommand: Subcommand): void {
   const [first, ...words] = subcommand.name.split(' ');
   if (first !== group.name()) return;
   const command =
     words.length === 0
-      ? group.description(subcommand.description)
+      ? // Options behind a word of its own are that word's.
+        group.description(subcommand.description).enablePositionalOptions()
       : words.reduce(
           (parent, word) => parent.commands.find((child) => child.name() === word) ?? parent.command(word),
           group,
@@ -54,17 +56,23 @@ function addSubcommand(group: Command, shell: Shell, subcommand: Subcommand): vo
     async (...args: unknown[]) => {
       // Behind the arguments commander hands over the options, then the command.
       const given = args.slice(0, Object.keys(named).length) as (string | undefined)[];
-      await subcommand.run(callOf(shell, command.opts<Given>(), given));
+      await subcommand.run(callOf(shell, plugin, command.opts<Given>(), given));
     },
   );
 }
 
-function callOf(shell: Shell, options: Given, given: readonly (string | undefined)[]): SubcommandCall {
+function callOf(
+  shell: Shell,
+  plugin: string,
+  options: Given,
+  given: readonly (string | undefined)[],
+): SubcommandCall {
   const { io } = shell;
   const folder = options.data ?? io.env['COUNTERSIGN_DATA'];
   return {
     arguments: given,
-    options,
+    options: valuesOf(options, isValue),
+    lists: valuesOf(options, isList),
     platform: shell.platform(options),
     signal: io.signal,
     cwd: io.cwd,
@@ -88,6 +96,31 @@ function callOf(shell: Shell, options: Given, given: readonly (string | undefine
           });
         });
     },
+    act: (name, { contact, contacts, input = {} }, onEvent) => {
+      const others = contacts === undefined ? {} : { contacts: [...contacts] };
+      const call = { call: 'act' as const, plugin, name, contact, ...others, input };
+      return callAccount(shell, options, call, onEvent === undefined ? {} : { tell: onEvent });
+    },
     openStore: () => openStore(shell, options),
   };
+}
+
+type Value = string | true | undefined;
+
+function valuesOf<T extends Value | readonly string[]>(
+  options: Given,
+  isOne: (value: unknown) => value is T,
+): Readonly<Record<string, T>> {
+  const found: Record<string, T> = {};
+  for (const [name, value] of Object.entries(options)) if (isOne(value)) found[name] = value;
+  return found;
+}
+
+function isValue(value: unknown): value is Value {
+  return !isList(value);
+}
+
+/** Of what commander gives, nothing else is an array. */
+function isList(value: unknown): value is readonly string[] {
+  return Array.isArray(value);
 }

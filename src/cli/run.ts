@@ -139,6 +139,9 @@ function show(printer: Printer, event: BotEvent): void {
     case 'warning':
       printer.note(`warning: ${event.message}`);
       break;
+    case 'notice':
+      printer.note(`${event.plugin}: ${event.message}`);
+      break;
     case 'trust':
     case 'unseen':
       break;

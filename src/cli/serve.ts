@@ -17,8 +17,8 @@ export async function serve(
   signal: AbortSignal,
 ): Promise<void> {
   const { bot, store, platform, folder } = parts;
-  const control = await ControlServer.open(folder, (call, gone) =>
-    answer({ store, platform, bot }, call, gone),
+  const control = await ControlServer.open(folder, (call, gone, tell) =>
+    answer({ store, platform, bot, tell }, call, gone),
   );
   try {
     await bot.run(signal);

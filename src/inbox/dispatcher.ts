@@ -47,6 +47,8 @@ export interface DispatcherParts {
   readonly onCommitted?: (staging: Staging) => void;
   /** A handler begins (1), or has ended (-1). Returns at once and does not throw. */
   readonly onCall?: (plugin: string, change: 1 | -1) => void;
+  /** A row that stays in the inbox for another run. Quick, and the same for the same row. */
+  readonly leaves?: (row: InboxRow) => boolean;
   /** Handlers that run side by side; default 16. */
   readonly maxRunning?: number;
   /** Rows in memory; default 1024. */
@@ -195,6 +197,7 @@ export class Dispatcher {
   // ---- taking ----
 
   #take(id: number, row: InboxRow, content?: Content): void {
+    if (this.#parts.leaves?.(row) === true) return;
     const entry = this.#entryOf(id, row, content);
     if (entry === undefined) return;
     this.#entries.set(id, entry);

@@ -34,6 +34,8 @@ export interface SubcommandCall {
   readonly arguments: readonly (string | undefined)[];
   /** By the flag's name in camel case: the value, `true` for a flag that takes none, undefined when not given. */
   readonly options: Readonly<Record<string, string | true | undefined>>;
+  /** By the flag's name, for flags that may be given more than once: `--to <contact...>`. */
+  readonly lists: Readonly<Record<string, readonly string[]>>;
   /** The real clock and random source, with logs on stderr. */
   readonly platform: Platform;
   /** Aborted by Ctrl-C or a signal that ends the process. */
@@ -56,6 +58,22 @@ export interface SubcommandCall {
    * @returns writes, and resolves when more can be taken
    */
   takeStdout(): (bytes: Uint8Array) => Promise<void>;
+  /**
+   * Asks the plugin of this command what it has registered as an act: through the bot that runs on the data directory,
+   * or, where none does, by going online with this plugin alone until the answer is there and what it has left is sent.
+   * @param onEvent told what the act tells meanwhile
+   * @throws BotError `PLUGIN_NOT_LOADED` when the bot runs without the plugin, `RECIPIENT_UNKNOWN`, and what the act throws
+   */
+  act(
+    name: string,
+    about: {
+      readonly contact?: string | undefined;
+      /** Others, at most 100. */
+      readonly contacts?: readonly string[];
+      readonly input?: Readonly<Record<string, unknown>>;
+    },
+    onEvent?: (event: object) => void,
+  ): Promise<object>;
   /** Opens the store of the data directory; whoever opens it closes it. @throws BotError `NOT_LINKED`, `STORE_LOCKED`, `PASSPHRASE_NEEDED`, ... */
   openStore(): Promise<Store>;
 }

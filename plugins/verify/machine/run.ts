@@ -16,8 +16,8 @@ import { isLive, type Ringing, type RunState } from './state.ts';
 import type { Arrived, Env, Event, Next, Steps, Typed } from './step.ts';
 import { takeConfirm, takeHello } from './symmetric.ts';
 
-/** Events of a run that is there; `start` and `greet` make one (`slot.ts`). */
-export type RunEvent = Exclude<Event, { kind: 'start' | 'greet' }>;
+/** Events of a run that is there; others make one, or are of a slot (`slot.ts`). */
+export type RunEvent = Exclude<Event, { kind: 'start' | 'greet' | 'typed-elsewhere' }>;
 
 export function* stepRun(env: Env, state: RunState, event: RunEvent): Steps<Next> {
   switch (event.kind) {

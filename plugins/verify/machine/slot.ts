@@ -60,6 +60,15 @@ export function* step(env: Env, slot: Slot, event: Event): Steps<SlotStep> {
       const secrets = event.kind === 'typed' ? [event.w, event.share.secret] : [];
       return { slot, effects: [notice(event, { kind: 'nothing-rings' }), ...wipe(secrets)] };
     }
+    case 'typed-elsewhere': {
+      const { run } = slot;
+      if (run?.kind !== 'ringing' || !isSame(run.runId, event.runId)) return { slot, effects: [] };
+      const { state, effects } = close(run, 'superseded');
+      return {
+        slot: { run: state, tail: slot.tail },
+        effects: effects.filter(({ kind }) => kind !== 'send'),
+      };
+    }
     case 'continue':
     case 'cancel':
     case 'tick':

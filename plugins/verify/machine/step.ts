@@ -92,6 +92,12 @@ export interface Typed extends At {
   readonly channel: Bytes;
 }
 
+/** The code of this run was typed on another device of ours (V-21). */
+export interface TypedElsewhere extends At {
+  readonly kind: 'typed-elsewhere';
+  readonly runId: Bytes;
+}
+
 /** The creator goes on after the commit of `checking`, or after a restart. */
 export interface Continue extends At {
   readonly kind: 'continue';
@@ -105,6 +111,7 @@ export type Event =
   | Arrived
   | Typing
   | Typed
+  | TypedElsewhere
   | Continue
   /** An operator of this side gives up. */
   | (At & { readonly kind: 'cancel' })

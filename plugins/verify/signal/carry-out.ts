@@ -1,0 +1,138 @@
+/**
+ * Carrying out: what a step has given, on the transaction of that step: the slot, trust and sessions, counters and
+ * outgoing frames, all of it or nothing (V-15, V-17, V-22).
+ * Spec: verification brief, sections 3.1, 8 and 9.
+ */
+import {
+  isBotError,
+  type Aci,
+  type Log,
+  type OwnKey,
+  type Random,
+  type Transaction,
+} from '../../../src/index.ts';
+import { charge, hashCode, refund, rememberTyped } from '../limits.ts';
+import { isBusy, type Slot, type SlotStep } from '../machine/slot.ts';
+import type { Effect, Trusted } from '../machine/step.ts';
+import { decodeFrame } from '../messages/frame.ts';
+import { pinProven, setAside } from './opener.ts';
+import { changeCounters, localKey, noteIntroducible, writeSlot } from './rows.ts';
+import { FRAME, TYPED } from './tags.ts';
+
+export interface Step extends SlotStep {
+  readonly peer: Aci;
+  /** The slot before. */
+  readonly before: Slot;
+  /** The code that this step charges for, normalised. */
+  readonly typed: string | undefined;
+  /** ms */
+  readonly now: number;
+}
+
+export interface CarryOutParts {
+  readonly own: OwnKey;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+export async function carryOut(parts: CarryOutParts, tx: Transaction, step: Step): Promise<void> {
+  const { peer, slot, effects, before } = step;
+  const healed = effects.some((effect) => effect.kind === 'trusted' && isHealedHere(effect.trusted));
+  for (const effect of effects) await carryOutOne(parts, tx, step, effect, healed);
+  writeSlot(tx, peer, isWorthKeeping(step) ? slot : { run: undefined, tail: slot.tail });
+  if (isBusy(before) && !isBusy(slot)) await tx.trust.sessions.carrier(peer).end();
+}
+
+async function carryOutOne(
+  parts: CarryOutParts,
+  tx: Transaction,
+  step: Step,
+  effect: Effect,
+  healed: boolean,
+): Promise<void> {
+  const { peer, typed, now } = step;
+  switch (effect.kind) {
+    case 'send': {
+      const carrier = await goesByCarrier(tx, peer, effect.frame, healed);
+      const devices = effect.device === undefined ? [] : [effect.device];
+      tx.send(peer, FRAME.of(effect.frame), { carrier, devices });
+      return;
+    }
+    case 'charge': {
+      const { runId } = effect;
+      const key = await localKey(tx, parts.random);
+      await changeCounters(tx, (counters) => {
+        const charged = charge(counters, { peer, runId, time: now });
+        return typed === undefined ? charged : rememberTyped(charged, hashCode(key, typed), now);
+      });
+      return;
+    }
+    case 'refund': {
+      const { runId } = effect;
+      await changeCounters(tx, (counters) => refund(counters, runId));
+      return;
+    }
+    case 'tell-siblings': {
+      if (step.slot.run?.kind !== 'replied') return;
+      tx.send('self', TYPED.of({ peer, runId: step.slot.run.runId }));
+      return;
+    }
+    case 'trusted':
+      await trust(parts, tx, effect.trusted);
+      return;
+    case 'contradicted':
+      await tx.trust.identities.pin(effect.aci, effect.identityKey, effect.proof);
+      return;
+    case 'drop-session':
+      await tx.trust.sessions.deleteAll(effect.aci);
+      return;
+    case 'continue':
+    case 'over':
+    case 'wipe':
+    case 'notice':
+      return; // after the commit, or of the slot as a whole
+  }
+}
+
+/** Profile 1 heals without a new session: the next one is fetched, and opened under the pin. */
+function isHealedHere({ heals, hasOpened }: Trusted): boolean {
+  return heals && !hasOpened;
+}
+
+async function trust({ log }: CarryOutParts, tx: Transaction, trusted: Trusted): Promise<void> {
+  const { aci, device, identityKey, proof, found, heals, hasOpened, mayBeIntroduced, pni } = trusted;
+  if (isHealedHere(trusted)) await setAside(tx, aci);
+  if (!hasOpened) await pinProven(tx, { party: { aci, device }, identityKey, proof, found });
+  if (heals) await tx.trust.sessions.rotateSenderKeys();
+  noteIntroducible(tx, aci, mayBeIntroduced);
+  if (pni === undefined) return;
+  try {
+    await tx.trust.identities.bindPni(aci, pni);
+  } catch (error) {
+    if (!isBotError(error, 'CONTENT_INVALID')) throw error;
+    log.warn(
+      { contact: aci },
+      'the phone number identity of a verified contact does not hold, and is not used',
+    );
+  }
+}
+
+/**
+ * B's REPLY and ACCEPT have to be opened by an A that knows nothing of the new session yet, and so has the DONE of a run
+ * that has healed without one. What goes to a contact in `changed` goes by the carrier anyway, and all else does not.
+ */
+async function goesByCarrier(
+  tx: Transaction,
+  peer: Aci,
+  frame: Uint8Array,
+  healed: boolean,
+): Promise<boolean> {
+  const body = decodeFrame(frame)?.body;
+  const may = body?.type === 'reply' || body?.type === 'accept' || (body?.type === 'done' && healed);
+  return may && (await tx.trust.sessions.carrier(peer).exists());
+}
+
+/** A ring that nobody has answered leaves nothing: strangers could fill the store with them. */
+function isWorthKeeping({ before, slot: { run } }: Step): boolean {
+  return run?.kind !== 'closed' || (before.run !== undefined && before.run.kind !== 'ringing');
+}

@@ -1,0 +1,110 @@
+/**
+ * Opener of mode 1: what a step asks about trust and sessions, answered by the core on the transaction of that step.
+ * Spec: verification brief, sections 7 and 8.
+ */
+import {
+  isBotError,
+  type Aci,
+  type Bytes,
+  type OwnKey,
+  type Random,
+  type Transaction,
+} from '../../../src/index.ts';
+import type { SessionOpener } from '../machine/settle.ts';
+import type { Found, Prepared, Questions, SessionRequest, TrustAnswer } from '../machine/step.ts';
+import type { Party } from '../messages/service-id.ts';
+import { makeRunPrekeys } from '../session/run-prekeys.ts';
+
+type Asked<K extends keyof Questions> = Questions[K]['ask'];
+
+export interface OpenerParts {
+  readonly transaction: Transaction;
+  readonly own: OwnKey;
+  readonly random: Random;
+}
+
+export class CoreOpener implements SessionOpener {
+  readonly #parts: OpenerParts;
+
+  constructor(parts: OpenerParts) {
+    this.#parts = parts;
+  }
+
+  /** With a carrier the run came by it, and what ordinary sessions there are, are not the peer's of this run. */
+  async trust({ aci, identityKey }: Asked<'trust'>): Promise<TrustAnswer> {
+    const { identities, sessions } = this.#parts.transaction.trust;
+    const hasSession = !(await sessions.carrier(aci).exists());
+    return { verdict: await identities.wouldPin(aci, identityKey), hasSession };
+  }
+
+  prepare({ now }: Asked<'prepare'>): Promise<Prepared> {
+    const { own, random } = this.#parts;
+    const signPrekey = (key: Bytes): Bytes => own.signPrekey(key);
+    const owner = { device: own.deviceId, registrationId: own.registrationId, signPrekey };
+    return Promise.resolve(makeRunPrekeys(owner, random, now));
+  }
+
+  async openSession(question: Asked<'open-session'>): Promise<Bytes | undefined> {
+    const { transaction } = this.#parts;
+    const { party, identityKey, bundle, plaintext } = question;
+    await setAside(transaction, party.aci);
+    await pinProven(transaction, question);
+    return ifValid(transaction.trust.sessions.openFromBundle(party.aci, identityKey, bundle, plaintext));
+  }
+
+  async takeSession(question: Asked<'take-session'>): Promise<Bytes | undefined> {
+    const { transaction } = this.#parts;
+    const { sessions } = transaction.trust;
+    const { party, initial, prekeys, registrationId } = question;
+    await sessions.deleteAll(party.aci);
+    await pinProven(transaction, question);
+    return ifValid(sessions.openInitial(addressOf(party), initial, prekeys, registrationId));
+  }
+
+  sealDone({ party, plaintext }: Asked<'seal-done'>): Promise<Bytes> {
+    return this.#parts.transaction.trust.sessions.sealWhisper(addressOf(party), plaintext);
+  }
+
+  openDone({ party, message }: Asked<'open-done'>): Promise<Bytes | undefined> {
+    return ifValid(this.#parts.transaction.trust.sessions.openWhisper(addressOf(party), message));
+  }
+}
+
+/**
+ * Takes all sessions with a contact out of use, and keeps the way to them: a carrier that is there already has the
+ * sessions of this run (out of `changed`, or of a run before that was not acknowledged), and keeps them.
+ */
+export async function setAside({ trust: { sessions } }: Transaction, peer: Aci): Promise<void> {
+  if (await sessions.carrier(peer).exists()) await sessions.deleteAll(peer);
+  else await sessions.moveToCarrier(peer);
+}
+
+/** Makes the proven key the pin, with what V-14 has found. */
+export async function pinProven(
+  { trust: { identities } }: Transaction,
+  { party, identityKey, proof, found }: Pick<SessionRequest, 'party' | 'identityKey' | 'proof' | 'found'>,
+): Promise<void> {
+  const [falseKey, ...others] = found?.falseKeys ?? [];
+  const options = found && falseKey && { found: { kind: found.kind, falseKey } };
+  await identities.pin(party.aci, identityKey, proof, options);
+  for (const key of alsoFalse(found, others)) await identities.setState(party.aci, { kind: 'revoke', key });
+}
+
+/** A reinstall makes no key bad. */
+function alsoFalse(found: Found | undefined, others: readonly Bytes[]): readonly Bytes[] {
+  return found?.kind === 'substituted' ? others : [];
+}
+
+function addressOf({ aci, device }: Party): { serviceId: Aci; deviceId: number } {
+  return { serviceId: aci, deviceId: device };
+}
+
+/** @returns undefined when the peer's bytes do not hold */
+async function ifValid(work: Promise<Bytes>): Promise<Bytes | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isBotError(error, 'CONTENT_INVALID')) return undefined;
+    throw error;
+  }
+}

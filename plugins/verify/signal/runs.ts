@@ -1,0 +1,207 @@
+/**
+ * Runs of mode 1: gives events to the machines, one commit for each transition, in the lane of the contact's sessions;
+ * tells who listens what came of it, and wakes runs whose time is over.
+ *
+ * A handler's frame is a trigger only: what it changes is committed here, and not with the message's progress. Called
+ * again for the same frame, the machines give the saved answer (3.8).
+ * Spec: verification brief, sections 3.6 (V-15), 3.8, 4 (V-16, V-17).
+ */
+import type { Aci, Bytes, Host, Random, Transaction } from '../../../src/index.ts';
+import { encodeSlot } from '../machine/row.ts';
+import { advance, type Advanced } from '../machine/settle.ts';
+import { deadlineOf, type Slot } from '../machine/slot.ts';
+import type { Effect, Env, Event, Notice, Trusted } from '../machine/step.ts';
+import { isSame } from '../messages/wire.ts';
+import { carryOut, type Step } from './carry-out.ts';
+import type { LiveCodes } from './codes.ts';
+import { CoreOpener } from './opener.ts';
+import { readSlot, scanSlots } from './rows.ts';
+
+export interface RunsParts {
+  readonly host: Host;
+  readonly env: Env;
+  readonly random: Random;
+  readonly codes: LiveCodes;
+}
+
+/** What listeners hear, after the commit. */
+export interface Told {
+  readonly peer: Aci;
+  readonly runId: Bytes;
+  readonly notice: Notice | { readonly kind: 'success'; readonly trusted: Trusted };
+}
+
+/** Makes the event of a transition from what is stored; undefined: nothing is to be done. Called again on a conflict. */
+export type MakeEvent = (tx: Transaction, slot: Slot) => Event | undefined | Promise<Event | undefined>;
+
+/** Timers are set no longer than this, so that a clock that was put right is noticed. */
+const MAX_SLEEP_MS = 60_000;
+
+export class Runs {
+  readonly #parts: RunsParts;
+  readonly #listeners = new Set<(told: Told) => void>();
+  #begun: Promise<void> | undefined;
+  #wake = new AbortController();
+
+  constructor(parts: RunsParts) {
+    this.#parts = parts;
+  }
+
+  /** @returns ends it */
+  listen(listener: (told: Told) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Resolves once a code of this contact is asked for. */
+  rung(peer: Aci): { readonly rings: Promise<void>; readonly end: () => void } {
+    let onRing: () => void = () => undefined;
+    const rings = new Promise<void>((resolve) => {
+      onRing = resolve;
+    });
+    const end = this.listen((told) => {
+      if (told.peer === peer && told.notice.kind === 'rings') onRing();
+    });
+    return { rings, end };
+  }
+
+  /** All contacts with a slot. */
+  peers(): Promise<readonly Aci[]> {
+    return this.#parts.host.update(async (tx) => {
+      const found: Aci[] = [];
+      for await (const [peer] of scanSlots(tx)) found.push(peer);
+      return found;
+    });
+  }
+
+  /**
+   * One event for the slot of a contact, and the one that follows from it.
+   * @param typed the code that this event charges for, normalised
+   * @returns what came of it
+   */
+  async give(peer: Aci, make: MakeEvent, typed?: string): Promise<Step | undefined> {
+    await this.begin();
+    return this.#give(peer, make, typed);
+  }
+
+  /** What was under way when the process ended: over where its time is, else taken up. Before any frame is looked at. */
+  begin(): Promise<void> {
+    this.#begun ??= this.#restart().catch((error: unknown) => {
+      this.#begun = undefined;
+      throw error;
+    });
+    return this.#begun;
+  }
+
+  /** Ends runs whose time is over, until the abort. */
+  async watch(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts.host;
+    await this.begin();
+    while (!signal.aborted) {
+      this.#wake = new AbortController();
+      const now = clock.now();
+      let next = now + MAX_SLEEP_MS;
+      for (const [peer, deadline] of await this.#deadlines()) {
+        if (deadline < now) await this.give(peer, () => ({ kind: 'tick', now }));
+        else next = Math.min(next, deadline + 1);
+      }
+      const either = AbortSignal.any([signal, this.#wake.signal]);
+      await clock.sleep(Math.max(next - clock.now(), 0), either).catch(() => undefined);
+    }
+  }
+
+  async #deadlines(): Promise<readonly (readonly [Aci, number])[]> {
+    return this.#parts.host.update(async (tx) => {
+      const found: (readonly [Aci, number])[] = [];
+      for await (const [peer, slot] of scanSlots(tx)) {
+        const deadline = deadlineOf(slot);
+        if (deadline !== undefined) found.push([peer, deadline]);
+      }
+      return found;
+    });
+  }
+
+  async #restart(): Promise<void> {
+    const { host } = this.#parts;
+    for (const peer of await this.peers())
+      await this.#give(peer, () => ({ kind: 'restart', now: host.clock.now() }), undefined);
+  }
+
+  async #give(peer: Aci, make: MakeEvent, typed: string | undefined): Promise<Step | undefined> {
+    const step = await this.#transition(peer, make, typed);
+    if (step === undefined) return undefined;
+    for (const effect of step.effects) this.#afterCommit(peer, effect);
+    this.#wake.abort();
+    if (step.effects.some(({ kind }) => kind === 'continue')) {
+      const { clock } = this.#parts.host;
+      const view = async (tx: Transaction): Promise<Event> => ({
+        kind: 'continue',
+        now: clock.now(),
+        view: await viewOf(tx, peer),
+      });
+      await this.#give(peer, view, undefined);
+    }
+    return step;
+  }
+
+  async #transition(peer: Aci, make: MakeEvent, typed: string | undefined): Promise<Step | undefined> {
+    const { host, env, random } = this.#parts;
+    const { own } = host.trust;
+    const parts = { own, random, log: host.log };
+    for (;;) {
+      try {
+        return await host.trust.update(peer, async (tx) => {
+          const before = await readSlot(tx, peer);
+          const event = await make(tx, before);
+          if (event === undefined) return undefined;
+          const opener = new CoreOpener({ transaction: tx, own, random });
+          const advanced = await advance(env, before, event, opener);
+          const step = { ...advanced, peer, before, typed, now: event.now };
+          if (advanced.mustDiscard) throw new Discarded(step);
+          await carryOut(parts, tx, step);
+          return step;
+        });
+      } catch (error) {
+        if (!(error instanceof Discarded)) throw error;
+        const { step } = error;
+        const isDone = await host.trust.update(peer, async (tx) => {
+          if (!isSame(encodeSlot(await readSlot(tx, peer)), encodeSlot(step.before))) return false;
+          await carryOut(parts, tx, step);
+          return true;
+        });
+        if (isDone) return step;
+      }
+    }
+  }
+
+  #afterCommit(peer: Aci, effect: Effect): void {
+    if (effect.kind === 'wipe') for (const secret of effect.secrets) secret.fill(0);
+    if (effect.kind === 'over') this.#parts.codes.end(peer, effect.runId);
+    if (effect.kind === 'notice') this.#tell({ peer, runId: effect.runId, notice: effect.notice });
+    if (effect.kind === 'trusted') {
+      const { trusted } = effect;
+      const runId = new Uint8Array(Buffer.from(trusted.proof.runId, 'hex'));
+      this.#tell({ peer, runId, notice: { kind: 'success', trusted } });
+    }
+  }
+
+  #tell(told: Told): void {
+    for (const listener of this.#listeners) listener(told);
+  }
+}
+
+/** A step whose batch must not be committed, with what is to be committed in its place. */
+class Discarded extends Error {
+  readonly step: Step & Advanced;
+
+  constructor(step: Step & Advanced) {
+    super('the run was closed after sessions were written to');
+    this.step = step;
+  }
+}
+
+/** The key that a session with the peer would use now: in `changed`, the candidate. */
+export async function viewOf({ trust }: Transaction, peer: Aci): Promise<Bytes | undefined> {
+  const { state, pin, candidate } = await trust.identities.get(peer);
+  return state === 'changed' ? (candidate ?? pin) : pin;
+}
