@@ -5,6 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { startDevServer, type ProfileFile } from '../devserver/devserver.ts';
+import { REGISTRATION } from '../devserver/rules/verification.ts';
 import { BotError, describe } from '../errors.ts';
 import { wholeNumber, withExamples, withOutput, type OutputOptions } from './options.ts';
 import type { Shell } from './shell.ts';
@@ -35,6 +36,10 @@ export function addDevserver(program: Command, shell: Shell): void {
           .default('aug26'),
       ),
   );
+  command.addHelpText(
+    'after',
+    `\nAny number is registered with: account register --captcha ${REGISTRATION.captcha} --code ${REGISTRATION.code}`,
+  );
   withExamples(command, 'devserver', 'devserver --port 8443 --profile server.json --dialect dec25').action(
     async (options: DevserverOptions) => {
       const { io } = shell;
@@ -49,11 +54,13 @@ export function addDevserver(program: Command, shell: Shell): void {
         const { port, controlUrl: control } = server;
         shell
           .printer(options)
-          .print({ event: 'ready', port, control, profile }, () =>
+          .print({ event: 'ready', port, control, profile, ...REGISTRATION }, () =>
             [
               `The development server listens on port ${String(port)}.`,
               `profile   ${profile}`,
               `control   ${control}`,
+              `captcha   ${REGISTRATION.captcha}   (account register --captcha)`,
+              `code      ${REGISTRATION.code}   (account register --code)`,
               'Ctrl-C stops it.',
             ].join('\n'),
           );

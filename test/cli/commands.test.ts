@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
 import { DemoPhone } from '../../src/cli/demo-phone.ts';
+import { CAPTCHA, CODE } from '../support/primary.ts';
 import { memoryIo, type MemoryIo } from './memory-io.ts';
 
 const never = new AbortController().signal;
@@ -43,7 +44,7 @@ describe('the commands, from link to unlink', () => {
   beforeAll(async () => {
     serving = main(['devserver', '--profile', 'server.json', '--json'], server);
     const ready = await server.line(({ event }) => event === 'ready');
-    expect(ready).toMatchObject({ profile: join(folder, 'server.json') });
+    expect(ready).toMatchObject({ profile: join(folder, 'server.json'), captcha: CAPTCHA, code: CODE });
     phone = await DemoPhone.create(String(ready['control']), 'Owner', never);
     friend = await DemoPhone.create(String(ready['control']), 'Friend', never);
   });

@@ -6,63 +6,14 @@
  * code that `link` shows; `devserver` and `run` go on in the background once they are ready, and a second `run` stops the
  * first as Ctrl-C does.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { DemoPhone } from '../../src/cli/demo-phone.ts';
+import { blocks, commandsOf, readDocument, Running, setVariables, source, top } from './documents.ts';
 
-const top = fileURLToPath(new URL('../..', import.meta.url));
-const readme = readFileSync(join(top, 'README.md'), 'utf8');
-const source = `"${process.execPath}" --import tsx "${join(top, 'src/cli/countersign.ts')}"`;
-
-function blocks(language: string): string[] {
-  return [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))].map(
-    ([, text = '']) => text,
-  );
-}
-
-/** A command that goes on, with what it has printed so far. */
-class Running {
-  readonly #child: ChildProcess;
-  #output = '';
-  readonly ended: Promise<number | null>;
-
-  constructor(command: string, cwd: string, env: NodeJS.ProcessEnv) {
-    this.#child = spawn('bash', ['-c', command], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
-    const keep = (chunk: Buffer): void => {
-      this.#output += chunk.toString();
-    };
-    this.#child.stdout?.on('data', keep);
-    this.#child.stderr?.on('data', keep);
-    this.ended = new Promise((resolve) => this.#child.once('close', resolve));
-  }
-
-  get output(): string {
-    return this.#output;
-  }
-
-  /** The first match in the output; fails when the command ends before. */
-  async match(pattern: RegExp): Promise<string> {
-    for (;;) {
-      const found = pattern.exec(this.#output);
-      if (found) return found[1] ?? found[0];
-      const ended = await Promise.race([
-        this.ended,
-        new Promise((resolve) => setTimeout(resolve, 50, 'goes on')),
-      ]);
-      if (ended !== 'goes on') throw new Error(`it ended with ${String(ended)}: ${this.#output}`);
-    }
-  }
-
-  /** As Ctrl-C does. */
-  async stop(): Promise<number | null> {
-    this.#child.kill('SIGINT');
-    return this.ended;
-  }
-}
+const readme = readDocument('README.md');
 
 describe('README.md', () => {
   const folder = mkdtempSync(join(tmpdir(), 'readme-test-'));
@@ -82,12 +33,8 @@ describe('README.md', () => {
       .replace(/^npm run (?:-s )?demo$/, 'npx countersign demo')
       .replace('npx countersign', source);
     const [, word] = /^npx countersign (\S+)/.exec(line) ?? [];
-    if (line.startsWith('export ')) {
-      for (const pair of line.slice('export '.length).split(' ')) {
-        const [name = '', value = ''] = pair.split('=');
-        env[name] = value;
-      }
-    } else if (line === 'npm ci') {
+    if (setVariables(line, env)) return;
+    if (line === 'npm ci') {
       expect(readFileSync(join(top, '.ci/run'), 'utf8')).toMatch(/^npm ci$/m);
     } else if (word === 'devserver') {
       server = new Running(command, folder, env);
@@ -114,7 +61,7 @@ describe('README.md', () => {
   it('has commands that work, one after the other', { timeout: 180_000 }, async () => {
     symlinkSync(join(top, 'node_modules'), join(folder, 'node_modules'));
     symlinkSync(join(top, 'docs'), join(folder, 'docs'));
-    const lines = blocks('sh').flatMap((block) => block.split('\n').filter((line) => line.trim() !== ''));
+    const lines = commandsOf(readme);
     expect(lines.length).toBeGreaterThan(10);
     for (const line of lines) await runCommand(line);
   });
@@ -123,7 +70,7 @@ describe('README.md', () => {
     const files = ['dice.ts', 'own-program.ts'].map((name) =>
       readFileSync(join(top, 'docs/examples', name), 'utf8'),
     );
-    expect(blocks('ts')).toEqual(files);
+    expect(blocks(readme, 'ts')).toEqual(files);
   });
 
   it('names files and commands that exist', () => {

@@ -9,6 +9,8 @@ import { limitRate } from './limits.ts';
 import { readJson, Refusal, type Answer, type Call, type Rule } from './rule.ts';
 
 const VERIFICATION_LIFE_MS = 600_000;
+/** What registers any number here: a captcha token, and the code that the mock pretends to have sent. */
+export const REGISTRATION = { captcha: 'noop.noop.registration.noop', code: '111111' } as const;
 /** prefix.sitekey.action.token: the client of the open source servers takes any token. */
 const CAPTCHA = /^noop\.noop\.registration\..+$/;
 
