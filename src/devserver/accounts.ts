@@ -1,6 +1,7 @@
 /**
  * Accounts of the development server: its phones, and what tests do to devices behind their backs.
  */
+import { BotError } from '../errors.ts';
 import type { Clock } from '../platform.ts';
 import type { Device, KeyKind, Mock } from './mock.ts';
 import { Phone } from './phone.ts';
@@ -31,6 +32,8 @@ export class Accounts {
   readonly #waitClock: Clock;
   /** By ACI. */
   readonly phones = new Map<string, Phone>();
+  /** Numbers that were asked for: the mock knows of them only once the phone is made. */
+  readonly #given = new Set<string>();
 
   /** @param waitClock see Phone */
   constructor(state: ServerState, waitClock: Clock) {
@@ -38,7 +41,9 @@ export class Accounts {
     this.#waitClock = waitClock;
   }
 
+  /** @throws BotError `USAGE` when another account has the number */
   async createPhone({ number, name, capabilities }: PhoneOptions): Promise<Phone> {
+    if (number !== undefined) this.#take(number);
     const title = name ?? `Phone ${String(this.phones.size + 1)}`;
     const primary = await this.#mock.createPrimary(title, number);
     const phone = new Phone(primary, this.#state, this.#waitClock);
@@ -80,6 +85,14 @@ export class Accounts {
     let sum = 0;
     for (const aci of this.phones.keys()) sum += (await this.#mock.devicesOf(aci)).length;
     return sum;
+  }
+
+  /** The mock would make a second account of the same number. */
+  #take(number: string): void {
+    if (this.#given.has(number) || this.#mock.devicesOfNumber(number).length > 0) {
+      throw new BotError('USAGE', `another account has the number ${number}`);
+    }
+    this.#given.add(number);
   }
 
   get #mock(): Mock {

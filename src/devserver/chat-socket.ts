@@ -212,6 +212,7 @@ export class ChatSocket {
   #respond(request: RequestFrame, result: Answer): void {
     if (request.id === undefined) return;
     const body = writeBody(result.body);
+    this.#parts.state.stats.countAnswer(request.verb, request.path, result.status);
     const isJson = body.length > 0 && !(result.body instanceof Uint8Array);
     const type = isJson ? { 'Content-Type': 'application/json' } : {};
     const headers = serverHeaders(this.#parts.state, { ...type, ...result.headers });

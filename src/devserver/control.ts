@@ -119,9 +119,11 @@ async function answer(
 }
 
 async function route(parts: ControlParts, request: IncomingMessage): Promise<unknown> {
-  // A page in a browser can reach loopback too, but only under another name.
-  if (!/^(127\.0\.0\.1|localhost)(:\d+)?$/.test(request.headers.host ?? '')) {
-    throw new BotError('USAGE', 'the control API is for loopback only');
+  const { host = '', origin } = request.headers;
+  // Pages in a browser of this machine reach loopback as well: by a name of theirs that points here, or by a request from
+  // elsewhere, which the browser marks with where its page comes from. No page has this server's origin.
+  if (!/^(127\.0\.0\.1|localhost)(:\d+)?$/.test(host) || origin !== undefined) {
+    throw new BotError('USAGE', 'the control API is for programs on this machine, and not for web pages');
   }
   const url = new URL(request.url ?? '/', 'http://control');
   const body = await readBody(request);

@@ -9,6 +9,8 @@ export interface StatsReport {
   };
   /** By verb and path, ids replaced: `PUT /v1/messages/:id`. */
   readonly requests: Readonly<Record<string, number>>;
+  /** Answers of chat sockets that refused something, with their status: `PUT /v1/messages/:id 409`. */
+  readonly refusals: Readonly<Record<string, number>>;
   /** Sends that were accepted. */
   readonly sends: number;
   /** Single messages that were routed to a device, receipts included. */
@@ -24,6 +26,9 @@ export interface StatsReport {
 
 export type SocketKind = keyof StatsReport['sockets'];
 
+/** Different requests that are told apart. */
+const MAX_KEYS = 500;
+
 export class Stats {
   sends = 0;
   mails = 0;
@@ -31,19 +36,23 @@ export class Stats {
   acks = 0;
   readonly sockets: Record<SocketKind, number> = { authenticated: 0, anonymous: 0, provisioning: 0 };
   readonly #requests = new Map<string, number>();
+  readonly #refusals = new Map<string, number>();
 
   countRequest(verb: string, path: string): void {
-    const key = `${verb} ${template(path)}`;
-    if (this.#requests.size < 500 || this.#requests.has(key)) {
-      this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
-    }
+    count(this.#requests, `${verb} ${template(path)}`);
+  }
+
+  /** @param status counted from 400 */
+  countAnswer(verb: string, path: string, status: number): void {
+    if (status >= 400) count(this.#refusals, `${verb} ${template(path)} ${String(status)}`);
   }
 
   report(rest: { queued: number; devices: number }): StatsReport {
     const { sends, mails, deliveries, acks } = this;
     return {
       sockets: { ...this.sockets },
-      requests: Object.fromEntries([...this.#requests].sort(([a], [b]) => (a < b ? -1 : 1))),
+      requests: sorted(this.#requests),
+      refusals: sorted(this.#refusals),
       sends,
       mails,
       deliveries,
@@ -51,6 +60,14 @@ export class Stats {
       ...rest,
     };
   }
+}
+
+function count(counts: Map<string, number>, key: string): void {
+  if (counts.size < MAX_KEYS || counts.has(key)) counts.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+function sorted(counts: ReadonlyMap<string, number>): Record<string, number> {
+  return Object.fromEntries([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function template(path: string): string {

@@ -136,18 +136,32 @@ describe('the control API', () => {
     });
   });
 
-  it('is not for pages under another name', async () => {
+  it('gives a number once, also to who asks at the same time', async () => {
+    const number = '+14155550124';
+    const both = await Promise.all([
+      call('POST', '/phones', { number }),
+      call('POST', '/phones', { number }),
+      call('POST', '/phones', { number: '+14155550125' }),
+    ]);
+    expect(both.map(({ status }) => status)).toEqual([200, 400, 200]);
+    expect((await call('POST', '/phones', { number })).json).toMatchObject({ error: { code: 'USAGE' } });
+    expect(server.phones.size).toBe(2);
+  });
+
+  it.each([
+    ['under another name', { Host: 'evil.example' }],
+    ['of another origin', { Origin: 'https://evil.example', 'Content-Type': 'text/plain' }],
+    ['without an origin to name', { Origin: 'null', 'Content-Type': 'text/plain' }],
+  ])('is not for pages %s', async (_, headers) => {
     const { port } = new URL(server.controlUrl);
     const status = await new Promise((resolve) => {
-      httpRequest(
-        { host: '127.0.0.1', port, path: '/stats', headers: { Host: 'evil.example' } },
-        (response) => {
-          resolve(response.statusCode);
-          response.resume();
-        },
-      ).end();
+      httpRequest({ host: '127.0.0.1', port, path: '/phones', method: 'POST', headers }, (response) => {
+        resolve(response.statusCode);
+        response.resume();
+      }).end('{}');
     });
     expect(status).toBe(400);
+    expect(server.phones.size).toBe(0);
   });
 });
 

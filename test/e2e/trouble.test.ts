@@ -68,13 +68,19 @@ describe.each(SERVERS)('on a server of $name', (options) => {
     scene = await Scene.start(options);
     const bot = await scene.bot(pong);
     const friend = await scene.phone();
+    const send = 'PUT /v1/messages/:id';
+    const refusals = async (): Promise<Record<string, number>> =>
+      Object.fromEntries(
+        Object.entries((await scene.server.stats()).refusals).filter(([key]) => key.startsWith(send)),
+      );
     await ping(bot, friend);
+    expect(await refusals()).toEqual({});
     const extra = await scene.server.addSecondaryDevice(friend.aci);
     await ping(bot, friend);
+    expect(await refusals()).toEqual({ [`${send} 409`]: 1 });
     await scene.server.relinkSecondaryDevice(friend.aci, extra);
     await ping(bot, friend);
-    const { requests } = await scene.server.stats();
-    expect(JSON.stringify(requests)).toContain('messages');
+    expect(await refusals()).toEqual({ [`${send} 409`]: 1, [`${send} 410`]: 1 });
   });
 
   it('a second bot on the same account and a relinked one are met without loss', async () => {
@@ -87,15 +93,27 @@ describe.each(SERVERS)('on a server of $name', (options) => {
       if (end.state === 'failed') throw end.error;
       return end.devices;
     };
+    const seen: string[] = [];
+    const listen =
+      (who: string) =>
+      (made: Bot): void => {
+        made.handle((on) => {
+          on.text(({ text }) => {
+            seen.push(`${who}: ${text}`);
+          });
+        });
+      };
     expect(await say('one')).toEqual([1, 2]);
-    const second = await scene.bot(pong, { phone: bot.phone });
+    const second = await scene.bot(listen('second'), { phone: bot.phone });
     expect(second.account.deviceId).toBe(3);
     expect(await say('two')).toEqual([1, 2, 3]);
+    await expect.poll(() => seen).toEqual(['second: two']);
     await second.stop();
     expect(await bot.phone.removeDevice(3)).toBe(true);
-    const third = await scene.bot(pong, { phone: bot.phone });
+    const third = await scene.bot(listen('third'), { phone: bot.phone });
     expect(third.account.deviceId).toBe(3);
     expect(await say('three')).toEqual([1, 2, 3]);
+    await expect.poll(() => seen).toEqual(['second: two', 'third: three']);
   });
 
   it.skipIf(isExternal)('waits as long as the server says (429), and sends then', async () => {
