@@ -30,6 +30,8 @@ export type Evidence =
       readonly codeFormat: number;
       /** The peer's. */
       readonly device: DeviceId;
+      /** Whether the peer agrees to be introduced to others (V-36); absent where it was not noted. */
+      readonly mayBeIntroduced?: boolean;
       readonly at: number;
     }
   | { readonly kind: 'safety-number'; readonly by: 'operator' | 'sync'; readonly at: number }

@@ -73,6 +73,7 @@ function proofOf({ role, run, payload, vh, now }: Outcome): Trusted['proof'] {
     suite,
     codeFormat: format,
     device: payload.device,
+    mayBeIntroduced: payload.mayBeIntroduced,
     at: now,
   };
 }

@@ -113,7 +113,8 @@ function readPniBlock(reader: Reader): PniBlock {
   return { pni, key, signatureByPni: reader.lv(SIGNATURE_BYTES), signatureByAci: reader.lv(SIGNATURE_BYTES) };
 }
 
-function encodeBundle({ prekey, signedPrekey, kyberPrekey }: RunBundle): Bytes {
+/** From the prekey id to the Kyber prekey's signature. */
+export function encodeBundle({ prekey, signedPrekey, kyberPrekey }: RunBundle): Bytes {
   return concat(
     u32(prekey.id),
     lv(prekey.publicKey),
@@ -126,7 +127,7 @@ function encodeBundle({ prekey, signedPrekey, kyberPrekey }: RunBundle): Bytes {
   );
 }
 
-function readBundle(reader: Reader, owner: Pick<RunBundle, 'deviceId' | 'registrationId'>): RunBundle {
+export function readBundle(reader: Reader, owner: Pick<RunBundle, 'deviceId' | 'registrationId'>): RunBundle {
   const prekey = { id: reader.u32(), publicKey: readKey(reader) };
   const signed = { id: reader.u32(), publicKey: readKey(reader) };
   const signedPrekey = { ...signed, signature: reader.lv(SIGNATURE_BYTES) };
@@ -135,7 +136,7 @@ function readBundle(reader: Reader, owner: Pick<RunBundle, 'deviceId' | 'registr
 }
 
 /** A Curve25519 key with its type byte. */
-function readKey(reader: Reader): Bytes {
+export function readKey(reader: Reader): Bytes {
   const key = reader.lv(KEY_BYTES);
   reader.require(key[0] === DJB);
   return key;
