@@ -1,7 +1,7 @@
 /**
  * `countersign verify bare`: two programs verify each other over a connection of their own, then exchange lines of text.
  */
-import { BotError, type Subcommand, type SubcommandCall } from '../../../src/index.ts';
+import { BotError, offlineHost, type Subcommand, type SubcommandCall } from '../../../src/index.ts';
 import type { Notice } from '../machine/step.ts';
 import { chat } from './chat.ts';
 import { readCommandLine, type BareCommand } from './command-line.ts';
@@ -11,8 +11,9 @@ import { accept, connect } from './links.ts';
 import { occasionalSide } from './node.ts';
 import type { BarePeer } from './peer.ts';
 import type { ReadCode } from './run.ts';
+import { storedSide } from './stored.ts';
 import { overSocket, overStdio } from './streams.ts';
-import { createCode, verifyOver, type Created, type VerifyOptions } from './verify.ts';
+import { createCode, verifyOver, type Created, type Side, type VerifyOptions } from './verify.ts';
 
 export const bare: Subcommand = {
   name: 'verify bare',
@@ -37,6 +38,9 @@ export const bare: Subcommand = {
   run: verifyBareCommand,
 };
 
+/** Whose state the guesses are, and what is asked of the store. */
+const PLUGIN = { name: 'verify', version: '1.0.0', permissions: ['identities'] } as const;
+
 interface Opened {
   readonly duplex: Duplex;
   /** What is sent afterwards; undefined where stdin is the connection. */
@@ -45,6 +49,21 @@ interface Opened {
 
 async function verifyBareCommand(call: SubcommandCall): Promise<void> {
   const command = await readCommandLine(call);
+  const { clock, random } = call.platform;
+  if (call.dataFolder === undefined) {
+    await verifyAs(call, command, occasionalSide(clock, random));
+    return;
+  }
+  const store = await call.openStore();
+  try {
+    const host = await offlineHost(store, call.platform, PLUGIN);
+    await verifyAs(call, command, storedSide(host, random));
+  } finally {
+    await store.close();
+  }
+}
+
+async function verifyAs(call: SubcommandCall, command: BareCommand, side: Side): Promise<void> {
   const { clock, random } = call.platform;
   const made = command.code.kind === 'create' ? createCode(command.code.format, random) : undefined;
   const until = clock.now() + command.lifetimeMs;
@@ -56,8 +75,8 @@ async function verifyBareCommand(call: SubcommandCall): Promise<void> {
   const opened: Opened = write
     ? { duplex: overStdio(call.stdin, write), lines: undefined }
     : { duplex: await reach(call, command, made && until), lines: new Lines(call.stdin) };
-  const lifetimeMs = made === undefined ? command.lifetimeMs : until - clock.now();
-  const peer = await verifyOver(opened.duplex, occasionalSide(clock, random), {
+  const lifetimeMs = made === undefined ? command.lifetimeMs : Math.max(1, until - clock.now());
+  const peer = await verifyOver(opened.duplex, side, {
     ...codeOption(call, command, opened, made),
     ...{ side: sideOf(command), suite: command.suite, profile: command.profile, lifetimeMs },
     onNotice: (notice) => {

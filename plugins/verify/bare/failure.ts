@@ -30,6 +30,10 @@ export const EXPIRED: Failure = {
   code: 'CODE_EXPIRED',
   message: 'the code has run out before both sides were done',
 };
+export const EXPIRED_HERE: Failure = {
+  code: 'CODE_EXPIRED',
+  message: 'the code of the other side has run out, by the clock of this one; are both clocks right?',
+};
 export const SUPERSEDED: Failure = {
   code: 'VERIFY_SUPERSEDED',
   message: 'both sides have made a code, and the other one counts',

@@ -16,7 +16,15 @@ import { decodeHeader, MAX_BODY_BYTES, type Profile, type Suite } from '../messa
 import { formOf, inFormat, type Form } from './code-form.ts';
 import { Driver, type DriverParts, type Ending } from './driver.ts';
 import { frames, NoFrames, type Duplex } from './duplex.ts';
-import { EXPIRED, GONE, lockedFailure, SUPERSEDED, UNSUPPORTED, type Failure } from './failure.ts';
+import {
+  EXPIRED,
+  EXPIRED_HERE,
+  GONE,
+  lockedFailure,
+  SUPERSEDED,
+  UNSUPPORTED,
+  type Failure,
+} from './failure.ts';
 import { isTextFrame, MAX_TEXT_BODY_BYTES } from './texts.ts';
 
 /** Gives what a person has typed; `again` when the last was mistyped. */
@@ -221,12 +229,18 @@ export class BareRun {
       const next = await Promise.race([this.#next(), ended]);
       if (!(next instanceof Uint8Array)) await driver.close(next);
       else if (count > MAX_FRAMES) await driver.close(NO_FRAMES);
-      else if (!isTextFrame(next)) {
-        // The other side's operator chose another suite. A frame cannot change ours, but to wait would be in vain.
-        const isOtherSuite = decodeHeader(next)?.suite !== this.#parts.suite;
-        await (isOtherSuite ? driver.close(UNSUPPORTED) : driver.take(next));
-      }
+      else if (!isTextFrame(next)) await this.#take(next);
     }
+  }
+
+  async #take(frame: Bytes): Promise<void> {
+    const driver = this.#driver;
+    const header = decodeHeader(frame);
+    // The other side's operator chose another suite. A frame cannot change ours, but to wait would be in vain.
+    if (header?.suite !== this.#parts.suite) return driver.close(UNSUPPORTED);
+    await driver.take(frame);
+    // An OFFER that does not ring has run out by our clock, and no other will come.
+    if (header.type === 'offer' && driver.run === undefined) await driver.close(EXPIRED_HERE);
   }
 
   /** The next frame, or why there is none. */

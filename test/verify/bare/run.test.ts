@@ -236,6 +236,15 @@ describe('a code that is not right', () => {
   });
 });
 
+describe('clocks that differ by more than a code lives', () => {
+  it('are named, and nobody waits', async () => {
+    const { create, code } = spoken();
+    const outcomes = await play({ create }, { code }, { left: nodeSide(new ManualClock()) });
+    expect(codes(outcomes)).toEqual(['PEER_GONE', 'CODE_EXPIRED']);
+    expect((outcomes[1] as Error).message).toContain('are both clocks right?');
+  });
+});
+
 describe('a connection that ends', () => {
   it.each(['offer', 'reply', 'proof', 'accept'] as const)(
     'before %s leaves both without trust, but B at ACCEPT',
