@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { fromUtf8, toBase64 } from '../bytes.ts';
+import { isTag, TAG_RULE, type Tag } from '../content/app-message.ts';
 import { BotError } from '../errors.ts';
 import { callAccount } from './account.ts';
 import type { Call, SendResult } from './calls.ts';
@@ -68,9 +69,16 @@ async function readMessage(io: Io, text: string | undefined, options: SendOption
   if (options.payload !== undefined && text !== undefined) {
     throw new BotError('USAGE', 'an app message has one payload: TEXT or --payload');
   }
+  const tag = readTag(options.tag);
   const payload =
     options.payload === undefined ? fromUtf8(text ?? '') : await readPayload(io, options.payload);
-  return { kind: 'app', tag: options.tag, payload: toBase64(payload) };
+  return { kind: 'app', tag, payload: toBase64(payload) };
+}
+
+/** @throws BotError `USAGE`: here it is the caller's, and not what came in a message */
+function readTag(text: string): Tag {
+  if (isTag(text)) return text;
+  throw new BotError('USAGE', `--tag: ${text} is not an app tag`, { next: TAG_RULE });
 }
 
 async function readPayload(io: Io, file: string): Promise<Uint8Array> {

@@ -9,7 +9,7 @@ import { BotError } from '../errors.ts';
 import type { Random } from '../platform.ts';
 
 declare const brand: unique symbol;
-/** `[a-z0-9@._/-]+` `/` decimal version, at most 64 bytes; the last slash separates. */
+/** `[a-z0-9@._/-]+` `/` decimal version without leading zeros, at most 64 bytes; the last slash separates. */
 export type Tag = string & { readonly [brand]: 'tag' };
 
 /** The framework's own tag: which tags a device handles, one per line. */
@@ -18,8 +18,12 @@ export const ANNOUNCE = 'countersign.announce/1' as Tag;
 const MAGIC = Uint8Array.of(0xab, 0x43, 0x53, 0x01);
 const VERSION = 1;
 const HEADER = MAGIC.length + 2;
-const TAG = /^[a-z0-9@._/-]+\/[0-9]+$/;
+/** A version has no leading zeros: tags are compared as text. */
+const TAG = /^[a-z0-9@._/-]+\/(0|[1-9][0-9]*)$/;
 const TAG_BYTES = 64;
+/** For who has written one that is none. */
+export const TAG_RULE =
+  'A tag is a name of a-z 0-9 @ . _ / - and a slash and a version number, at most 64 bytes: example.org/chess/1';
 /** More than this a device cannot have announced in good faith. */
 const ANNOUNCED_TAGS = 256;
 
@@ -35,9 +39,7 @@ export function isTag(text: string): text is Tag {
 /** @throws BotError `CONTENT_INVALID` */
 export function parseTag(text: string): Tag {
   if (isTag(text)) return text;
-  throw new BotError('CONTENT_INVALID', 'this is not an app tag', {
-    next: 'A tag is a name of a-z 0-9 @ . _ / - and a slash and a version number, at most 64 bytes: example.org/chess/1',
-  });
+  throw new BotError('CONTENT_INVALID', 'this is not an app tag', { next: TAG_RULE });
 }
 
 export function encodeAppMessage(tag: Tag, payload: Uint8Array): Bytes {

@@ -77,6 +77,8 @@ export type Sync =
     }
   | { readonly type: 'other'; readonly message: signal.SyncMessage };
 
+/** The newest `requiredProtocolVersion` whose texts mean what they say (6.4). */
+const PROTOCOL_VERSION = 8;
 const RECEIPTS: readonly ReceiptContent['type'][] = ['delivery', 'read', 'viewed'];
 /** A receipt that names more messages than this is not meant well. */
 const MAX_TIMESTAMPS = 10_000;
@@ -129,6 +131,8 @@ function typed(wire: signal.Content): Content {
 /** A data message with a body and nothing that changes its meaning is a text; all others stay whole. */
 function dataContent(message: signal.DataMessage): TextContent | undefined {
   const special = message.reaction ?? message.delete;
+  // Its sender says that who does not know that version would misread it (6.4).
+  if ((message.requiredProtocolVersion ?? 0) > PROTOCOL_VERSION) return undefined;
   if (message.body === null || message.body === '' || special !== null) return undefined;
   const group = message.groupV2;
   return {

@@ -92,6 +92,7 @@ describe('app messages', () => {
     `${'a'.repeat(63)}/1`,
     'a/-1',
     'a/1.0',
+    'a/01',
   ])('refuse the tag "%s"', (tag) => {
     expect(() => parseTag(tag)).toThrow(expect.objectContaining({ code: 'CONTENT_INVALID' }));
   });
@@ -174,6 +175,14 @@ describe('contents', () => {
     expect(decodeContent(encode({ dataMessage: { timestamp: NOW, flags: 2 } }))).toMatchObject({
       kind: 'other',
     });
+  });
+
+  it('for readers of a later protocol version are no texts', () => {
+    const body = { body: 'x', timestamp: NOW };
+    const later = encode({ dataMessage: { ...body, requiredProtocolVersion: 9 } });
+    expect(decodeContent(later)).toMatchObject({ kind: 'other', name: 'dataMessage' });
+    const known = encode({ dataMessage: { ...body, requiredProtocolVersion: 8 } });
+    expect(decodeContent(known)).toMatchObject({ kind: 'text', text: 'x' });
   });
 
   it('give out what accompanies them', () => {
