@@ -2,6 +2,7 @@
  * Context: one incoming message as a handler sees it. All that a handler writes (its state, messages to be sent) is
  * staged on one batch and committed with the row's progress, or not at all.
  */
+import { createHash } from 'node:crypto';
 import { isAci, isPni, type Aci, type Address, type DeviceId, type ServiceId } from './address.ts';
 import { fromUtf8, own, toUtf8, type Bytes } from './bytes.ts';
 import { parseTag } from './content/app-message.ts';
@@ -95,7 +96,10 @@ export interface Incoming {
   readonly isNoteToSelf: boolean;
   /** 33 bytes: the key that it was opened under; undefined where no session was needed. */
   readonly identityKey: Bytes | undefined;
-  /** The same at every attempt, and for no other message: `ACI.device.timestamp`. */
+  /**
+   * The same at every attempt, and for no other message: `ACI.device.timestamp.hash`, the hash over what it says, since a
+   * sender can give two messages one timestamp.
+   */
   readonly idempotencyKey: string;
 }
 
@@ -147,8 +151,13 @@ export function incomingOf({ row, content: outer }: Message, self: Aci): Incomin
     toPni,
     isNoteToSelf: source === self && content.kind !== 'sync',
     identityKey: identityKey?.length === 0 ? undefined : identityKey,
-    idempotencyKey: `${source}.${String(sourceDevice)}.${String(timestamp)}`,
+    idempotencyKey: `${source}.${String(sourceDevice)}.${String(timestamp)}.${hashOf(row.content)}`,
   };
+}
+
+/** SHA-256 as base64url, 43 characters. */
+function hashOf(bytes: Bytes): string {
+  return createHash('sha256').update(bytes).digest('base64url');
 }
 
 /** The context of one call. `fields` are what the filter found out. */

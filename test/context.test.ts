@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 import type { Aci } from '../src/address.ts';
+import { encodeText } from '../src/content/encode.ts';
 import { appType, definePlugin, type Context, type Handler, type Plugin } from '../src/index.ts';
 import type { CommandFields } from '../src/router.ts';
 import { SELF, SENDER, testPlugin } from '../src/testing.ts';
@@ -34,7 +35,7 @@ test('shows who wrote, when and how', async () => {
     isNoteToSelf: false,
     attempt: 1,
   });
-  expect(ctx?.idempotencyKey).toBe(`${SENDER}.3.${String(ctx?.timestamp)}`);
+  expect(ctx?.idempotencyKey).toMatch(new RegExp(`^${SENDER}\\.3\\.${String(ctx?.timestamp)}\\.[\\w-]{43}$`));
 });
 
 test('has the same idempotency key at every attempt', async () => {
@@ -51,6 +52,18 @@ test('has the same idempotency key at every attempt', async () => {
   await t.advance(10_000);
   expect(attempts).toEqual([1, 2, 3]);
   expect(new Set(keys).size).toBe(1);
+});
+
+test('has another idempotency key for another content of the same timestamp', async () => {
+  const keys: string[] = [];
+  const t = await testPlugin(
+    plugin((ctx) => {
+      keys.push(ctx.idempotencyKey);
+    }),
+  );
+  for (const text of ['!go', '!go again', '!go']) await t.content(encodeText(text, 7), {}, 7);
+  expect(new Set(keys).size).toBe(2);
+  expect(keys[0]).toBe(keys[2]);
 });
 
 test('answers a note to self to the own account', async () => {
