@@ -79,8 +79,9 @@ function judgeCode(close: CloseInfo, asked: boolean, suspected: boolean, authent
         suspected,
       );
     case 4409:
+      if (!authenticated) return keep(suspected, backoff(text(close))); // of no device
       // After 4401 it may be the account's new primary device, and our credentials be gone: the next upgrade tells.
-      if (suspected && authenticated) return { suspected, verdict: { kind: 'soon', leastMs: TAKE_OVER_MS } };
+      if (suspected) return { suspected, verdict: { kind: 'soon', leastMs: TAKE_OVER_MS } };
       return stop(
         new BotError(
           'CONNECTED_ELSEWHERE',
@@ -88,7 +89,8 @@ function judgeCode(close: CloseInfo, asked: boolean, suspected: boolean, authent
         ),
       );
     default:
-      if (close.code >= 4000) {
+      // Without the anonymous socket a bot goes on by the other one: it is no reason to stop.
+      if (close.code >= 4000 && authenticated) {
         return stop(new BotError('REQUEST_REFUSED', `${text(close)}, which this version does not know`));
       }
       return keep(suspected, backoff(text(close)));

@@ -57,6 +57,8 @@ const TABLE: [string, Ending, boolean, boolean, string, boolean][] = [
   ['reauthentication required again', closed(4401), true, true, 'backoff SERVER_UNREACHABLE', true],
   ['4401 without credentials', closed(4401), false, false, 'backoff SERVER_UNREACHABLE', false],
   ['an unknown 4xxx', closed(4508), false, true, 'stop REQUEST_REFUSED', false],
+  ['an unknown 4xxx without credentials', closed(4508), false, false, 'backoff SERVER_UNREACHABLE', false],
+  ['4409 without credentials', closed(4409), false, false, 'backoff SERVER_UNREACHABLE', false],
   ['no answer to a keepalive', closed(1006, 'dead', 'us'), false, true, 'backoff SERVER_UNREACHABLE', false],
   ['replaced by us', closed(1000, 'replaced', 'us'), false, true, 'at-once', false],
   ['a delivery abandoned', closed(1000, 'abandoned', 'us'), false, true, 'soon', false],
