@@ -12,6 +12,8 @@ import { loadPlugin } from '../plugin/load.ts';
 import type { Profile } from '../service/profile.ts';
 import { openLevel, storeInfo } from '../store/level.ts';
 import type { Store } from '../store/store.ts';
+import { account } from '../store/tables.ts';
+import { noteLinked } from '../store/unlinked.ts';
 import { answer, needsServer, type Call } from './calls.ts';
 import { askRunning } from './control-client.ts';
 import type { Io } from './io.ts';
@@ -32,6 +34,9 @@ const LOCK_WAIT_MS = 300;
 /** How long a command that went online for a plugin stays for what the plugin has left to be sent. */
 const SEND_MS = 15_000;
 const SEND_POLL_MS = 100;
+/** How long a device that was said to be removed has to come online all the same. */
+const ONLINE_MS = 15_000;
+const ONLINE_POLL_MS = 100;
 
 export interface CallExtras {
   /** Called where this command itself went online for the answer, and not where a running bot gave it. */
@@ -143,6 +148,8 @@ async function answerOnline(parts: OnlineParts, call: Call, signal: AbortSignal)
   try {
     await Promise.race([started, ended]);
     over.signal.throwIfAborted();
+    await Promise.race([askAgain(store, platform, bot, over.signal), ended]);
+    over.signal.throwIfAborted();
     // Not raced with the end of the bot: unlinking ends the bot, and succeeds.
     const either = AbortSignal.any([signal, over.signal]);
     const result = await answer({ store, platform, bot, ...(tell && { tell }) }, call, either);
@@ -153,6 +160,17 @@ async function answerOnline(parts: OnlineParts, call: Call, signal: AbortSignal)
     done.abort();
     await ended;
   }
+}
+
+/** That the device was removed may have been a proxy's word: a server that takes its password is believed instead. */
+async function askAgain(store: Store, { clock }: Platform, bot: Bot, signal: AbortSignal): Promise<void> {
+  const until = clock.now() + ONLINE_MS;
+  const row = await account.get(store.batch());
+  if (row === undefined || row.unlinkedAt === null) return;
+  while (bot.connection !== 'online' && clock.now() < until && !signal.aborted) {
+    await clock.sleep(ONLINE_POLL_MS, signal).catch(() => undefined);
+  }
+  if (bot.connection === 'online') await noteLinked(store);
 }
 
 /** Until what waits to be sent has left, or some time is over. */

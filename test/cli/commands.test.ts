@@ -2,6 +2,8 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openLevel } from '../../src/store/level.ts';
+import { noteUnlinked } from '../../src/store/unlinked.ts';
 import { main } from '../../src/cli/main.ts';
 import { DemoPhone } from '../../src/cli/demo-phone.ts';
 import { CAPTCHA, CODE } from '../support/primary.ts';
@@ -106,6 +108,10 @@ describe('the commands, from link to unlink', () => {
     expect(shown).toContainEqual(expect.objectContaining({ from: phone.aci, device: 2, kind: 'text' }));
 
     writeFileSync(join(folder, 'payload.bin'), 'payload');
+    for (const tag of ['no tag', 'example.org/test/01', 'x/'.repeat(32) + '1']) {
+      const { code, value } = await json('send', friend.aci, '--tag', tag, 'x');
+      expect([code, (value['error'] as { code: string }).code]).toEqual([2, 'USAGE']);
+    }
     const app = await json('send', friend.aci, '--tag', 'example.org/test/1', '--payload', 'payload.bin');
     expect(app).toMatchObject({ code: 0, value: { state: 'sent' } });
     await friend.messages((message) => message.kind === 'null');
@@ -187,6 +193,19 @@ describe('the commands, from link to unlink', () => {
       error: { code: 'PLUGIN_INVALID' },
     });
   });
+
+  it.each([['send', 'friend', 'x'], ['devices']])(
+    'asks the server before it says that the device was removed: %s',
+    async (...argv) => {
+      const store = await openLevel(env.COUNTERSIGN_DATA, { secret: { kind: 'plain' } });
+      await noteUnlinked(store, Date.now());
+      await store.close();
+      expect(await json(...argv.map((word) => (word === 'friend' ? friend.aci : word)))).toMatchObject({
+        code: 0,
+      });
+      expect((await json('status')).value).toMatchObject({ linked: true });
+    },
+  );
 
   it('unlinks, and keeps what is stored', async () => {
     expect(await json('unlink')).toMatchObject({ code: 0, value: { aci: phone.aci, deviceId: 2 } });
