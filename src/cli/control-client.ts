@@ -9,6 +9,9 @@ import { BotError, describe, NEXT, type ErrorCode } from '../errors.ts';
 import type { Call } from './calls.ts';
 import { MAX_LINE_CHARACTERS, pointerPath, socketPath } from './control-server.ts';
 
+/** ms in which a bot that is not stuck takes a connection. */
+const SILENT_MS = 10_000;
+
 const replySchema = z.union([
   z.object({ event: z.record(z.string(), z.unknown()) }),
   z.object({ result: z.record(z.string(), z.unknown()) }),
@@ -25,13 +28,15 @@ const replySchema = z.union([
 /**
  * @param onEvent told what happens before the answer
  * @returns undefined when no bot serves this data directory
- * @throws BotError what the running bot answered; `INTERRUPTED` when it ended before it did
+ * @throws BotError what the running bot answered; `INTERRUPTED` when it ended before it did; `REQUEST_TIMEOUT` when it
+ *   does not even take the connection, as one does in which a handler never pauses
  */
 export async function askRunning(
   folder: string,
   call: Call,
   signal: AbortSignal,
   onEvent: (event: object) => void = () => undefined,
+  silentMs = SILENT_MS,
 ): Promise<object | undefined> {
   const socket = await connect(folder);
   if (socket === undefined) return undefined;
@@ -43,7 +48,7 @@ export async function askRunning(
       throw new BotError('PAYLOAD_TOO_LARGE', 'the message is larger than any server takes');
     }
     socket.write(`${line}\n`);
-    return await answerOf(socket, onEvent);
+    return await answerOf(socket, onEvent, silentMs);
   } finally {
     signal.removeEventListener('abort', onAbort);
     socket.destroy();
@@ -64,12 +69,21 @@ async function connect(folder: string): Promise<Socket | undefined> {
   });
 }
 
-function answerOf(socket: Socket, onEvent: (event: object) => void): Promise<object> {
+function answerOf(socket: Socket, onEvent: (event: object) => void, silentMs: number): Promise<object> {
   return new Promise((resolve, reject) => {
+    const silence = setTimeout(() => {
+      reject(
+        new BotError('REQUEST_TIMEOUT', 'the running bot does not answer', {
+          next: 'It may be stuck in a plugin: it ends itself then, within a minute or so. Try again, or end it.',
+        }),
+      );
+    }, silentMs);
     const lines = createInterface({ input: socket });
     // The interface passes the socket's error on; 'close' follows it, and says what happened.
     lines.on('error', () => undefined);
     lines.on('line', (line) => {
+      clearTimeout(silence);
+      if (line === '') return; // it has taken the connection
       try {
         const reply = readReply(line);
         if ('event' in reply) onEvent(reply.event);
@@ -79,6 +93,7 @@ function answerOf(socket: Socket, onEvent: (event: object) => void): Promise<obj
       }
     });
     socket.once('close', () => {
+      clearTimeout(silence);
       reject(new BotError('INTERRUPTED', 'the running bot ended before it answered'));
     });
   });

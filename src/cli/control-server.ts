@@ -1,6 +1,6 @@
 /**
  * Control socket, the side of a running bot: other commands of the same user reach the open store through it.
- * Lines of JSON: one call in; out any number of `{"event"}`, then `{"result"}` or `{"error"}`. The socket is in the data directory (0600); where that
+ * Lines of JSON, after an empty one that says that somebody is there: one call in; out any number of `{"event"}`, then `{"result"}` or `{"error"}`. The socket is in the data directory (0600); where that
  * path is too long for one, in a 0700 folder under the temp directory that `control.path` names.
  */
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -99,6 +99,7 @@ export class ControlServer {
       this.#sockets.delete(socket);
       gone.abort(new BotError('INTERRUPTED', 'the command that asked has gone'));
     });
+    socket.write('\n');
     let pending = 0;
     socket.on('data', (chunk) => {
       pending = chunk.includes(10) ? 0 : pending + chunk.length;

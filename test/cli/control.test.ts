@@ -1,5 +1,6 @@
 import { existsSync, mkdtempSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createConnection } from 'node:net';
+import { once } from 'node:events';
+import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { readFileSync } from 'node:fs';
@@ -87,7 +88,14 @@ describe('the control socket', () => {
     await serve(folder, () => Promise.resolve({ ok: true }));
     const socket = createConnection(socketPath(folder));
     const lines: string[] = [];
-    socket.on('data', (chunk) => lines.push(...chunk.toString().trim().split('\n')));
+    socket.on('data', (chunk) =>
+      lines.push(
+        ...chunk
+          .toString()
+          .split('\n')
+          .filter((line) => line !== ''),
+      ),
+    );
     for (const text of ['rubbish', '{"call":"format disk"}', '{"call":"me"}']) {
       socket.write(`${text}\n`);
       await expect.poll(() => lines.length).toBeGreaterThan(0);
@@ -106,7 +114,8 @@ describe('the control socket', () => {
       await new Promise<void>((resolve) => {
         const socket = createConnection(socketPath(folder), () => {
           socket.write('{"call":"me"}\n');
-          socket.once('data', () => {
+          socket.on('data', (chunk) => {
+            if (chunk.length === 1) return; // the connection is taken
             socket.destroy();
             resolve();
           });
@@ -115,6 +124,21 @@ describe('the control socket', () => {
       });
     }
     expect(await askRunning(folder, { call: 'me' }, never)).toEqual(big);
+  });
+
+  it('says so when a bot holds the socket that answers nothing', async () => {
+    const stuck = createServer().listen(socketPath(folder));
+    await once(stuck, 'listening');
+    await expect(askRunning(folder, { call: 'me' }, never, undefined, 50)).rejects.toMatchObject({
+      code: 'REQUEST_TIMEOUT',
+      next: expect.stringContaining('stuck in a plugin') as string,
+    });
+    stuck.close();
+  });
+
+  it('waits for a bot that is there as long as the answer takes', async () => {
+    await serve(folder, () => new Promise((resolve) => setTimeout(resolve, 200, { late: true })));
+    expect(await askRunning(folder, { call: 'me' }, never, undefined, 100)).toEqual({ late: true });
   });
 
   it('ends a call when who asked has gone, and when the bot stops', async () => {
