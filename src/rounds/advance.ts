@@ -1,0 +1,222 @@
+/**
+ * Advance: from the messages of one round to those of the next.
+ *
+ * Where all are needed: all messages of the round are there -> we confirm the hashes of the broadcasts we saw -> all
+ * others have confirmed the same -> step. So nothing of the next round leaves before everyone has seen the same. Where a
+ * quorum is enough: enough messages are there -> step.
+ */
+import { EMPTY, equal, type Bytes } from '../bytes.ts';
+import { describe } from '../errors.ts';
+import { decodeFrame, encodeFrame, signedBytes, type FrameOf, type Seen, type Signed } from './frame.ts';
+import { ceremonyId, hash, type Present } from './proposal.ts';
+import type { Blame, Received, RoundMessages, Setting, Step } from './protocol.ts';
+import {
+  abort,
+  blame,
+  confirmSlot,
+  finish,
+  isPartial,
+  keyOf,
+  MAX_BODY,
+  othersOf,
+  quorumOf,
+  remaining,
+  roundOf,
+  send,
+  slotOf,
+  startStage,
+  type Draft,
+} from './run.ts';
+
+const NO_HASH: Bytes = new Uint8Array(32);
+
+/** All who take part are known: the ceremony has its id, and round 1 is made. */
+export function begin(draft: Draft, present: readonly Present[]): void {
+  const { run, protocol } = draft;
+  run.present = present;
+  run.id = ceremonyId(run.topic, present);
+  run.phase = 'running';
+  const input = run.slots.get('input') ?? EMPTY;
+  run.slots.delete('input');
+  settle(draft, () => protocol.start(settingOf(draft), protocol.input.decode(input)));
+  advance(draft);
+}
+
+/** Goes on as far as what has arrived leads. */
+export function advance(draft: Draft): void {
+  const { run } = draft;
+  while (run.phase === 'running') {
+    const isReady = isPartial(draft) ? hasQuorum(draft) : isConfirmed(draft);
+    if (!isReady) return;
+    const before = run.round;
+    const { protocol } = draft;
+    const state = run.slots.get('state') ?? EMPTY;
+    const messages = messagesOf(draft);
+    const gone = run.gone.length;
+    settle(draft, () => protocol.step(settingOf(draft), protocol.state.decode(state), messages));
+    // Told to wait: only another message changes that, or that somebody is left out now.
+    if (run.round === before && run.gone.length === gone) return;
+  }
+}
+
+/** Whether all that this party owes us in a round is there. */
+export function isComplete({ run, protocol }: Draft, round: number, sender: number): boolean {
+  const { broadcast = false, private: isPrivate = false } = roundOf(protocol, round) ?? {};
+  const has = (recipient: number): boolean => run.slots.has(slotOf(round, sender, recipient));
+  return (!broadcast || has(0)) && (!isPrivate || sender === run.self || has(run.self));
+}
+
+/** Indices of those whose message or confirmation the round in hand waits for. */
+export function missing(draft: Draft): readonly number[] {
+  const { run } = draft;
+  const others = remaining(run).filter((index) => index !== run.self);
+  const silent = others.filter((index) => !isComplete(draft, run.round, index));
+  if (silent.length > 0 || isPartial(draft)) return silent;
+  return others.filter((index) => !run.slots.has(confirmSlot(run.round, index)));
+}
+
+function hasQuorum(draft: Draft): boolean {
+  const { run, protocol } = draft;
+  const need = quorumOf(protocol, run.proposal);
+  const left = remaining(run);
+  if (left.length < need) {
+    abort(draft, 'too few parties are left');
+    return false;
+  }
+  return left.filter((index) => isComplete(draft, run.round, index)).length >= need;
+}
+
+function isConfirmed(draft: Draft): boolean {
+  const { run } = draft;
+  const { round, self, topic, id } = run;
+  if (!run.present.every(({ index }) => isComplete(draft, round, index))) return false;
+  const seen = run.present.map(({ index }) => ({ index, hash: hashOf(draft, index) }));
+  if (!run.slots.has(confirmSlot(round, self))) {
+    const frame = encodeFrame({ kind: 'confirm', topic, id, round, seen });
+    run.slots.set(confirmSlot(round, self), frame);
+    for (const other of othersOf(run)) send(draft, other, frame);
+  }
+  const confirmed = othersOf(run).filter((other) => run.slots.has(confirmSlot(round, other)));
+  for (const other of confirmed) {
+    const theirs = confirmOf(draft, other);
+    const wrong = seen.find(({ index, hash: mine }) => !equal(mine, hashIn(theirs, index)));
+    if (wrong === undefined) continue;
+    // Names nobody: either could lie. What we have goes along, so that who has seen another one can prove it.
+    const shown = messageIn(draft, wrong.index, 0);
+    abort(draft, 'the parties have not seen the same', { evidence: shown === undefined ? [] : [shown] });
+    return false;
+  }
+  return confirmed.length === othersOf(run).length;
+}
+
+function settle(draft: Draft, make: () => Step<unknown, unknown>): void {
+  const { protocol } = draft;
+  try {
+    const step = make();
+    blame(draft, step.blame);
+    if (step.kind === 'abort') abort(draft, step.reason.slice(0, 100));
+    else if (step.kind === 'done') finish(draft, step.output);
+    else if (step.kind === 'next') next(draft, step);
+    else if (!isPartial(draft) || isExhausted(draft, step.blame)) abort(draft, 'what has come is not enough');
+  } catch (error) {
+    // What others sent must not keep this from ending; a fault of the protocol's author ends it too.
+    abort(draft, `the protocol ${protocol.name} has failed: ${describe(error)}`.slice(0, 100));
+  }
+}
+
+/** Nobody is left who could still send something that helps. */
+function isExhausted(draft: Draft, blamed: readonly Blame[] = []): boolean {
+  const { run } = draft;
+  return blamed.length === 0 && remaining(run).every((index) => isComplete(draft, run.round, index));
+}
+
+function next(draft: Draft, step: Extract<Step<unknown, unknown>, { kind: 'next' }>): void {
+  const { run, protocol } = draft;
+  const last = run.round;
+  const round = last + 1;
+  const spec = roundOf(protocol, round);
+  if (spec === undefined) throw new Error('there are no more rounds');
+  const state = protocol.state.encode(step.state);
+  const messages: (readonly [recipient: number, body: Bytes | undefined])[] = [
+    ...(spec.broadcast === true ? [[0, step.broadcast] as const] : []),
+    ...(spec.private === true ? othersOf(run).map((to) => [to, step.private?.get(to)] as const) : []),
+  ];
+  const made = messages.map(([recipient, body]) => {
+    if (body === undefined || body.length > (spec.maxBytes ?? MAX_BODY))
+      throw new Error(`the message of round ${String(round)} is missing or too large`);
+    return signed(draft, round, recipient, body);
+  });
+  // Confirmed by their recipients, or taken into the state: nobody can need them again.
+  for (const other of othersOf(run)) {
+    run.slots.delete(slotOf(last, run.self, other));
+    run.slots.delete(slotOf(last, other, run.self));
+  }
+  run.round = round;
+  run.slots.set('state', new Uint8Array(state));
+  for (const message of made) {
+    const frame = encodeFrame({ kind: 'message', topic: run.topic, ...message });
+    run.slots.set(slotOf(round, run.self, message.recipient), frame);
+    const to = message.recipient === 0 ? othersOf(run) : [message.recipient];
+    for (const other of to) send(draft, other, frame);
+  }
+  startStage(draft);
+}
+
+function signed(draft: Draft, round: number, recipient: number, body: Bytes): Signed {
+  const { run } = draft;
+  const content = { id: run.id, round, sender: run.self, recipient, body };
+  return { ...content, signature: draft.sign(signedBytes(content)) };
+}
+
+function settingOf(draft: Draft): Setting<unknown> {
+  const { run, protocol, random } = draft;
+  const { parties, params, message, epoch } = run.proposal;
+  return {
+    id: run.id,
+    self: run.self,
+    parties,
+    present: run.present.map(({ index }) => index),
+    params: protocol.params.decode(params),
+    message,
+    epoch,
+    round: run.round + 1,
+    random,
+    isSigned: (shown) =>
+      draft.verify(keyOf(parties, shown.sender), signedBytes({ ...shown, id: run.id }), shown.signature),
+  };
+}
+
+function messagesOf(draft: Draft): RoundMessages {
+  const { run } = draft;
+  const found = new Map<number, Received>();
+  for (const index of remaining(run)) {
+    if (!isComplete(draft, run.round, index)) continue;
+    const all = messageIn(draft, index, 0);
+    const mine = messageIn(draft, index, run.self);
+    found.set(index, {
+      ...(all === undefined ? {} : { broadcast: all.body }),
+      ...(mine === undefined ? {} : { private: mine.body, signature: mine.signature }),
+    });
+  }
+  return found;
+}
+
+function messageIn({ run }: Draft, sender: number, recipient: number): FrameOf<'message'> | undefined {
+  const frame = run.slots.get(slotOf(run.round, sender, recipient));
+  return frame === undefined ? undefined : (decodeFrame(frame) as FrameOf<'message'>);
+}
+
+function confirmOf({ run }: Draft, sender: number): readonly Seen[] {
+  const frame = run.slots.get(confirmSlot(run.round, sender));
+  return frame === undefined ? [] : (decodeFrame(frame) as FrameOf<'confirm'>).seen;
+}
+
+function hashIn(seen: readonly Seen[], index: number): Bytes {
+  return seen.find((entry) => entry.index === index)?.hash ?? EMPTY;
+}
+
+/** Of the broadcast of the round in hand. */
+function hashOf(draft: Draft, sender: number): Bytes {
+  const message = messageIn(draft, sender, 0);
+  return message === undefined ? NO_HASH : hash('countersign rounds broadcast v1', message.body);
+}

@@ -1,0 +1,294 @@
+/**
+ * Ceremony: the machine of a run. Each function takes the run as it is committed and gives the one to be committed, with
+ * what is to be sent in the same commit. Nothing here waits, writes or knows the network.
+ *
+ * A frame can come at any time, again, late, from an earlier run or turned back at us: what has no place is ignored, and
+ * what has one already is compared with it.
+ */
+import { EMPTY, equal, type Bytes } from '../bytes.ts';
+import { BotError } from '../errors.ts';
+import { advance, missing } from './advance.ts';
+import { decodeFrame, encodeFrame, signedBytes, type Frame, type FrameOf, type Signed } from './frame.ts';
+import { gather, greet, greetAgain, takeHello, takeRoster, turnAt } from './gathering.ts';
+import { NONCE_BYTES, topicOf, type Proposal } from './proposal.ts';
+import {
+  abort,
+  blame,
+  confirmSlot,
+  draftOf,
+  isPartial,
+  keyOf,
+  MAX_BODY,
+  noteAsked,
+  othersOf,
+  quorumOf,
+  resultOf,
+  roundOf,
+  send,
+  slotOf,
+  startStage,
+  type Draft,
+  type Result,
+  type Run,
+  type Tools,
+} from './run.ts';
+
+export interface Opening {
+  readonly proposal: Proposal;
+  /** Our index. */
+  readonly self: number;
+  /** As the protocol's codec writes it. */
+  readonly input: Uint8Array;
+  /** How long the others are waited for, and then each round, ms. */
+  readonly waitMs: number;
+}
+
+/**
+ * Opens a ceremony and greets the others.
+ * @throws BotError `USAGE` when the proposal is not one for this protocol
+ */
+export function open(tools: Tools, opening: Opening, now: number): Result {
+  const { proposal, self, waitMs } = opening;
+  const wrong = faultOf(tools, opening);
+  if (wrong !== undefined) throw new BotError('USAGE', wrong);
+  const run: Run = {
+    topic: topicOf(proposal),
+    proposal,
+    self,
+    phase: 'gathering',
+    waitMs,
+    deadlineAt: 0,
+    askAt: 0,
+    asked: 0,
+    quorumAt: 0,
+    nonce: tools.random.bytes(NONCE_BYTES),
+    peers: new Map(),
+    present: [],
+    id: EMPTY,
+    round: 0,
+    gone: [],
+    blame: [],
+    end: undefined,
+    slots: new Map([['input', new Uint8Array(opening.input)]]),
+  };
+  const draft = draftOf(tools, run, now);
+  startStage(draft);
+  for (const other of othersOf(run)) greet(draft, other, true);
+  gather(draft);
+  return resultOf(draft);
+}
+
+/**
+ * Takes a frame.
+ * @param from index of who has sent it, as the session says
+ */
+export function take(tools: Tools, run: Run, from: number, frame: Frame, now: number): Result {
+  const draft = draftOf(tools, run, now);
+  if (from !== run.self && run.proposal.signers.includes(from) && frame.topic === run.topic) {
+    if (run.phase === 'gathering' && (frame.kind === 'message' || frame.kind === 'confirm'))
+      keepEarly(draft, from, frame);
+    else takeFrame(draft, from, frame);
+    if (run.phase === 'gathering') takeEarly(draft);
+  }
+  return resultOf(draft);
+}
+
+/** Time has passed: a deadline, a party that must be asked again, or our turn to begin. */
+export function tick(tools: Tools, run: Run, now: number): Result {
+  const draft = draftOf(tools, run, now);
+  if (run.phase === 'gathering' || run.phase === 'running') {
+    if (now >= run.deadlineAt) abort(draft, 'the time is over');
+    else if (run.phase === 'gathering') gather(draft);
+    if (now >= run.askAt && draft.run.phase === run.phase) askAgain(draft);
+    if (run.phase === 'gathering') takeEarly(draft);
+  }
+  return resultOf(draft);
+}
+
+/** The operator, or what looks after a store, ends it. What has ended stays as it is. */
+export function end(tools: Tools, run: Run, reason: string, now: number): Result {
+  const draft = draftOf(tools, run, now);
+  if (run.phase === 'gathering' || run.phase === 'running') abort(draft, reason);
+  return resultOf(draft);
+}
+
+/** Indices of those that the run waits for; none once it has ended. */
+export function waitingFor(tools: Tools, run: Run): readonly number[] {
+  if (run.phase === 'running') return missing(draftOf(tools, run, 0));
+  if (run.phase !== 'gathering') return [];
+  return othersOf(run).filter((index) => run.peers.get(index)?.isLive !== true);
+}
+
+/** ms: when `tick` has something to do; once the run has ended, when it can be forgotten. */
+export function wakeAt(tools: Tools, run: Run): number {
+  if (run.phase === 'done' || run.phase === 'aborted') return run.deadlineAt;
+  const turn = run.phase === 'gathering' ? turnAt(draftOf(tools, run, 0)) : Infinity;
+  return Math.min(run.deadlineAt, run.askAt, turn);
+}
+
+function faultOf({ protocol }: Tools, { proposal, self, input, waitMs }: Opening): string | undefined {
+  const { parties, signers } = proposal;
+  if (proposal.protocol !== protocol.name || proposal.version !== protocol.version)
+    return `this is not a proposal for ${protocol.name} ${String(protocol.version)}`;
+  if (!signers.includes(self)) return 'we are not among those who take part';
+  if (!(waitMs > 0)) return 'there must be a time to wait';
+  const wrong = protocol.check?.(protocol.params.decode(proposal.params), { parties, signers });
+  if (wrong !== undefined) return wrong;
+  const need = quorumOf(protocol, proposal);
+  if (need < 1 || need > signers.length) return `at least ${String(need)} parties are needed`;
+  protocol.input.decode(new Uint8Array(input));
+  return undefined;
+}
+
+function takeFrame(draft: Draft, from: number, frame: Frame): void {
+  switch (frame.kind) {
+    case 'hello':
+      takeHello(draft, from, frame);
+      break;
+    case 'roster':
+      takeRoster(draft, from, frame);
+      break;
+    case 'abort':
+      takeAbort(draft, from, frame);
+      break;
+    case 'message':
+    case 'confirm':
+    case 'ask':
+      if (draft.run.phase === 'gathering') break;
+      if (!equal(frame.id, draft.run.id)) refuse(draft, from, frame.id);
+      else if (draft.run.phase === 'aborted') sendSlot(draft, from, 'abort');
+      else if (frame.kind === 'message') takeMessage(draft, from, frame);
+      else if (frame.kind === 'confirm') takeConfirm(draft, from, frame);
+      else takeAsk(draft, from, frame);
+  }
+}
+
+/** A ceremony that we are not in, such as the one before our restart: who waits there learns that it is in vain. */
+function refuse(draft: Draft, to: number, id: Bytes): void {
+  const { topic } = draft.run;
+  send(draft, to, { kind: 'abort', topic, id, reason: 'this ceremony is not known here', evidence: [] });
+}
+
+function takeMessage(draft: Draft, from: number, frame: FrameOf<'message'>): void {
+  const { run } = draft;
+  if (!isPlausible(draft, from, frame)) return;
+  const key = slotOf(frame.round, from, frame.recipient);
+  const known = run.slots.get(key);
+  if (known !== undefined) {
+    const first = decodeFrame(known) as FrameOf<'message'>;
+    // A private one names its sender too, but cannot be shown without giving it away.
+    if (frame.recipient === 0 && !equal(first.body, frame.body)) convict(draft, from, [first, frame]);
+    return;
+  }
+  if (run.phase !== 'running' || frame.round < run.round) return;
+  run.slots.set(key, encodeFrame(frame));
+  advance(draft);
+}
+
+function isPlausible(draft: Draft, from: number, frame: Signed): boolean {
+  const { run, protocol } = draft;
+  const { round, sender, recipient, body } = frame;
+  const spec = roundOf(protocol, round);
+  if (spec === undefined || sender !== from || body.length > (spec.maxBytes ?? MAX_BODY)) return false;
+  const isMeant = recipient === 0 ? spec.broadcast === true : recipient === run.self && spec.private === true;
+  if (!isMeant || !run.present.some(({ index }) => index === from)) return false;
+  return isSigned(draft, frame);
+}
+
+function isSigned({ run, verify }: Draft, signed: Signed): boolean {
+  return verify(keyOf(run.proposal.parties, signed.sender), signedBytes(signed), signed.signature);
+}
+
+function takeConfirm(draft: Draft, from: number, frame: FrameOf<'confirm'>): void {
+  const { run, protocol } = draft;
+  const key = confirmSlot(frame.round, from);
+  const isDue = frame.round >= run.round && roundOf(protocol, frame.round) !== undefined;
+  if (run.phase !== 'running' || isPartial(draft) || !isDue || run.slots.has(key)) return;
+  if (frame.seen.length !== run.present.length) return;
+  run.slots.set(key, encodeFrame(frame));
+  advance(draft);
+}
+
+/** Sends what this party has not had of a round, as it was sent before. */
+function takeAsk(draft: Draft, from: number, { round }: FrameOf<'ask'>): void {
+  const { self } = draft.run;
+  for (const key of [slotOf(round, self, 0), slotOf(round, self, from), confirmSlot(round, self)])
+    sendSlot(draft, from, key);
+}
+
+function sendSlot(draft: Draft, to: number, key: string): void {
+  const frame = draft.run.slots.get(key);
+  if (frame !== undefined) send(draft, to, frame);
+}
+
+function takeAbort(draft: Draft, from: number, frame: FrameOf<'abort'>): void {
+  const { run } = draft;
+  if (run.phase === 'gathering') {
+    const peer = run.peers.get(from);
+    if (peer !== undefined && frame.id.every((byte) => byte === 0))
+      run.peers.set(from, { ...peer, isLive: false });
+    return;
+  }
+  if (!equal(frame.id, run.id)) return;
+  const proof = proofIn(draft, frame.evidence);
+  if (proof !== undefined) convict(draft, proof[0].sender, proof);
+  if (run.phase !== 'running') return;
+  if (isPartial(draft)) {
+    run.gone = [...new Set([...run.gone, from])];
+    advance(draft);
+  } else abort(draft, frame.reason, { by: from, tells: false });
+}
+
+/** Two broadcasts of one place with different bodies: both shown, or one shown and the other here. */
+function proofIn(draft: Draft, evidence: readonly Signed[]): readonly [Signed, Signed] | undefined {
+  const { run } = draft;
+  const [a, b = a && ownCopy(draft, a)] = evidence;
+  if (a === undefined || b === undefined) return undefined;
+  const isOneSlot = a.round === b.round && a.sender === b.sender && a.recipient === 0 && b.recipient === 0;
+  const isHere = equal(a.id, run.id) && equal(b.id, run.id);
+  if (!isOneSlot || !isHere || equal(a.body, b.body)) return undefined;
+  return isSigned(draft, a) && isSigned(draft, b) ? [a, b] : undefined;
+}
+
+function ownCopy({ run }: Draft, { round, sender }: Signed): Signed | undefined {
+  const frame = run.slots.get(slotOf(round, sender, 0));
+  return frame === undefined ? undefined : (decodeFrame(frame) as FrameOf<'message'>);
+}
+
+/** Somebody told two tales: everyone gets both, so that everyone knows who. */
+function convict(draft: Draft, party: number, evidence: readonly Signed[]): void {
+  const { run } = draft;
+  if (run.blame.some((known) => known.party === party)) return;
+  blame(draft, [{ party, reason: 'it has signed two different messages for one round' }]);
+  if (run.phase === 'done') return;
+  if (isPartial(draft)) advance(draft);
+  else abort(draft, `party ${String(party)} told two tales`, { by: party, evidence });
+}
+
+function askAgain(draft: Draft): void {
+  const { run } = draft;
+  noteAsked(draft);
+  if (run.phase === 'gathering') greetAgain(draft);
+  else
+    for (const other of missing(draft))
+      send(draft, other, { kind: 'ask', topic: run.topic, id: run.id, round: run.round });
+}
+
+/** Others may have begun before us: what they sent is kept, one of each, until we have an id to compare. */
+function keepEarly(draft: Draft, from: number, frame: FrameOf<'message'> | FrameOf<'confirm'>): void {
+  const place = frame.kind === 'message' ? (frame.recipient === 0 ? 'all' : 'own') : 'confirm';
+  const spec = roundOf(draft.protocol, frame.round);
+  if (spec === undefined || (frame.kind === 'message' && frame.body.length > (spec.maxBytes ?? MAX_BODY)))
+    return;
+  draft.run.slots.set(`e/${String(from)}/${String(frame.round)}/${place}`, encodeFrame(frame));
+}
+
+function takeEarly(draft: Draft): void {
+  const { run } = draft;
+  if (run.phase === 'gathering') return;
+  for (const [key, bytes] of [...run.slots].filter(([name]) => name.startsWith('e/'))) {
+    run.slots.delete(key);
+    const frame = decodeFrame(bytes);
+    if ('id' in frame && equal(frame.id, run.id)) takeFrame(draft, Number(key.split('/')[1]), frame);
+  }
+}

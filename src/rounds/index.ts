@@ -1,0 +1,19 @@
+/**
+ * Rounds: ceremonies of several bots after a round-based protocol (multi-party computation, threshold signatures).
+ */
+export { end, open, take, tick, waitingFor, wakeAt, type Opening } from './ceremony.ts';
+export { decodeFrame, encodeFrame, type Frame } from './frame.ts';
+export {
+  encodeParties,
+  isParty,
+  MAX_PARTIES,
+  parseGroup,
+  partySet,
+  type Identified,
+  type PartySet,
+  type RoundsParty,
+} from './party-set.ts';
+export { ceremonyId, topicOf, type Proposal } from './proposal.ts';
+export type { Blame, Protocol, Received, Round, RoundMessages, Setting, Shown, Step } from './protocol.ts';
+export type { Codec } from '../router.ts';
+export type { End, Phase, Result, Run, Sending, Tools } from './run.ts';
