@@ -54,7 +54,7 @@ const RFC = {
 
 function rfcKeys(): FrostKey[] {
   const Fn = frost.utils.Fn;
-  const scalar = (hex: string): bigint => Fn.fromBytes(fromHex(hex)) as bigint;
+  const scalar = (hex: string): bigint => Fn.fromBytes(fromHex(hex));
   const { commitment } = frost.utils.generateSecretPolynomial(
     { min: 2, max: 3 },
     fromHex(RFC.groupSecretKey),
@@ -93,7 +93,8 @@ function run(
   message: Bytes,
   options: { bend?: Bend; draws?: (index: number) => (length?: number) => Bytes } = {},
 ): Ran {
-  const { bend = (_round, _from, body): Bytes => body, draws = () => draw } = options;
+  const bend: Bend = options.bend ?? ((_round, _from, body) => body);
+  const draws = options.draws ?? (() => draw);
   const [first] = keys;
   if (first === undefined) throw new Error('there are no keys');
   const parties = partySet(
