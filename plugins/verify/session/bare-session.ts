@@ -52,6 +52,8 @@ export class BareSession implements SessionOpener {
   readonly #parts: BareSessionParts;
   readonly #address: ProtocolAddress;
   #peer: Peer | undefined;
+  /** libsignal reads the record, waits, and writes it: two at once would lose a step of the ratchet. */
+  #lane: Promise<unknown> = Promise.resolve();
 
   constructor(parts: BareSessionParts) {
     this.#parts = parts;
@@ -104,8 +106,9 @@ export class BareSession implements SessionOpener {
   }
 
   /** @throws Error without a session */
-  seal(plaintext: Bytes): Promise<Sealed> {
-    return this.#seal(this.#required(), plaintext);
+  async seal(plaintext: Bytes): Promise<Sealed> {
+    const peer = this.#required();
+    return this.#alone(() => this.#seal(peer, plaintext));
   }
 
   /**
@@ -114,12 +117,14 @@ export class BareSession implements SessionOpener {
    */
   async open({ kind, bytes }: Sealed): Promise<Bytes | undefined> {
     const peer = this.#required();
-    return attempt(() => {
-      if (kind === 'initial')
-        return this.#openInitial(peer, PreKeySignalMessage.deserialize(bytes), undefined);
-      const message = SignalMessage.deserialize(bytes);
-      return signalDecrypt(message, peer.address, this.#address, peer.session, peer.pin);
-    });
+    return this.#alone(() =>
+      attempt(() => {
+        if (kind === 'initial')
+          return this.#openInitial(peer, PreKeySignalMessage.deserialize(bytes), undefined);
+        const message = SignalMessage.deserialize(bytes);
+        return signalDecrypt(message, peer.address, this.#address, peer.session, peer.pin);
+      }),
+    );
   }
 
   async #seal(peer: Peer, plaintext: Bytes): Promise<Sealed> {
@@ -146,6 +151,12 @@ export class BareSession implements SessionOpener {
     const { identity, registrationId } = this.#parts;
     const pin = new OnePin(identity, registrationId, PublicKey.deserialize(identityKey));
     return { address: addressOf(party), pin, session: new OneSession() };
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#lane.then(work);
+    this.#lane = done.catch(() => undefined);
+    return done;
   }
 
   #required(): Peer {

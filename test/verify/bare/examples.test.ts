@@ -71,6 +71,10 @@ class Example {
     this.child.stdout.on('data', (chunk: Buffer) => {
       this.out += chunk.toString();
     });
+    this.child.stderr.on('data', (chunk: Buffer) => {
+      this.out += chunk.toString();
+    });
+    this.child.stdin.on('error', () => undefined); // it may have ended already
     this.exit = new Promise((resolve) => this.child.once('close', resolve));
     programs.push(this);
   }
@@ -95,7 +99,7 @@ describe('two programs over the relay', () => {
     b.child.stdin.end('from b\n');
     await Promise.all([a.match(/> from b/), b.match(/> from a/)]);
     a.child.stdin.end();
-    expect(await Promise.all([a.exit, b.exit])).toEqual([0, 0]);
+    expect(await Promise.all([a.exit, b.exit]), a.out + b.out).toEqual([0, 0]);
   });
 
   it('are a screenful of code to their authors', () => {

@@ -30,6 +30,22 @@ describe('two Node ends', () => {
     expect(lengths.reduce((sum, length) => sum + length)).toBeLessThan(5_000);
   });
 
+  it.each([1, 2] as const)('write at the same time, as much as they like, in profile %d', async (profile) => {
+    const { create, code } = spoken();
+    const both = peers(await play({ create, profile }, { code }));
+    const texts = Array.from({ length: 40 }, (_, i) => String(i));
+    const heard = await Promise.all(
+      both.map(async (peer) => {
+        const speaking = Promise.all(texts.map((text) => peer.send(text))).then(() => peer.end());
+        const found: string[] = [];
+        for await (const text of peer.texts()) found.push(text);
+        await speaking;
+        return found;
+      }),
+    );
+    expect(heard).toEqual([texts, texts]);
+  });
+
   it('take words, and a code however it is typed', async () => {
     const words = spoken(2);
     expect(codes(await play({ create: words.create }, { code: words.code.toUpperCase() }))).toEqual([
