@@ -19,8 +19,6 @@ const JITTER = 4;
 /** Characters of an error that are kept. */
 const MAX_ERROR = 1_000;
 
-/** What a call counts that did not end before the process did. */
-const COUNT_OF_DEATH = 2;
 const DIED = 'the process ended during this call, or right behind it';
 
 const FRESH: Omit<Progress, 'plugin'> = { done: false, attempts: 0, retryAt: 0, error: '' };
@@ -59,11 +57,12 @@ export function withFailure(
 }
 
 /**
- * Counts a call before it begins, for the case that the process does not live to tell. One that ends the process counts
- * twice: it stops every conversation.
+ * Counts a call before it begins, for the case that the process does not live to tell. The first is for two: the run that
+ * died before had the row too, and nobody counted.
  */
 export function withCall(row: InboxRow, plugin: string): InboxRow {
-  const attempts = Math.min(MAX_ATTEMPTS, progressOf(row, plugin).attempts + COUNT_OF_DEATH);
+  const before = Math.max(1, progressOf(row, plugin).attempts);
+  const attempts = Math.min(MAX_ATTEMPTS, before + 1);
   return withAttempts(row, { plugin, done: false, attempts, retryAt: 0, error: DIED });
 }
 

@@ -49,10 +49,11 @@ function count(bot: Bot): void {
 }
 
 /** How often the plugin's handler took effect for each text. */
+/** By `ACI.device.timestamp`: the hash behind it is left out. */
 async function effects(store: Store): Promise<Record<string, number>> {
   const found: Record<string, number> = {};
   for await (const [key, value] of pluginState.scan(store, ['counting']))
-    found[key] = Number(Buffer.from(value).toString());
+    found[key.split('.', 3).join('.')] = Number(Buffer.from(value).toString());
   return found;
 }
 
