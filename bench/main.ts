@@ -27,6 +27,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'memory', file: 'memory', args: [], place: ['memory'] },
   { name: 'store', file: 'store', args: [], place: ['store'] },
   { name: 'verify', file: 'verify', args: [], place: ['verify'] },
+  { name: 'verify-run', file: 'verify-run', args: [], place: ['verify', 'run'] },
 ];
 
 const ROOT = dirname(import.meta.dirname);
