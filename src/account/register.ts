@@ -89,14 +89,19 @@ export async function register(
   onProgress: (event: RegisterEvent) => void,
   signal: AbortSignal,
 ): Promise<RegisteredAccount> {
-  if (!/^\+[1-9]\d{1,19}$/.test(parts.number)) {
+  checkWanted(parts);
+  return new Registering(parts, onProgress, signal).run();
+}
+
+/** For callers that make the store, before they do. @throws BotError `USAGE` number or name are not as they must be */
+export function checkWanted({ number, name }: Pick<RegisterParts, 'number' | 'name'>): void {
+  if (!/^\+[1-9]\d{1,19}$/.test(number)) {
     throw new BotError('USAGE', 'the number is not in international form', {
       next: 'Give + and digits, beginning with the country code: +15550001111',
     });
   }
-  if (parts.name.trim() === '') throw new BotError('USAGE', 'the name is empty');
-  padName(parts.name);
-  return new Registering(parts, onProgress, signal).run();
+  if (name.trim() === '') throw new BotError('USAGE', 'the name is empty');
+  padName(name);
 }
 
 /**

@@ -3,7 +3,7 @@
  */
 import { bareId } from '../inspect.ts';
 import { Option, type Command } from 'commander';
-import { register, type RegisterEvent, type RegisterQuestions } from '../account/register.ts';
+import { checkWanted, register, type RegisterEvent, type RegisterQuestions } from '../account/register.ts';
 import { BotError } from '../errors.ts';
 import { openLevel } from '../store/level.ts';
 import type { Io, Printer } from './io.ts';
@@ -44,6 +44,9 @@ export function addRegister(group: Command, shell: Shell): void {
   ).action(async (options: RegisterOptions) => {
     const { io } = shell;
     const printer = shell.printer(options);
+    // Before a store is made for it.
+    checkWanted(options);
+    checkGiven(options);
     const profile = await serverProfile(io, options);
     const folder = dataFolder(io, options);
     const platform = shell.platform(options);
@@ -104,9 +107,9 @@ function questionsFor(io: Io, options: RegisterOptions): RegisterQuestions {
     captcha: () =>
       options.captcha === undefined
         ? ask('Captcha token (prefix.sitekey.action.token): ')
-        : given(options.captcha),
+        : Promise.resolve(options.captcha),
     code: (again) => {
-      if (options.code !== undefined && !again) return given(options.code);
+      if (options.code !== undefined && !again) return Promise.resolve(options.code);
       return ask(again ? 'This is not the code. Code: ' : `Code that was sent to ${options.number}: `);
     },
     takeOver: async (why) => {
@@ -118,7 +121,7 @@ function questionsFor(io: Io, options: RegisterOptions): RegisterQuestions {
 }
 
 /** @throws BotError `USAGE` an option that was given empty */
-function given(value: string): Promise<string> {
-  if (value.trim() !== '') return Promise.resolve(value);
-  return Promise.reject(new BotError('USAGE', '--captcha and --code must not be empty'));
+function checkGiven({ captcha, code }: RegisterOptions): void {
+  if (captcha?.trim() !== '' && code?.trim() !== '') return;
+  throw new BotError('USAGE', '--captcha and --code must not be empty');
 }

@@ -3,6 +3,7 @@
  */
 import { z } from 'zod';
 import type { Aci, Pni } from '../address.ts';
+import { BotError } from '../errors.ts';
 import type { Requester } from '../transport/request.ts';
 import {
   aciSchema,
@@ -56,7 +57,7 @@ const lockSchema = z.object({ timeRemaining: z.number().min(0) });
  * Through an anonymous requester. Password and private keys must be durable before: after a lost answer the account may
  * exist, and the same request again makes sure of it.
  * @param registration.password without a colon
- * @throws BotError `ANSWER_INVALID` the account exists but the answer is not as specified; and as `Requester.request`
+ * @throws BotError `ANSWER_INVALID` the account exists but the answer is not as specified, or is of another number; and as `Requester.request`
  */
 export async function registerAccount(
   requester: Requester,
@@ -68,6 +69,10 @@ export async function registerAccount(
   const { status } = response;
   if (isSuccess(response)) {
     const answer = readJson(registeredSchema, response, 'the registration');
+    if (answer.number !== undefined && answer.number !== number)
+      throw new BotError('ANSWER_INVALID', `the server registered ${answer.number} in place of ${number}`);
+    if (answer.pni === `PNI:${answer.uuid}`)
+      throw new BotError('ANSWER_INVALID', 'the server gave one id for account and number');
     return {
       kind: 'registered',
       aci: answer.uuid,

@@ -252,6 +252,26 @@ describe('answers of the server', () => {
     expect(captchas).toBe(1);
   });
 
+  it.each([
+    ['another number', () => ({ number: '+15559999999' })],
+    ['one id for account and number', (uuid: string) => ({ pni: uuid })],
+  ])('a registration that gives %s is not taken', async (_, change) => {
+    const store = openMemory();
+    const number = freeNumber();
+    const twisted: Fault = async (request, take) => {
+      const response = await take();
+      if (request.path !== '/v1/registration') return response;
+      const body = JSON.parse(toUtf8(own(response.body))) as { uuid: string };
+      return { ...response, body: fromUtf8(JSON.stringify({ ...body, ...change(body.uuid) })) };
+    };
+    const error: unknown = await registerWith(store, number, answers(), twisted).catch(
+      (thrown: unknown) => thrown,
+    );
+    expect(error).toMatchObject({ code: 'ANSWER_INVALID' });
+    expect(await accountRow.get(store.batch())).toBeUndefined();
+    await expectWhole(store, (await registerHere(profile, store, number)).account);
+  });
+
   it('a number that is none is taken for the one that was asked for', async () => {
     const store = openMemory();
     const number = freeNumber();
