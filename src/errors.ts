@@ -26,6 +26,7 @@ export const NEXT = {
   CONTENT_INVALID: 'Tell the author of the sending program.',
   DEVICES_UNSETTLED: 'Nothing to do: it is tried again later.',
   DEVICE_LIMIT: 'Remove a device on the phone, then link again.',
+  DEVICE_UNKNOWN: 'Look at the devices there are: countersign account devices',
   DEVICE_UNLINKED: 'Link again; what is stored here is kept.',
   DEVSERVER_MISSING: 'Install it: npm install --save-dev @signalapp/mock-server',
   FOLDER_NOT_EMPTY: 'Give --data a folder that is empty or does not exist yet.',

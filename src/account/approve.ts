@@ -36,6 +36,8 @@ export interface ApprovedDevice {
   readonly name: string | null;
 }
 
+export const NEXT_REGISTER =
+  'Register first: countersign account register --number NUMBER --server FILE --data DIR';
 /** ms between two looks at the device list. */
 const LOOK_MS = 1_000;
 /** Looks between two calls that wait for the device: the server allows one of those in 30 s. */
@@ -67,9 +69,7 @@ export async function approve(
 export async function primaryAccount(store: Store): Promise<Account> {
   const account = await accountCell.get(store.batch());
   if (account === undefined) {
-    throw new BotError('NOT_LINKED', 'this data directory has no account', {
-      next: 'Register first: countersign account register --number NUMBER --server FILE --data DIR',
-    });
+    throw new BotError('NOT_LINKED', 'this data directory has no account', { next: NEXT_REGISTER });
   }
   if (account.deviceId === 1) return account;
   throw new BotError('NOT_PRIMARY', `this is device ${String(account.deviceId)}, a linked one`);

@@ -9,7 +9,7 @@ import { primaryAccount } from './approve.ts';
 
 /**
  * Removes a linked device of the account that this is the primary device of.
- * @throws BotError `NOT_PRIMARY`; `USAGE` when there is no such device; `REQUEST_REFUSED`, and what the request throws
+ * @throws BotError `NOT_PRIMARY`; `DEVICE_UNKNOWN`; `REQUEST_REFUSED`, and what the request throws
  */
 export async function removeLinkedDevice(
   store: Store,
@@ -19,9 +19,7 @@ export async function removeLinkedDevice(
   await primaryAccount(store);
   const devices = await listDevices(requester);
   if (devices !== 'not-offered' && !devices.some(({ id }) => id === deviceId)) {
-    throw new BotError('USAGE', `the account has no device ${String(deviceId)}`, {
-      next: 'See: countersign account devices',
-    });
+    throw new BotError('DEVICE_UNKNOWN', `the account has no device ${String(deviceId)}`);
   }
   if ((await removeDevice(requester, deviceId)) === 'removed') return { deviceId };
   throw new BotError('REQUEST_REFUSED', 'the server does not let this device remove others');

@@ -3,6 +3,8 @@
  * save those that only look, remove and send.
  */
 import type { Command } from 'commander';
+import { NEXT_REGISTER } from '../account/approve.ts';
+import { BotError, isBotError } from '../errors.ts';
 import { callAccount } from './account.ts';
 import { addApprove } from './account-approve.ts';
 import { addReceive } from './account-receive.ts';
@@ -17,12 +19,21 @@ export function addAccountCommands(program: Command, shell: Shell): void {
   const group = program
     .command('account')
     .description('be the primary device of an account: no phone is needed');
+  group.hook('preAction', () => {
+    shell.reword = withRegister;
+  });
   addRegister(group, shell);
   addApprove(group, shell);
   addDevices(group, shell);
   addRemove(group, shell);
   addAccountSend(group, shell);
   addReceive(group, shell);
+}
+
+/** A data directory without an account is no place to link in: this family registers. */
+function withRegister(error: unknown): unknown {
+  if (!isBotError(error, 'NOT_LINKED')) return error;
+  return new BotError(error.code, error.message, { cause: error, next: NEXT_REGISTER });
 }
 
 function addDevices(group: Command, shell: Shell): void {

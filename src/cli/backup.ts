@@ -3,7 +3,8 @@
  * and goes on.
  */
 import type { Command } from 'commander';
-import { resolve } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import type { Backup } from '../backup/backup.ts';
 import { BotError } from '../errors.ts';
 import { callAccount } from './account.ts';
@@ -11,7 +12,9 @@ import { timeText, type Io } from './io.ts';
 import { dataFolder, withData, withExamples, type AccountOptions } from './options.ts';
 import { canPrompt, promptSecret } from './prompt.ts';
 import type { Shell } from './shell.ts';
-import { givenSecret } from './unlocking.ts';
+import { readPassphrase } from './unlocking.ts';
+
+const NEXT_PASSPHRASE = 'Give --backup-passphrase-file, or type one when asked.';
 
 export interface BackupPassphraseOptions {
   readonly backupPassphraseFile?: string;
@@ -32,8 +35,9 @@ export function addBackup(program: Command, shell: Shell): void {
     'backup bot.backup --data ./data --backup-passphrase-file backup.txt --passphrase-file store.txt',
   ).action(async (name: string, options: AccountOptions & BackupPassphraseOptions) => {
     const { io } = shell;
-    dataFolder(io, options); // asked for before the passphrase
+    const folder = dataFolder(io, options);
     const file = resolve(io.cwd, name);
+    await checkOutside(file, folder);
     const passphrase = await backupPassphrase(io, options, true);
     const made = (await callAccount(shell, options, { call: 'backup', file, passphrase })) as Backup;
     shell
@@ -49,6 +53,17 @@ export function withBackupPassphrase(command: Command): Command {
   );
 }
 
+/** The store's folder is no place for other files: some would be taken for its own. @throws BotError `USAGE` */
+async function checkOutside(file: string, folder: string): Promise<void> {
+  // What is not there yet, or cannot be followed, is looked at as it is written.
+  const real = (path: string): Promise<string> => realpath(path).catch(() => path);
+  const way = relative(await real(folder), join(await real(dirname(file)), basename(file)));
+  if (way === '..' || way.startsWith(`..${sep}`) || isAbsolute(way)) return;
+  throw new BotError('USAGE', `${file} would lie in the data directory`, {
+    next: 'Give the backup a place outside of --data: it must outlive the data directory.',
+  });
+}
+
 /**
  * The passphrase of a backup.
  * @param isNew asked for twice, since a slip of the finger would lose it
@@ -59,20 +74,19 @@ export async function backupPassphrase(
   { backupPassphraseFile: file }: BackupPassphraseOptions,
   isNew: boolean,
 ): Promise<string> {
-  if (file !== undefined) {
-    const given = await givenSecret(io, { passphraseFile: file });
-    if (given?.kind === 'passphrase') return given.passphrase;
-  }
+  if (file !== undefined) return readPassphrase(resolve(io.cwd, file), '--backup-passphrase-file');
   if (!canPrompt(io)) {
     throw new BotError('PASSPHRASE_NEEDED', 'no passphrase was given for the backup', {
-      next: 'Give --backup-passphrase-file.',
+      next: NEXT_PASSPHRASE,
     });
   }
   const passphrase = await promptSecret(
     io,
     isNew ? 'New passphrase of the backup: ' : 'Passphrase of the backup: ',
   );
-  if (passphrase === '') throw new BotError('PASSPHRASE_NEEDED', 'the passphrase is empty');
+  if (passphrase === '') {
+    throw new BotError('PASSPHRASE_NEEDED', 'the passphrase is empty', { next: NEXT_PASSPHRASE });
+  }
   if (isNew && (await promptSecret(io, 'Again: ')) !== passphrase) {
     throw new BotError('PASSPHRASE_WRONG', 'the two passphrases differ');
   }

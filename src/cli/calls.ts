@@ -26,8 +26,10 @@ import {
   status,
 } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
+import { withRemedy } from '../service/own-device.ts';
 import { parseProfile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
+import { account as accountCell } from '../store/tables.ts';
 import type { Outgoing, Sent } from '../bot.ts';
 import type { ActCall } from '../plugin/acts.ts';
 import type { ConnectionState, Requester } from '../transport/request.ts';
@@ -132,6 +134,15 @@ export function needsServer(call: Call): boolean {
  * @throws BotError by the command: `NOT_LINKED`, `RECIPIENT_UNKNOWN`, `PAYLOAD_TOO_LARGE`, `USAGE`, ...
  */
 export async function answer(parts: CallParts, call: Call, signal: AbortSignal): Promise<object> {
+  try {
+    return await answerCall(parts, call, signal);
+  } catch (error) {
+    const device = await accountCell.get(parts.store.batch()).catch(() => undefined);
+    throw device === undefined ? error : withRemedy(error, device);
+  }
+}
+
+async function answerCall(parts: CallParts, call: Call, signal: AbortSignal): Promise<object> {
   const { store, bot } = parts;
   switch (call.call) {
     case 'me':

@@ -34,7 +34,7 @@ export async function main(argv: readonly string[], io: Io): Promise<0 | 1 | 2> 
     return shell.exitCode;
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0; // --help, --version
-    const error = thrown instanceof CommanderError ? usageError(thrown) : thrown;
+    const error = thrown instanceof CommanderError ? usageError(thrown) : shell.reword(thrown);
     const failure = toFailure(error);
     if (argv.includes('--json')) io[shell.resultsTo].write(`${JSON.stringify(failure)}\n`);
     else io.stderr.write(`${failureText(failure)}\n`);

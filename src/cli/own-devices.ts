@@ -12,6 +12,8 @@ import type { Account } from '../store/tables.ts';
 import { noteUnlinked } from '../store/unlinked.ts';
 import type { Requester } from '../transport/request.ts';
 
+const PRIMARY = 1;
+
 export interface OwnDevice {
   readonly id: number;
   /** Null when it has none, or none that this account's key opens. */
@@ -43,13 +45,18 @@ export async function listOwnDevices(
 
 /**
  * Removes this device on the server, then notes it in the account's row. All else stays.
- * @throws BotError `REQUEST_REFUSED` when the server does not let a device remove itself
+ * @throws BotError `REQUEST_REFUSED` it is the primary device, or the server does not let a device remove itself
  */
 export async function unlinkOwnDevice(
   { store, platform }: { store: Store; platform: Platform },
   requester: Requester,
 ): Promise<Unlinked> {
   const { aci, deviceId } = await linkedAccount(store);
+  if (deviceId === PRIMARY) {
+    throw new BotError('REQUEST_REFUSED', 'this is the primary device of the account, and no linked one', {
+      next: 'A linked device is removed by: countersign account remove ID. The primary device stays as long as its account.',
+    });
+  }
   if (!(await isRemoved(requester, deviceId))) {
     throw new BotError('REQUEST_REFUSED', 'the server does not let this device remove itself', {
       next: 'Remove it on the phone: settings, linked devices.',

@@ -12,6 +12,9 @@ export class Shell {
   /** Of a command that uses stdout for something else, results and failures go to stderr. */
   resultsTo: 'stdout' | 'stderr' = 'stdout';
 
+  /** What the commands of one family say of a failure in their own words. */
+  reword: (error: unknown) => unknown = (error) => error;
+
   constructor(io: Io) {
     this.io = io;
   }

@@ -9,7 +9,7 @@ import type { Io } from './io.ts';
 import { dataFolder, withData, withExamples, type DataOptions, type OutputOptions } from './options.ts';
 import { canPrompt } from './prompt.ts';
 import type { Shell } from './shell.ts';
-import { askPassphrase, givenSecret, secretFor } from './unlocking.ts';
+import { askPassphrase, givenSecret, readPassphrase, secretFor } from './unlocking.ts';
 
 interface RekeyOptions extends DataOptions, OutputOptions {
   readonly newPassphraseFile?: string;
@@ -54,9 +54,12 @@ function wordFor(secret: Secret): string {
 async function newSecret(io: Io, options: RekeyOptions): Promise<Secret> {
   if (options.newKeyFile !== undefined)
     return { kind: 'key-file', file: resolve(io.cwd, options.newKeyFile) };
+  if (options.newPassphraseFile !== undefined) {
+    const file = resolve(io.cwd, options.newPassphraseFile);
+    return { kind: 'passphrase', passphrase: await readPassphrase(file, '--new-passphrase-file') };
+  }
   const env = { COUNTERSIGN_PASSPHRASE: io.env['COUNTERSIGN_NEW_PASSPHRASE'] };
-  const file = options.newPassphraseFile;
-  const given = await givenSecret({ ...io, env }, file === undefined ? {} : { passphraseFile: file });
+  const given = await givenSecret({ ...io, env }, {});
   if (given !== undefined) return given;
   if (canPrompt(io)) return askPassphrase(io, true);
   throw new BotError('PASSPHRASE_NEEDED', 'no new passphrase was given', {

@@ -37,7 +37,8 @@ export async function secretFor(io: Io, folder: string, options: UnlockingOption
 /** What options and environment name; undefined when they name nothing. */
 export async function givenSecret(io: Io, options: UnlockingOptions): Promise<Secret | undefined> {
   if (options.passphraseFile !== undefined) {
-    return { kind: 'passphrase', passphrase: await readPassphrase(resolve(io.cwd, options.passphraseFile)) };
+    const file = resolve(io.cwd, options.passphraseFile);
+    return { kind: 'passphrase', passphrase: await readPassphrase(file, '--passphrase-file') };
   }
   const passphrase = io.env['COUNTERSIGN_PASSPHRASE'];
   if (options.keyFile !== undefined) return { kind: 'key-file', file: resolve(io.cwd, options.keyFile) };
@@ -55,15 +56,26 @@ export async function askPassphrase(io: Io, twice: boolean): Promise<Secret> {
   return { kind: 'passphrase', passphrase };
 }
 
-/** The first line of a file. */
-async function readPassphrase(file: string): Promise<string> {
+/**
+ * The first line of a file.
+ * @param option that named it
+ * @throws BotError `PASSPHRASE_NEEDED`
+ */
+export async function readPassphrase(file: string, option: string): Promise<string> {
   let text;
   try {
     text = await readFile(file, 'utf8');
   } catch (cause) {
-    throw new BotError('PASSPHRASE_NEEDED', `the passphrase file ${file} cannot be read`, { cause });
+    throw new BotError('PASSPHRASE_NEEDED', `the passphrase file ${file} cannot be read`, {
+      cause,
+      next: `Check the path given with ${option}.`,
+    });
   }
   const line = text.split(/\r?\n/, 1)[0] ?? '';
-  if (line === '') throw new BotError('PASSPHRASE_NEEDED', `the passphrase file ${file} is empty`);
+  if (line === '') {
+    throw new BotError('PASSPHRASE_NEEDED', `the passphrase file ${file} is empty`, {
+      next: `Put the passphrase on the first line of the file given with ${option}.`,
+    });
+  }
   return line;
 }

@@ -5,6 +5,7 @@
  * percent-encoded. An empty list of capabilities means that no message history is offered.
  * Spec: protocol brief, section 2.2.
  */
+import { PublicKey } from '@signalapp/libsignal-client';
 import { fromBase64, toBase64, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 
@@ -24,7 +25,7 @@ export function formatLinkUrl(target: LinkTarget): string {
 
 /**
  * Reads both the current form and the older `tsdevice:/?uuid=…&pub_key=…`.
- * @throws BotError `USAGE` when it is not a link of this kind
+ * @throws BotError `USAGE` when it is not a link of this kind, or its key is none
  */
 export function parseLinkUrl(text: string): LinkTarget {
   const query = /^(?:sgnl:\/\/linkdevice\/?|tsdevice:\/{0,3})\?(.*)$/s.exec(text.trim())?.[1];
@@ -37,6 +38,7 @@ export function parseLinkUrl(text: string): LinkTarget {
   try {
     const publicKey = fromBase64(key);
     if (publicKey.length !== PUBLIC_KEY_LENGTH) throw notALink();
+    PublicKey.deserialize(publicKey);
     return { address, publicKey };
   } catch (cause) {
     throw notALink(cause);

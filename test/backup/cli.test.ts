@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -105,6 +105,62 @@ describe('backup and restore', () => {
     expect(asked.err()).toContain(`This is ${peer.aci} as of `);
     expect(asked.out()).toContain('is restored as of');
     expect(`${typing.out()}${typing.err()}${asked.out()}${asked.err()}`).not.toContain('secret');
+  });
+
+  it('do not write into the folder of the store', async () => {
+    await store.close();
+    symlinkSync(join(folder, 'data'), join(folder, 'way'));
+    const before = readdirSync(join(folder, 'data'), { recursive: true }).sort();
+    for (const place of ['data/db/CURRENT.x', 'data/bot.backup', 'way/db/x', 'data']) {
+      const { code, value } = await run(
+        ...[
+          'backup',
+          place,
+          '--data',
+          'data',
+          '--backup-passphrase-file',
+          'backup.txt',
+          '--passphrase-file',
+          'store.txt',
+        ],
+      );
+      expect([place, code, value]).toMatchObject([place, 2, { error: { code: 'USAGE' } }]);
+    }
+    expect(readdirSync(join(folder, 'data'), { recursive: true }).sort()).toEqual(before);
+    const beside = ['backup', 'data.backup', '--data', 'data', '--backup-passphrase-file', 'backup.txt'];
+    expect(await run(...beside, '--passphrase-file', 'store.txt')).toMatchObject({ code: 0 });
+  });
+
+  it('name the option whose file cannot be read', async () => {
+    await store.close();
+    const cases: [string[], string][] = [
+      [
+        ['backup', 'file', '--data', 'data', '--backup-passphrase-file', 'nofile'],
+        '--backup-passphrase-file',
+      ],
+      [['me', '--data', 'data', '--passphrase-file', 'nofile'], ' --passphrase-file'],
+      [
+        [
+          'store',
+          'rekey',
+          '--data',
+          'data',
+          '--passphrase-file',
+          'store.txt',
+          '--new-passphrase-file',
+          'nofile',
+        ],
+        '--new-passphrase-file',
+      ],
+    ];
+    for (const [argv, option] of cases) {
+      const { code, value } = await run(...argv);
+      expect([argv, code, value]).toMatchObject([
+        argv,
+        1,
+        { error: { code: 'PASSPHRASE_NEEDED', next: `Check the path given with ${option.trim()}.` } },
+      ]);
+    }
   });
 
   it('say what is wrong, and leave nothing behind', async () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -120,11 +120,69 @@ describe('the account commands', () => {
       value: { error: { code: 'USAGE' } },
     });
     expect(await json('phone', 'account', 'remove', '1')).toMatchObject({ code: 2 });
-    expect(await json('phone', 'account', 'remove', '5')).toMatchObject({ code: 2 });
-    expect(await json('nothing', 'account', 'devices')).toMatchObject({
-      code: 1,
-      value: { error: { code: 'NOT_LINKED' } },
+    const strange = `sgnl://linkdevice?uuid=AAECAwQFBgcICQoLDA0ODw%3D%3D&pub_key=${'B'.repeat(44)}`;
+    expect(await json('phone', 'account', 'approve', strange)).toMatchObject({
+      code: 2,
+      value: { error: { code: 'USAGE', next: expect.stringContaining('the whole link') as string } },
     });
+  });
+
+  it('makes no store for a registration that cannot be asked for', async () => {
+    const wrong = [
+      ['--number', '15550001112'],
+      ['--number', NUMBER, '--name', 'n'.repeat(258)],
+      ['--number', NUMBER, '--name', ' '],
+      ['--number', NUMBER, '--code', ''],
+      ['--number', NUMBER, '--captcha', ' '],
+    ];
+    for (const words of wrong) {
+      const { code } = await json('new', 'account', 'register', ...words, '--insecure-plain-store');
+      expect([words, code, existsSync(join(folder, 'new'))]).toEqual([words, 2, false]);
+    }
+    writeFileSync(join(folder, 'file'), '');
+    const first = ['account', 'register', '--number', NUMBER, '--insecure-plain-store'];
+    const { value } = await json('file', ...first);
+    expect(value).toMatchObject({ error: { message: expect.stringContaining('is a file') as string } });
+    expect(value).not.toMatchObject({ error: { code: 'STORE_DAMAGED' } });
+  });
+
+  it('says, where there is no account, how to register one', async () => {
+    for (const words of [
+      ['devices'],
+      ['receive'],
+      ['send', 'self', 'x'],
+      ['remove', '2'],
+      ['approve', 'sgnl://'],
+    ]) {
+      const { code, value } = await json('nothing', 'account', ...words);
+      expect([words, code, value]).toMatchObject([
+        words,
+        1,
+        {
+          error: {
+            code: 'NOT_LINKED',
+            next: expect.stringContaining('countersign account register') as string,
+          },
+        },
+      ]);
+    }
+    expect(await json('nothing', 'me')).toMatchObject({
+      value: { error: { code: 'NOT_LINKED', next: expect.stringContaining('countersign link') as string } },
+    });
+  });
+
+  it('neither removes a device that is not there, nor itself', async () => {
+    expect(await json('phone', 'account', 'remove', '5')).toMatchObject({
+      code: 1,
+      value: {
+        error: { code: 'DEVICE_UNKNOWN', next: expect.stringContaining('account devices') as string },
+      },
+    });
+    const { code, value } = await json('phone', 'unlink');
+    expect(code).toBe(1);
+    expect(value).toMatchObject({ error: { code: 'REQUEST_REFUSED' } });
+    expect(JSON.stringify(value)).toContain('account remove ID');
+    expect(JSON.stringify(value)).not.toContain('phone');
   });
 
   it('approves a link, without and with account receive beside it', async () => {
@@ -165,6 +223,10 @@ describe('the account commands', () => {
     const bot = start('bot', 'run', '--plugin', 'echo');
     await bot.io.line(({ event }) => event === 'ready');
     const friend = start('friend', 'account', 'receive');
+    // Else send may be the first to open the store.
+    await expect
+      .poll(() => existsSync(join(folder, 'friend', 'control.sock')), { timeout: 20_000 })
+      .toBe(true);
     const sent = await json('friend', 'account', 'send', aci, '!ping');
     expect(sent).toMatchObject({ code: 0, value: { recipient: aci, state: 'sent', devices: [1, 2, 3] } });
     const pong = await friend.io.line(({ text }) => text === 'pong');
@@ -206,5 +268,24 @@ describe('the account commands', () => {
     expect(await json('phone', 'account', 'remove', '2')).toMatchObject({ code: 0, value: { deviceId: 2 } });
     const removed = await json('bot', 'run');
     expect(removed).toMatchObject({ code: 1, value: { event: 'stopped', reason: 'DEVICE_UNLINKED' } });
+    expect(JSON.stringify(removed.value)).toContain('Link again');
+  });
+
+  it('tells a primary device that was registered elsewhere to register again', async () => {
+    const again = ['account', 'register', '--number', NUMBER, '--captcha', CAPTCHA, '--code', CODE, '--yes'];
+    expect(await json('elsewhere', ...again, '--insecure-plain-store')).toMatchObject({ code: 0 });
+    for (const words of [['devices'], ['send', 'self', 'x'], ['receive'], ['devices']]) {
+      const { code, value } = await json('phone', 'account', ...words);
+      expect([words, code, value]).toMatchObject([
+        words,
+        1,
+        {
+          error: {
+            code: 'DEVICE_UNLINKED',
+            next: expect.stringContaining('Register the number again') as string,
+          },
+        },
+      ]);
+    }
   });
 });

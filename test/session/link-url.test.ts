@@ -26,6 +26,7 @@ describe('the link', () => {
     'sgnl://linkdevice?uuid=abc',
     'sgnl://linkdevice?uuid=abc&pub_key=AAAA',
     'sgnl://linkdevice?uuid=a&pub_key=%ff',
+    `sgnl://linkdevice?uuid=a&pub_key=${'B'.repeat(44)}`, // 33 bytes that are no key
   ])('is refused as %j', (text) => {
     expect(() => parseLinkUrl(text)).toThrow(expect.objectContaining({ code: 'USAGE' }));
   });
