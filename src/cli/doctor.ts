@@ -5,7 +5,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { failureOf, ok, type Check } from '../doctor/check.ts';
+import { failureOf, ok, warn, type Check } from '../doctor/check.ts';
 import { checkProfile, examineServer, untried } from '../doctor/doctor.ts';
 import { withoutDevice } from '../doctor/linked.ts';
 import { examineHere } from '../doctor/linked-ways.ts';
@@ -26,6 +26,7 @@ interface DoctorOptions extends AccountOptions {
 }
 
 const NAME_WIDTH = 21;
+const NEXT_EMPTY = 'Is that the directory you mean? If so, link a device there first.';
 
 const reportSchema = z.object({
   checks: z.array(
@@ -106,7 +107,8 @@ async function* examineDevice(
   } catch (error) {
     shell.io.signal.throwIfAborted();
     const isEmpty = isBotError(error, 'NOT_LINKED');
-    yield { name, ...failureOf(error), ...(isEmpty && { state: 'skip' as const }) };
+    const place = dataFolder(shell.io, options);
+    yield { name, ...(isEmpty ? warn(`${error.message}: ${place}`, NEXT_EMPTY) : failureOf(error)) };
     yield await files();
     yield* withoutDevice(isEmpty ? 'not tried: nothing is linked there' : 'not tried, because of "store"');
     return;

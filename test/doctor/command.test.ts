@@ -97,7 +97,9 @@ it('needs to be told which server', async () => {
 it('says so where nothing is linked', async () => {
   const { code, checks } = await checksOf('--data', 'nothing');
   expect(code).toBe(0);
-  expect(checks.get('store')).toMatchObject({ state: 'skip' });
+  expect(checks.get('store')).toMatchObject({ state: 'warn' });
+  expect(checks.get('store')?.message).toContain(join(folder, 'nothing'));
+  expect(checks.get('store')?.next).toContain('Is that the directory you mean?');
   expect(checks.get('store files')).toMatchObject({ state: 'skip' });
   expect(checks.get('queue')).toMatchObject({ state: 'skip', message: 'not tried: nothing is linked there' });
 });
