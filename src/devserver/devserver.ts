@@ -14,6 +14,7 @@ import { startControl } from './control.ts';
 import { DIALECTS, type DialectName } from './dialect.ts';
 import type { Faults } from './faults.ts';
 import { Front } from './front.ts';
+import { Interceptor, type InterceptorOptions } from './interceptor.ts';
 import { loadLibrary, type LoadedLibrary } from './mock-library.ts';
 import { startMock } from './mock.ts';
 import type { Phone } from './phone.ts';
@@ -67,6 +68,8 @@ export interface DevServer {
   keyCounts(aci: string, deviceId: number, kind: 'aci' | 'pni'): Promise<{ ec: number; kyber: number }>;
   /** Uses up the one-time keys of a device, so that only its last-resort key is left. */
   exhaustKeys(aci: string, deviceId: number): Promise<void>;
+  /** Attack lab: lies to two accounts about each other, until it is stopped. */
+  intercept(options: InterceptorOptions): Interceptor;
   stats(): Promise<StatsReport>;
   close(): Promise<void>;
 }
@@ -134,6 +137,11 @@ export async function startDevServer(options: DevServerOptions = {}): Promise<De
       relinkSecondaryDevice: (aci, id) => accounts.relinkSecondaryDevice(aci, id),
       keyCounts: (aci, id, kind) => accounts.keyCounts(aci, id, kind),
       exhaustKeys: (aci, id) => accounts.exhaustKeys(aci, id),
+      intercept: (wanted) => {
+        const interceptor = new Interceptor(state, wanted);
+        state.interceptors.push(interceptor);
+        return interceptor;
+      },
       stats,
       close,
     };

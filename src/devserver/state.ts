@@ -10,6 +10,7 @@ import type { ServerClock } from './clock.ts';
 import { DeviceQueue } from './device-queue.ts';
 import { owesReceipt, writeEnvelope, type Dialect, type Mail } from './dialect.ts';
 import { Faults } from './faults.ts';
+import type { Interceptor } from './interceptor.ts';
 import type { Device, KeyKind, Mock, MockListener } from './mock.ts';
 import { Stats } from './stats.ts';
 
@@ -88,6 +89,8 @@ export class ServerState implements MockListener {
   readonly recoveryPasswords = new Map<string, Bytes>();
   /** By provisioning address: takes an envelope to who waits there. */
   readonly provisioning = new Map<string, (envelope: Bytes) => void>();
+  /** Who sits between two accounts. */
+  readonly interceptors: Interceptor[] = [];
   /** Primaries in this process by ACI. */
   readonly recipients = new Map<string, Recipient>();
   /** Rings when a token, an upload or a phone's message has changed. */

@@ -38,7 +38,7 @@ export class Crash extends Error {
 
 export class FaultyStore implements Store {
   readonly inner: Store;
-  readonly #fault: Fault | undefined;
+  #fault: Fault | undefined;
   readonly #onCrash: () => void;
   #commits = 0;
   #gets = 0;
@@ -50,6 +50,11 @@ export class FaultyStore implements Store {
     this.inner = inner;
     this.#fault = fault;
     this.#onCrash = onCrash;
+  }
+
+  /** Orders a fault, its place counted from here. */
+  arm({ at, kind }: Fault): void {
+    this.#fault = { at: this.#commits + at, kind };
   }
 
   /** Commits with at least one write that were begun. */

@@ -7,6 +7,7 @@ import {
 } from '@signalapp/libsignal-client/dist/zkgroup/index.js'; // prettier-ignore
 import { isPni, parseServiceId, type ServiceId } from '../../address.ts';
 import { copy, equal, type Bytes } from '../../bytes.ts';
+import type { Interceptor } from '../interceptor.ts';
 import type { ServerState } from '../state.ts';
 import { Refusal, type Call } from './rule.ts';
 import { base64 } from './shapes.ts';
@@ -44,6 +45,11 @@ export async function checkAccess(call: Call, target: string): Promise<void> {
   if (call.state.factsOf(primary).isUnrestricted === true) {
     if (call.state.dialect.accessKeyRequired && given.length !== ACCESS_KEY_LENGTH) throw new Refusal(401);
   } else if (primary.accessKey === undefined || !equal(given, primary.accessKey)) throw new Refusal(401);
+}
+
+/** Who sits between the caller and this account. */
+export function interceptorOf({ state, device }: Call, target: string): Interceptor | undefined {
+  return state.interceptors.find((interceptor) => interceptor.isBetween(device?.aci, target));
 }
 
 function readKey(text: string): Bytes | undefined {

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { equal, toBase64 } from '../../bytes.ts';
 import type { Device, KeyKind } from '../mock.ts';
-import { checkAccess } from './access.ts';
+import { checkAccess, interceptorOf } from './access.ts';
 import { limitRate } from './limits.ts';
 import { writeKey } from './link.ts';
 import { readJson, Refusal, requireDevice, type Answer, type Call, type Rule } from './rule.ts';
@@ -99,7 +99,15 @@ async function fetchKeys(call: Call): Promise<Answer> {
     limitRate(call, 'keyFetch', `${nameOf(call, call.device)} ${target} ${deviceId}`);
   }
   const answer = await call.forward();
-  return answer.status === 200 ? { ...answer, body: withoutPadding(answer.body) } : answer;
+  if (answer.status !== 200) return answer;
+  const liar = interceptorOf(call, target);
+  if (liar?.deceives(call.device?.aci ?? '') !== true)
+    return { ...answer, body: withoutPadding(answer.body) };
+  return { ...answer, body: await liar.serve(target, (answer.body as KeysBody).devices) };
+}
+
+interface KeysBody {
+  readonly devices: readonly { readonly deviceId: number; readonly registrationId: number }[];
 }
 
 /** Who fetches, as the bucket is named: since December 2025 a relinked device begins anew. */

@@ -7,7 +7,7 @@ import { isPni, type ServiceId } from '../../address.ts';
 import { toBase64 } from '../../bytes.ts';
 import type { Device } from '../mock.ts';
 import { packType } from '../send-flags.ts';
-import { checkAccess, readServiceId } from './access.ts';
+import { checkAccess, interceptorOf, readServiceId } from './access.ts';
 import { compareDevices } from './device-lists.ts';
 import { limitRate } from './limits.ts';
 import { readJson, Refusal, type Answer, type Call, type Rule } from './rule.ts';
@@ -68,6 +68,8 @@ async function send(call: Call): Promise<Answer> {
   const bytes = body.messages.reduce((sum, { content }) => sum + content.length, 0);
   limitRate(call, 'inboundBytes', target, bytes);
   if (!story) await checkAccess(call, target);
+  const liar = interceptorOf(call, target);
+  if (liar !== undefined && device === undefined) throw new Refusal(401);
   const timestamp = body.timestamp === 0 ? state.clock.now() : body.timestamp;
   const devices = await state.mock.devicesOf(target);
   if (devices.length > 0 && !state.mock.server.isUnregistered(target as string as Device['aci'])) {
@@ -77,9 +79,13 @@ async function send(call: Call): Promise<Answer> {
     checkDevices(call, target, devices, body.messages);
   }
   const flags = { urgent: body.urgent, online: body.online, story };
+  const messages =
+    liar === undefined || device === undefined
+      ? body.messages
+      : await liar.relay(device, target, body.messages);
   const answer = await call.forward({
     body: {
-      messages: body.messages.map((message) => ({
+      messages: messages.map((message) => ({
         ...message,
         type: packType(message.type, flags),
         content: toBase64(message.content),
