@@ -1,0 +1,72 @@
+/**
+ * Entry: what a plugin gives to the runtime of rounds, and what the runtime uses of the plugin's host.
+ */
+import type { Bytes } from '../bytes.ts';
+import type { Transaction } from '../context.ts';
+import type { Clock, Log, Random } from '../platform.ts';
+import { appType, type AppFields, type AppType, type Handler, type HandlerOptions } from '../router.ts';
+import type { TrustHost } from '../trust.ts';
+import { decodeFrame, encodeFrame, type Frame } from './frame.ts';
+import type { PartySet } from './party-set.ts';
+import type { Proposal } from './proposal.ts';
+import type { Protocol } from './protocol.ts';
+import type { Run } from './run.ts';
+
+/** All frames of all ceremonies. */
+export const ROUNDS: AppType<Frame> = appType('countersign.rounds/1', {
+  decode: decodeFrame,
+  encode: encodeFrame,
+});
+/** A protocol and what becomes of its output. */
+export interface Entry<Params = unknown, Input = unknown, St = unknown, Output = unknown> {
+  readonly protocol: Protocol<Params, Input, St, Output>;
+  /** Takes the output, committed together with the end of the run. Absent: it is in the ceremony's view. */
+  done?(
+    output: Output,
+    ended: { readonly topic: string; readonly run: Run },
+    tx: Transaction,
+  ): void | Promise<void>;
+  /**
+   * Somebody in good standing proposes a ceremony that nobody here has opened. What it gives is our input, and we take
+   * part; undefined leaves it to the operator. Absent: as undefined.
+   */
+  invited?(
+    proposal: Proposal,
+    from: number,
+    tx: Transaction,
+  ): { readonly input: Input } | undefined | Promise<{ readonly input: Input } | undefined>;
+}
+
+export interface RoundsOptions {
+  /** What is asked of every other party; default `verified`. */
+  readonly policy?: 'introduced' | 'verified';
+  readonly random?: Random;
+}
+
+/** What is used of a plugin's host. */
+export interface RoundsHost {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly restoredAt: number | undefined;
+  readonly trust: TrustHost<Transaction>;
+  app(
+    type: AppType<Frame>,
+    handler: Handler<AppFields<Frame>>,
+    options?: HandlerOptions<AppFields<Frame>>,
+  ): void;
+  update<T>(work: (transaction: Transaction) => T | Promise<T>): Promise<T>;
+  run(work: (signal: AbortSignal) => Promise<void>): void;
+}
+
+export interface OpenRequest<Params, Input> {
+  readonly protocol: string;
+  readonly params: Params;
+  readonly input: Input;
+  readonly parties: PartySet;
+  /** Indices; absent: all parties. */
+  readonly signers?: readonly number[];
+  readonly message?: Bytes;
+  readonly epoch?: number;
+  /** How long the others are waited for, and then each round, ms; default 600,000. */
+  readonly waitMs?: number;
+}

@@ -1,0 +1,331 @@
+/**
+ * Runtime: ceremonies in a plugin. `rounds(…)` takes the protocols that the plugin knows; its `declares` goes into the
+ * plugin's declaration, `attach` into its `setup`. From then on frames are taken, deadlines kept and runs purged.
+ *
+ * No frame makes a bot take part: it does once its own operator, or a policy of the plugin, opens the same proposal. What
+ * comes from another key than the set's, from another device, or from a contact below the policy is left alone.
+ */
+import { equal } from '../bytes.ts';
+import type { Context, Permission, Transaction } from '../context.ts';
+import { BotError, describe, isBotError } from '../errors.ts';
+import { systemPlatform, type Random } from '../platform.ts';
+import type { AppFields } from '../router.ts';
+import { verifySignature } from '../trust/own-key.ts';
+import type { PolicyRule } from '../trust.ts';
+import { end, open, take, tick, waitingFor, wakeAt } from './ceremony.ts';
+import { ROUNDS, type Entry, type OpenRequest, type RoundsHost, type RoundsOptions } from './entry.ts';
+import type { Frame } from './frame.ts';
+import { deleteRun, listRuns, loadRun, saveRun, takeRestored } from './journal.ts';
+import { isParty, type PartySet } from './party-set.ts';
+import { decodeProposal, topicOf, type Proposal } from './proposal.ts';
+import type { Phase, Result, Run, Tools } from './run.ts';
+import { viewOf, type CeremonyView } from './view.ts';
+
+/** What an identity key signs of a message is kept apart from all else by this. */
+export const LABEL = 'spake2-signal rounds message v1';
+/** Open at once, and kept; the oldest that have ended go first. */
+const MAX_OPEN = 64;
+const MAX_KEPT = 256;
+/** How exactly deadlines are kept, ms. */
+const BEAT_MS = 1_000;
+const DEFAULT_WAIT_MS = 600_000;
+
+/** @throws BotError `PLUGIN_INVALID` when two protocols have one name */
+export function rounds(entries: readonly Entry[], options: RoundsOptions = {}): Rounds {
+  const names = entries.map(({ protocol }) => protocol.name);
+  if (new Set(names).size < names.length) throw new BotError('PLUGIN_INVALID', 'two protocols have one name');
+  return new Rounds(entries, options);
+}
+
+export class Rounds {
+  /** For the plugin's declaration; its own tags and permissions go beside them. */
+  readonly declares: {
+    readonly tags: readonly [typeof ROUNDS];
+    readonly volatile: readonly [typeof ROUNDS];
+    readonly permissions: readonly Permission[];
+    readonly policy: PolicyRule;
+  };
+  readonly #entries: ReadonlyMap<string, Entry>;
+  readonly #policy: 'introduced' | 'verified';
+  readonly #random: Random;
+  readonly #wakes = new Map<string, number>();
+  #host: RoundsHost | undefined;
+
+  constructor(
+    entries: readonly Entry[],
+    { policy = 'verified', random = systemPlatform().random }: RoundsOptions,
+  ) {
+    this.#entries = new Map(entries.map((entry) => [entry.protocol.name, entry]));
+    this.#policy = policy;
+    this.#random = random;
+    const rule: PolicyRule = { purpose: 'signing', inbound: policy, outbound: policy };
+    this.declares = { tags: [ROUNDS], volatile: [ROUNDS], permissions: ['send', 'identities'], policy: rule };
+  }
+
+  /** For `setup`: takes frames from now on, and ends what a backup had left open. */
+  async attach(host: RoundsHost): Promise<void> {
+    this.#host = host;
+    host.app(ROUNDS, (ctx) => this.#take(ctx), {
+      lane: ({ value }) => `rounds ${value.topic}`,
+      policy: this.declares.policy,
+    });
+    const dead = await host.update(async (tx) => {
+      const found = await takeRestored(tx, host.restoredAt);
+      for (const run of found) await this.#endRestored(tx, run);
+      for (const run of await listRuns(tx)) this.#noteWake(run);
+      return found.length;
+    });
+    if (dead > 0) host.log.warn({ ceremonies: dead }, 'ceremonies that a backup had left open are ended');
+    host.run((signal) => this.#keepTime(host, signal));
+  }
+
+  /**
+   * Opens a ceremony. Opened again while it is open, it stays as it is; once it has ended, it begins anew.
+   * @returns its topic, which names it here
+   * @throws BotError `USAGE`; `PEER_UNVERIFIED`, `IDENTITY_CHANGED` when a party is not who the set says or not known well
+   *   enough; `RATE_LIMITED` when too many are open
+   */
+  open<Params, Input>(request: OpenRequest<Params, Input>): Promise<string> {
+    return this.#attached.update((tx) => this.openIn(tx, request));
+  }
+
+  /** The same, committed with what else the transaction writes. */
+  async openIn<Params, Input>(tx: Transaction, request: OpenRequest<Params, Input>): Promise<string> {
+    const { protocol } = this.#entryOf(request.protocol);
+    const { parties } = request;
+    const signers = request.signers ?? parties.map(({ index }) => index);
+    const proposal: Proposal = {
+      protocol: protocol.name,
+      version: protocol.version,
+      params: new Uint8Array(protocol.params.encode(request.params)),
+      message: request.message ?? new Uint8Array(0),
+      epoch: request.epoch ?? 0,
+      parties,
+      signers: [...signers].sort((a, b) => a - b),
+    };
+    const input = protocol.input.encode(request.input);
+    return this.#open(tx, proposal, input, request.waitMs ?? DEFAULT_WAIT_MS);
+  }
+
+  /** Newest last. */
+  async list(): Promise<readonly CeremonyView[]> {
+    return this.#attached.update(async (tx) => {
+      const views: CeremonyView[] = [];
+      for (const { topic } of await listRuns(tx)) {
+        const view = await this.#view(tx, topic);
+        if (view !== undefined) views.push(view);
+      }
+      return views;
+    });
+  }
+
+  /** @param id topic or ceremony id, or how one of them begins; undefined: there is none, or more than one */
+  async show(id: string): Promise<CeremonyView | undefined> {
+    const found = (await this.list()).filter(
+      (view) => view.topic.startsWith(id) || view.id?.startsWith(id) === true,
+    );
+    return found.length === 1 ? found[0] : undefined;
+  }
+
+  /** Ends a ceremony and tells the others. @returns false when it has ended, or never was */
+  abort(topic: string, reason = 'the operator has ended it'): Promise<boolean> {
+    return this.#attached.update(async (tx) => {
+      const run = await loadRun(tx, topic);
+      if (run === undefined || !isOpen(run.phase)) return false;
+      await this.#apply(tx, run, end(this.#tools(run), run, reason, this.#attached.clock.now()));
+      return true;
+    });
+  }
+
+  /** Waits until a ceremony has ended. @throws the signal's reason */
+  async ended(topic: string, signal?: AbortSignal): Promise<CeremonyView> {
+    for (;;) {
+      const view = await this.#attached.update((tx) => this.#view(tx, topic));
+      if (view === undefined) throw new BotError('ROW_UNKNOWN', 'there is no such ceremony');
+      if (!isOpen(view.state)) return view;
+      await this.#attached.clock.sleep(BEAT_MS / 4, signal);
+    }
+  }
+
+  get #attached(): RoundsHost {
+    if (this.#host === undefined)
+      throw new BotError('PLUGIN_INVALID', 'rounds are used before they are attached');
+    return this.#host;
+  }
+
+  async #take(ctx: Context & AppFields<Frame>): Promise<void> {
+    const { value: frame, sender, identityKey } = ctx;
+    const run = await loadRun(ctx, frame.topic);
+    const { parties } = run?.proposal ?? this.#proposed(frame) ?? { parties: [] };
+    const party = parties.find(({ aci }) => aci === sender.serviceId);
+    if (party === undefined || identityKey === undefined) return;
+    if (!isParty(party, { aci: party.aci, deviceId: sender.deviceId, identityKey })) return;
+    if ((await this.#mistrust(ctx, [party])) !== undefined) return;
+    if (run === undefined) await this.#invited(ctx, frame, party.index);
+    else
+      await this.#apply(
+        ctx,
+        run,
+        take(this.#tools(run), run, party.index, frame, this.#attached.clock.now()),
+      );
+  }
+
+  /** What a frame proposes, where it is for one of our protocols. */
+  #proposed(frame: Frame): Proposal | undefined {
+    if (frame.kind !== 'hello' || frame.proposal.length === 0) return undefined;
+    try {
+      const proposal = decodeProposal(frame.proposal);
+      const isOurs = this.#entries.get(proposal.protocol)?.protocol.version === proposal.version;
+      return isOurs && topicOf(proposal) === frame.topic ? proposal : undefined;
+    } catch (error) {
+      if (isBotError(error)) return undefined; // whoever wrote this would not write it better at another attempt
+      throw error;
+    }
+  }
+
+  async #invited(tx: Transaction, frame: Frame, from: number): Promise<void> {
+    const proposal = this.#proposed(frame);
+    if (proposal === undefined) return;
+    const entry = this.#entryOf(proposal.protocol);
+    const answer = await entry.invited?.(proposal, from, tx);
+    if (answer === undefined) return;
+    const topic = await this.#open(tx, proposal, entry.protocol.input.encode(answer.input), DEFAULT_WAIT_MS);
+    const run = await loadRun(tx, topic);
+    if (run !== undefined)
+      await this.#apply(tx, run, take(this.#tools(run), run, from, frame, this.#attached.clock.now()));
+  }
+
+  async #open(tx: Transaction, proposal: Proposal, input: Uint8Array, waitMs: number): Promise<string> {
+    const { trust, clock } = this.#attached;
+    const { aci, deviceId, identityKey } = trust.own;
+    const self = proposal.parties.find((party) => isParty(party, { aci, deviceId, identityKey }));
+    if (self === undefined) throw new BotError('USAGE', 'this device with its key is not in the group');
+    const others = proposal.parties.filter(
+      ({ index }) => index !== self.index && proposal.signers.includes(index),
+    );
+    const refused = await this.#mistrust(tx, others);
+    if (refused !== undefined) throw refused;
+    const topic = topicOf(proposal);
+    const known = await loadRun(tx, topic);
+    if (known !== undefined && isOpen(known.phase)) return topic;
+    await this.#makeRoom(tx);
+    const opening = { proposal, self: self.index, input, waitMs };
+    const result = open(this.#toolsOf(proposal.protocol), opening, clock.now());
+    await this.#apply(tx, known, result);
+    return topic;
+  }
+
+  /** Why one of these parties is not to be dealt with; undefined when all are. */
+  async #mistrust({ trust }: Transaction, parties: PartySet): Promise<BotError | undefined> {
+    for (const { aci, identityKey, index } of parties) {
+      const { state, pin } = await trust.identities.get(aci);
+      const who = `party ${String(index)} (${aci})`;
+      if (pin !== undefined && !equal(pin, identityKey))
+        return new BotError('IDENTITY_CHANGED', `the group has another key for ${who} than is known here`);
+      const isMet = state === 'verified' || (state === 'introduced' && this.#policy === 'introduced');
+      if (!isMet) return new BotError('PEER_UNVERIFIED', `${who} is ${state}, and must be ${this.#policy}`);
+    }
+    return undefined;
+  }
+
+  /** @throws BotError `RATE_LIMITED` */
+  async #makeRoom(tx: Transaction): Promise<void> {
+    const runs = await listRuns(tx);
+    const ended = runs.filter(({ phase }) => !isOpen(phase)).sort((a, b) => a.deadlineAt - b.deadlineAt);
+    if (runs.length - ended.length >= MAX_OPEN)
+      throw new BotError('RATE_LIMITED', `${String(MAX_OPEN)} ceremonies are open`, {
+        next: 'End one of them first.',
+      });
+    const surplus = Math.max(0, runs.length + 1 - MAX_KEPT);
+    for (const { topic } of ended.slice(0, surplus)) await this.#forget(tx, topic);
+  }
+
+  async #forget(tx: Transaction, topic: string): Promise<void> {
+    const run = await loadRun(tx, topic);
+    if (run !== undefined) deleteRun(tx, run);
+    this.#wakes.delete(topic);
+  }
+
+  /** Stages a step: the run, its messages and what becomes of its output. */
+  async #apply(tx: Transaction, before: Run | undefined, { run, send, output }: Result): Promise<void> {
+    const entry = this.#entryOf(run.proposal.protocol);
+    const kept = new Map(run.slots);
+    if (output !== undefined) {
+      if (entry.done === undefined)
+        kept.set('output', new Uint8Array(entry.protocol.output.encode(output.value)));
+      else await entry.done(output.value, { topic: run.topic, run }, tx);
+    }
+    saveRun(tx, before, { ...run, slots: kept });
+    for (const { to, payload } of send) {
+      const party = run.proposal.parties[to - 1];
+      if (party === undefined) continue;
+      tx.send(party.aci, { tag: ROUNDS.tag, payload }, { devices: [party.deviceId], policy: this.#policy });
+    }
+    this.#noteWake(run);
+  }
+
+  async #endRestored(tx: Transaction, run: Run): Promise<void> {
+    if (!this.#entries.has(run.proposal.protocol)) return;
+    const now = this.#attached.clock.now();
+    await this.#apply(tx, undefined, end(this.#tools(run), run, 'a party was restored from a backup', now));
+  }
+
+  async #keepTime(host: RoundsHost, signal: AbortSignal): Promise<void> {
+    const { clock, log } = host;
+    for (;;) {
+      await clock.sleep(BEAT_MS, signal);
+      const due = [...this.#wakes].filter(([, at]) => at <= clock.now());
+      for (const [topic] of due) {
+        try {
+          await host.update((tx) => this.#tick(tx, topic));
+        } catch (error) {
+          log.error({ topic, error: describe(error) }, 'a ceremony was not looked after');
+        }
+      }
+    }
+  }
+
+  async #tick(tx: Transaction, topic: string): Promise<void> {
+    const now = this.#attached.clock.now();
+    const run = await loadRun(tx, topic);
+    if (run === undefined || !this.#entries.has(run.proposal.protocol)) this.#wakes.delete(topic);
+    else if (!isOpen(run.phase) && now >= run.deadlineAt) await this.#forget(tx, topic);
+    else await this.#apply(tx, run, tick(this.#tools(run), run, now));
+  }
+
+  /** Also of what is not committed in the end: then it is looked at once too often. */
+  #noteWake(run: Run): void {
+    if (this.#entries.has(run.proposal.protocol)) this.#wakes.set(run.topic, wakeAt(this.#tools(run), run));
+  }
+
+  async #view(tx: Transaction, topic: string): Promise<CeremonyView | undefined> {
+    const run = await loadRun(tx, topic);
+    if (run === undefined) return undefined;
+    const entry = this.#entries.get(run.proposal.protocol);
+    return viewOf(run, entry?.protocol, entry === undefined ? [] : waitingFor(this.#tools(run), run));
+  }
+
+  #tools(run: Run): Tools {
+    return this.#toolsOf(run.proposal.protocol);
+  }
+
+  #toolsOf(protocol: string): Tools {
+    const { own } = this.#attached.trust;
+    return {
+      protocol: this.#entryOf(protocol).protocol,
+      random: this.#random,
+      sign: (bytes) => own.sign(LABEL, bytes),
+      verify: (identityKey, bytes, signature) => verifySignature(identityKey, LABEL, bytes, signature),
+    };
+  }
+
+  #entryOf(name: string): Entry {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) throw new BotError('USAGE', `the protocol ${name} is not known here`);
+    return entry;
+  }
+}
+
+function isOpen(phase: Phase): boolean {
+  return phase === 'gathering' || phase === 'running';
+}

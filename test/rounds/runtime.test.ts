@@ -1,0 +1,206 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { coinToss } from '../../docs/examples/coin-toss.ts';
+import { FreshRows } from '../../src/backup/fresh-start.ts';
+import { isKept } from '../../src/backup/kept-tables.ts';
+import { isVolatile, volatileTags } from '../../src/backup/volatile-tags.ts';
+import type { Bytes } from '../../src/bytes.ts';
+import { decodeContent } from '../../src/content/content.ts';
+import { decodeFrame, partySet, type Entry, type PartySet, type Protocol } from '../../src/rounds/index.ts';
+import { openMemory } from '../../src/store/memory.ts';
+import type { Store } from '../../src/store/store.ts';
+import type { OutboxRow } from '../../src/store/tables.ts';
+import { ManualClock } from '../../src/testing/clock.ts';
+import { exchange, RoundsMember } from '../support/rounds-member.ts';
+
+const coin: Entry = { protocol: coinToss as unknown as Protocol };
+
+describe('a plugin with rounds', () => {
+  let clock: ManualClock;
+  let members: RoundsMember[];
+  let parties: PartySet;
+
+  beforeEach(async () => {
+    clock = new ManualClock();
+    members = [];
+    for (let i = 0; i < 3; i++) members.push(await RoundsMember.start(clock, [coin]));
+    for (const member of members) {
+      for (const other of members) if (other !== member) await member.verify(other);
+    }
+    for (const member of members) await member.sent();
+    parties = partySet(members.map(({ party }) => party));
+  });
+
+  afterEach(async () => {
+    await Promise.all(members.map((member) => member.stop()));
+  });
+
+  function request(): Parameters<RoundsMember['rounds']['open']>[0] {
+    return { protocol: coinToss.name, params: undefined, input: undefined, parties };
+  }
+
+  async function openAll(): Promise<string> {
+    const topics = [];
+    for (const { rounds } of members) topics.push(await rounds.open(request()));
+    expect(new Set(topics).size).toBe(1);
+    return topics[0] ?? '';
+  }
+
+  it('takes part in a ceremony to its end, at the device of the set alone', async () => {
+    const topic = await openAll();
+    const rows = await exchange(members);
+    const views = await Promise.all(members.map(({ rounds }) => rounds.ended(topic)));
+    expect(views.map(({ state }) => state)).toEqual(['done', 'done', 'done']);
+    expect(new Set(views.map(({ output }) => String(output))).size).toBe(1);
+    expect(rows.every(({ devices, transcript }) => devices.length === 1 && !transcript)).toBe(true);
+  });
+
+  it('goes on where it was when it is stopped and started between any two messages', async () => {
+    const topic = await openAll();
+    let restarts = 0;
+    for (let left = true; left;) {
+      left = false;
+      for (const [i, from] of members.entries()) {
+        for (const row of await from.sent()) {
+          left = true;
+          const at = members.findIndex(({ peer }) => peer.aci === row.recipient);
+          const to = members[at];
+          if (to === undefined) continue;
+          await exchangeOne(from, to, row.content);
+          await to.stop();
+          members[at] = await RoundsMember.start(clock, [coin], { peer: to.peer });
+          restarts++;
+        }
+        expect(members[i]).toBeDefined();
+      }
+    }
+    expect(restarts).toBeGreaterThan(20);
+    const views = await Promise.all(members.map(({ rounds }) => rounds.show(topic)));
+    expect(views.map((view) => view?.state)).toEqual(['done', 'done', 'done']);
+  });
+
+  it('asks again for what was lost', async () => {
+    const topic = await openAll();
+    let isLost = false;
+    const lose = (_: RoundsMember, { content }: OutboxRow): boolean => {
+      const decoded = decodeContent(content);
+      if (isLost || decoded.kind !== 'app' || decodeFrame(decoded.payload).kind !== 'message') return false;
+      isLost = true;
+      return true;
+    };
+    await exchange(members, lose);
+    for (const { rounds } of members) expect((await rounds.show(topic))?.state).toBe('running');
+    for (let i = 0; i < 5; i++) {
+      await clock.advance(20_000);
+      await exchange(members);
+    }
+    for (const { rounds } of members) expect((await rounds.show(topic))?.state).toBe('done');
+  });
+
+  it('does not take part because a frame says so', async () => {
+    await members[0]?.rounds.open(request());
+    await exchange(members);
+    expect(await members[1]?.rounds.list()).toEqual([]);
+    const [view] = (await members[0]?.rounds.list()) ?? [];
+    expect(view).toMatchObject({ state: 'gathering', round: 0 });
+    expect(view?.waitingFor).toHaveLength(2);
+  });
+
+  it('ends at the deadline, and tells the others', async () => {
+    const topic = await members[0]?.rounds.open({ ...request(), waitMs: 60_000 });
+    await clock.advance(70_000);
+    expect(await members[0]?.rounds.show(topic ?? '')).toMatchObject({
+      state: 'aborted',
+      end: { reason: 'the time is over' },
+    });
+    await clock.advance(25 * 3_600_000);
+    expect(await members[0]?.rounds.list()).toEqual([]);
+  });
+
+  it('refuses a party that is not verified, and one whose key is another', async () => {
+    const stranger = await RoundsMember.start(clock, [coin]);
+    members.push(stranger);
+    const own = members.slice(0, 2).map(({ party }) => party);
+    const open = (set: PartySet): Promise<string> | undefined =>
+      members[0]?.rounds.open({ ...request(), parties: set });
+    await expect(open(partySet([...own, stranger.party]))).rejects.toMatchObject({ code: 'PEER_UNVERIFIED' });
+    const [, second] = own;
+    if (second === undefined) throw new Error('there are two');
+    const swapped = { ...second, identityKey: stranger.key };
+    await expect(open(partySet([...own.slice(0, 1), swapped]))).rejects.toMatchObject({
+      code: 'IDENTITY_CHANGED',
+    });
+    await expect(open(partySet([second, stranger.party]))).rejects.toMatchObject({ code: 'USAGE' });
+  });
+
+  it('leaves alone what comes from another device or under another key', async () => {
+    const [first, second] = members;
+    if (first === undefined || second === undefined) throw new Error('there are three');
+    const topic = await openAll();
+    const payloads = await payloadsTo(second, first);
+    for (const payload of payloads) {
+      await first.receive(second, payload, { device: 7 });
+      await first.receive(second, payload, { key: members[2]?.key ?? second.key });
+    }
+    expect((await first.rounds.show(topic))?.waitingFor).toHaveLength(2);
+    for (const payload of payloads) await first.receive(second, payload);
+    await exchange(members.slice(0, 2));
+    expect((await first.rounds.show(topic))?.waitingFor).toHaveLength(1);
+  });
+
+  it('ends what a backup had left open, and tells the others', async () => {
+    const topic = await openAll();
+    await exchange(members, (_, row) => row.timestamp % 5 === 0);
+    const [first, second] = members;
+    if (first === undefined || second === undefined) throw new Error('there are three');
+    const wasOpen = (await first.rounds.show(topic))?.state;
+    expect(['gathering', 'running']).toContain(wasOpen);
+    await first.stop();
+    const store = await restored(first);
+    const again = await RoundsMember.start(clock, [coin], { peer: first.peer, store });
+    members[0] = again;
+    expect(await again.rounds.show(topic)).toMatchObject({
+      state: 'aborted',
+      end: { reason: 'a party was restored from a backup' },
+    });
+    const told = (await again.sent()).filter(({ tag }) => tag.startsWith('countersign.rounds'));
+    expect(told).toHaveLength(2);
+    const slots = [];
+    for await (const [key] of store.scan('')) if (key.includes('rounds/slot')) slots.push(key);
+    expect(slots.filter((key) => !key.endsWith('abort'))).toEqual([]);
+  });
+
+  it('ends a ceremony when its operator says so', async () => {
+    const topic = await openAll();
+    await exchange(members, (_, row) => row.timestamp % 5 === 0);
+    expect(await members[1]?.rounds.abort(topic)).toBe(true);
+    expect(await members[1]?.rounds.abort(topic)).toBe(false);
+    expect((await members[1]?.rounds.show(topic.slice(0, 8)))?.end?.reason).toBe('the operator has ended it');
+  });
+});
+
+async function exchangeOne(from: RoundsMember, to: RoundsMember, content: Bytes): Promise<void> {
+  const decoded = decodeContent(content);
+  if (decoded.kind === 'app') await to.receive(from, decoded.payload);
+}
+
+/** What waits for a member. */
+async function payloadsTo(from: RoundsMember, to: RoundsMember): Promise<Bytes[]> {
+  const rows = (await from.sent()).filter(({ recipient }) => recipient === to.peer.aci);
+  return rows.flatMap(({ content }) => {
+    const decoded = decodeContent(content);
+    return decoded.kind === 'app' ? [decoded.payload] : [];
+  });
+}
+
+/** The store as a backup of now would bring it back. */
+async function restored({ peer }: RoundsMember): Promise<Store> {
+  const next = openMemory();
+  const batch = next.batch();
+  const tags = await volatileTags(peer.store);
+  for await (const [key, value] of peer.store.scan('')) {
+    if (isKept(key) && !(await isVolatile(tags, key, value))) batch.put(key, value);
+  }
+  new FreshRows(peer.platform, peer.platform.clock.now()).end(batch);
+  await batch.commit();
+  return next;
+}
