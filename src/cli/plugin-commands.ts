@@ -31,6 +31,9 @@ export async function addPluginCommands(
   for (const [word, { plugin, description }] of Object.entries(GROUPS)) {
     const group = program.command(word).description(description);
     if (word !== called) continue;
+    // A group that is a command itself has options too: those behind a word of it are that word's.
+    program.enablePositionalOptions();
+    group.enablePositionalOptions();
     const { subcommands = [] } = await loadPlugin(plugin, shell.io.cwd);
     for (const subcommand of subcommands) addSubcommand(group, shell, plugin, subcommand);
   }
@@ -41,8 +44,7 @@ function addSubcommand(group: Command, shell: Shell, plugin: string, subcommand:
   if (first !== group.name()) return;
   const command =
     words.length === 0
-      ? // Options behind a word of its own are that word's.
-        group.description(subcommand.description).enablePositionalOptions()
+      ? group.description(subcommand.description)
       : words.reduce(
           (parent, word) => parent.commands.find((child) => child.name() === word) ?? parent.command(word),
           group,

@@ -190,11 +190,22 @@ function detailsText(found: TrustDetails): string {
     ...revoked.map((key) => `revoked      ${key}`),
     ...(pni === null ? [] : [`pni          ${pni.pni}`]),
     `waiting      ${String(parked)} to be opened, ${String(held)} to be sent`,
-    ...found.evidence.map((item) => `evidence     ${timeText(item.at)} ${item.kind}`),
+    ...found.evidence.map((item) => `evidence     ${timeText(item.at)} ${evidenceText(item)}`),
     ...found.history.map(
       ({ at, event, from, to }) => `history      ${timeText(at)} ${from} -> ${to}: ${event}`,
     ),
   ].join('\n');
+}
+
+/** Of an introduction, who vouches, since when and how long (V-38); what stands behind that is in `introduce list`. */
+function evidenceText(item: TrustDetails['evidence'][number]): string {
+  if (item.kind !== 'introduction') return item.kind;
+  const { introducer, verifiedAt, notAfter } = item;
+  return `introduction by ${introducer}, who verified them on ${dayText(verifiedAt)}, until ${dayText(notAfter)}`;
+}
+
+function dayText(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10);
 }
 
 function policyText({ keyChange, plugins }: PolicySettings): string {
