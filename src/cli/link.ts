@@ -8,6 +8,7 @@ import { link, type LinkEvent } from '../provisioning/link.ts';
 import { qrTerminal, writeQrFile } from '../provisioning/qr.ts';
 import { openLevel } from '../store/level.ts';
 import type { Account } from '../store/tables.ts';
+import { checkDeviceName } from '../session/device-name.ts';
 import type { Io, Printer } from './io.ts';
 import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
 import type { Shell } from './shell.ts';
@@ -36,6 +37,7 @@ export function addLink(program: Command, shell: Shell): void {
     'link --server server.json --data ./data --name "Door bot" --qr code.png',
   ).action(async (options: LinkOptions) => {
     const { io } = shell;
+    checkDeviceName(options.name); // before a store is made
     const profile = await serverProfile(io, options);
     const folder = dataFolder(io, options);
     const platform = shell.platform(options);

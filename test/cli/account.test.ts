@@ -127,7 +127,7 @@ describe('the account commands', () => {
     });
   });
 
-  it('makes no store for a registration that cannot be asked for', async () => {
+  it('makes no store for a registration or a link that cannot be asked for', async () => {
     const wrong = [
       ['--number', '15550001112'],
       ['--number', NUMBER, '--name', 'n'.repeat(258)],
@@ -139,6 +139,8 @@ describe('the account commands', () => {
       const { code } = await json('new', 'account', 'register', ...words, '--insecure-plain-store');
       expect([words, code, existsSync(join(folder, 'new'))]).toEqual([words, 2, false]);
     }
+    const link = await json('new', 'link', '--name', 'n'.repeat(131), '--insecure-plain-store');
+    expect([link.code, existsSync(join(folder, 'new'))]).toEqual([2, false]);
     writeFileSync(join(folder, 'file'), '');
     const first = ['account', 'register', '--number', NUMBER, '--insecure-plain-store'];
     const { value } = await json('file', ...first);
