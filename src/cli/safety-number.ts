@@ -29,8 +29,8 @@ export function addSafetyNumber(program: Command, shell: Shell): void {
   );
   withExamples(
     command,
-    'safety-number +15550100 --data ./data',
-    'safety-number +15550100 --qr number.png --data ./data',
+    'safety-number +12125550100 --data ./data',
+    'safety-number +12125550100 --qr number.png --data ./data',
   ).action(async (contact: string, options: Options) => {
     const { compare, qr } = options;
     const call = {

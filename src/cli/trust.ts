@@ -27,7 +27,7 @@ type PolicyOptions = AccountOptions & {
 
 export function addTrust(program: Command, shell: Shell): void {
   const trust = program.command('trust').description("contacts' identity keys, and how far they are trusted");
-  withExamples(trust, 'trust list --data ./data', 'trust accept +15550100 --data ./data');
+  withExamples(trust, 'trust list --data ./data', 'trust accept +12125550100 --data ./data');
   addList(trust, shell);
   addShow(trust, shell);
   addAccept(trust, shell);
