@@ -37,14 +37,14 @@ export function memoryIo(
     stdin,
     stdout: {
       write: (text) => {
-        written.out += text;
+        written.out += textOf(text);
         for (const watcher of [...watchers]) watcher();
       },
     },
     stderr: {
       isTTY: terminal,
       write: (text) => {
-        written.err += text;
+        written.err += textOf(text);
       },
     },
     env: parts.env ?? {},
@@ -65,4 +65,8 @@ export function memoryIo(
         look();
       }),
   };
+}
+
+function textOf(data: string | Uint8Array): string {
+  return typeof data === 'string' ? data : Buffer.from(data).toString();
 }
