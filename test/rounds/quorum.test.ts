@@ -1,0 +1,113 @@
+import { describe, expect, it } from 'vitest';
+import { decodeFrame } from '../../src/rounds/frame.ts';
+import { GRACE_MS } from '../../src/rounds/gathering.ts';
+import type { Codec } from '../../src/router.ts';
+import type { Blame, Protocol } from '../../src/rounds/protocol.ts';
+import { RoundsSim, type Ceremony } from '../support/rounds.ts';
+
+const plain: Codec<Uint8Array> = { encode: (value) => value, decode: (bytes) => bytes };
+
+/** Everybody says its index; any two that are right are enough. */
+const names: Protocol<Uint8Array, Uint8Array, Uint8Array, Uint8Array> = {
+  name: 'test.names',
+  version: 1,
+  rounds: [{ broadcast: true }],
+  params: plain,
+  input: plain,
+  state: plain,
+  output: plain,
+  quorum: () => 2,
+  start: ({ self }) => ({ kind: 'next', state: new Uint8Array(0), broadcast: Uint8Array.of(self) }),
+  step: (_, __, messages) => {
+    const said = [...messages].map(([party, { broadcast }]) => ({
+      party,
+      isRight: broadcast?.[0] === party,
+    }));
+    const blame: Blame[] = said
+      .filter(({ isRight }) => !isRight)
+      .map(({ party }) => ({ party, reason: 'says it is somebody else' }));
+    const right = said.filter(({ isRight }) => isRight).map(({ party }) => party);
+    return right.length < 2
+      ? { kind: 'wait', blame }
+      : { kind: 'done', output: Uint8Array.from(right), blame };
+  },
+};
+const liar = {
+  ...names,
+  start: () => ({ kind: 'next', state: new Uint8Array(0), broadcast: Uint8Array.of(99) }),
+} as Protocol;
+
+function simOf(n: number, options: Ceremony = {}): RoundsSim {
+  return new RoundsSim(names, n, new Uint8Array(0), options);
+}
+
+function outputs(sim: RoundsSim, ...indices: number[]): unknown[] {
+  return indices.map((index) => (sim.output(index) as Uint8Array | undefined)?.length);
+}
+
+describe('a ceremony for which some are enough', () => {
+  it('begins at once when all are there', () => {
+    const sim = simOf(3);
+    const before = sim.now;
+    sim.openAll();
+    sim.settle();
+    expect(outputs(sim, 1, 2, 3)).toEqual([2, 2, 2]);
+    expect(sim.now).toBe(before);
+  });
+
+  it.each([1, 2, 3])('begins without party %i when that does not come', (absent) => {
+    const sim = simOf(3);
+    const there = [1, 2, 3].filter((index) => index !== absent);
+    for (const index of there) sim.open(index);
+    sim.settle(2 * GRACE_MS + 30_000);
+    expect(outputs(sim, ...there)).toEqual([2, 2]);
+    expect(sim.run(there[0] ?? 0).present.map(({ index }) => index)).toEqual(there);
+  });
+
+  it('goes on without one that dies on the way', () => {
+    const sim = simOf(3, {
+      tamper: (wire) => (wire.from === 1 && decodeFrame(wire.payload).kind === 'message' ? [] : [wire]),
+    });
+    sim.openAll();
+    sim.settle(60_000);
+    expect(outputs(sim, 2, 3)).toEqual([2, 2]);
+  });
+
+  it.each([1, 2, 3, 4])('names party %i when that lies, and goes on without it', (index) => {
+    const sim = simOf(4, { protocols: { [index]: liar } });
+    sim.openAll();
+    sim.settle();
+    const honest = [1, 2, 3, 4].filter((other) => other !== index);
+    expect(outputs(sim, ...honest)).toEqual([2, 2, 2]);
+    for (const other of honest) for (const { party } of sim.run(other).blame) expect(party).toBe(index);
+  });
+
+  it('ends when too few are left', () => {
+    const sim = simOf(3, { protocols: { 2: liar, 3: liar } });
+    sim.openAll();
+    sim.settle();
+    expect(sim.run(1).end?.reason).toBe('too few parties are left');
+    expect(
+      sim
+        .run(1)
+        .blame.map(({ party }) => party)
+        .sort(),
+    ).toEqual([2, 3]);
+  });
+
+  it('ends when too few come', () => {
+    const sim = simOf(3);
+    sim.open(2);
+    sim.settle();
+    expect(sim.run(2).end?.reason).toBe('the time is over');
+  });
+
+  it.each(Array.from({ length: 20 }, (_, i) => i))('comes to an end in bad weather (%i)', (seed) => {
+    const weather = { loss: 0.15, twice: 0.2, death: 0.2, mixes: true, waitMs: 3_600_000 };
+    const sim = simOf(4, { seed: `quorum ${String(seed)}`, ...weather });
+    sim.openAll();
+    sim.settle(24 * 3_600_000);
+    const done = [1, 2, 3, 4].filter((index) => sim.output(index) !== undefined);
+    expect(done.length).toBeGreaterThanOrEqual(2);
+  });
+});
