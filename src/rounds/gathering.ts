@@ -14,13 +14,17 @@ import { isPartial, othersOf, quorumOf, send, type Draft } from './run.ts';
 
 /** How long those who are there wait for the others, ms. */
 export const GRACE_MS = 30_000;
+/** Largest proposal that goes along with a greeting, bytes: a long message to be signed does not fit into one. */
+const MAX_SHOWN = 32_768;
 const NO_NONCE: Bytes = new Uint8Array(NONCE_BYTES);
 
 /** Says hello to a party. */
 export function greet(draft: Draft, to: number, wantsAnswer: boolean): void {
   const { run } = draft;
   const echo = run.peers.get(to)?.nonce;
-  const proposal = echo === undefined ? encodeProposal(run.proposal) : EMPTY;
+  const whole = echo === undefined ? encodeProposal(run.proposal) : EMPTY;
+  // Who opens it has it anyway; only an invitation needs it.
+  const proposal = whole.length > MAX_SHOWN ? EMPTY : whole;
   const { topic, nonce } = run;
   send(draft, to, { kind: 'hello', topic, nonce, echo: echo ?? NO_NONCE, wantsAnswer, proposal });
 }

@@ -89,6 +89,14 @@ describe('a ceremony', () => {
     ]);
   });
 
+  it('can be about a message that fits into no frame', () => {
+    const sim = toss(2, { message: new Uint8Array(200_000) });
+    sim.openAll();
+    sim.settle();
+    expectDone(sim);
+    expect(Math.max(...sim.sent.map(({ payload }) => payload.length))).toBeLessThan(1_000);
+  });
+
   it('keeps no secret once it has ended', () => {
     const sim = toss(2);
     sim.openAll();
