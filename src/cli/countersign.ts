@@ -40,6 +40,7 @@ const ended = await main(process.argv.slice(2), {
     endsWithReader = false;
   },
   signal: stopping.signal,
+  onExit: (work) => faults.onExit(work),
   startWatchdog,
 });
 const code = faults.end(ended);

@@ -18,6 +18,7 @@ const STDERR = 2;
 export class Faults {
   readonly #process: NodeJS.Process;
   readonly #stopping: AbortController;
+  readonly #works = new Set<() => void>();
   #shown = 0;
   #failed = false;
   #done = false;
@@ -38,8 +39,15 @@ export class Faults {
       .on('exit', () => {
         if (this.#done) return;
         this.#process.exitCode = 1;
-        write('error: the process was ended from within, by process.exit in a plugin or a library\n');
+        for (const work of this.#works) work();
+        write('error: the process was ended from within, as by process.exit in a plugin or a library\n');
       });
+  }
+
+  /** Has `work` done if the process ends from within. @returns takes it back */
+  onExit(work: () => void): () => void {
+    this.#works.add(work);
+    return () => this.#works.delete(work);
   }
 
   /** The command is over. @param code what it ended with @returns the exit code */

@@ -24,6 +24,8 @@ export interface Io {
   readonly onStdoutTaken?: () => void;
   /** Aborted by Ctrl-C or a signal that ends the process, and with `UNCAUGHT` by an error that nothing has caught. */
   readonly signal: AbortSignal;
+  /** Has `work` done, at once, if the process ends before the command does. @returns takes it back */
+  readonly onExit?: (work: () => void) => () => void;
   /** Ends the process when nothing can run in it any more; absent where it is not ours to end. */
   readonly startWatchdog?: typeof startWatchdog;
 }

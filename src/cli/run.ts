@@ -7,6 +7,7 @@ import { Bot, type BotEvent } from '../bot.ts';
 import { BotError, isBotError } from '../errors.ts';
 import { loadPlugin } from '../plugin/load.ts';
 import { openStore } from './account.ts';
+import { leaveEnd, takeEnd } from './last-end.ts';
 import { failureText, toFailure, type Io, type Printer } from './io.ts';
 import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
 import { readPluginConfig } from './plugin-config.ts';
@@ -107,7 +108,11 @@ async function serveWith(
     );
   }
   const store = await openStore(shell, options);
+  const forget = io.onExit?.(() => {
+    leaveEnd(folder);
+  });
   try {
+    await takeEnd(folder, store);
     const bot = new Bot({
       store,
       service,
@@ -121,6 +126,7 @@ async function serveWith(
     for (const plugin of plugins) bot.use(plugin, configs[plugin.name]);
     await serve({ bot, store, platform, folder }, io.signal);
   } finally {
+    forget?.();
     await store.close();
   }
 }

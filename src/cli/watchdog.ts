@@ -58,7 +58,7 @@ const timer = setInterval(() => {
   const { Session } = require('node:inspector');
   const session = new Session();
   session.connectToMainThread();
-  session.post('Runtime.evaluate', { expression: 'process.reallyExit(1)' });
+  session.post('Runtime.evaluate', { expression: 'process.exit(1)' });
 }, task.beatMs);
 `;
 

@@ -32,7 +32,6 @@ import {
   withCall,
   withDone,
   withFailure,
-  withoutCall,
 } from './progress.ts';
 import { Reader } from './reader.ts';
 
@@ -92,8 +91,8 @@ export class Dispatcher {
 
   #stop: AbortController | undefined;
   #cutOff = false;
-  /** A call is under way that nothing may run beside. */
-  #alone = false;
+  /** A call is under way that nothing may run beside; its row before it was counted. */
+  #alone: { readonly row: InboxRow } | undefined;
   #failure: { readonly error: unknown } | undefined;
   #bell: (() => void) | undefined;
   #idlers: (() => void)[] = [];
@@ -170,7 +169,7 @@ export class Dispatcher {
       await this.#drain();
     }
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (!this.#isDying) await this.#caution.end();
+    await (this.#isDying ? this.#caution.die() : this.#caution.end());
   }
 
   // ---- reading ----
@@ -253,7 +252,11 @@ export class Dispatcher {
   // ---- running ----
 
   #pump(): void {
-    while (!this.#alone && this.#running.size < this.#maxRunning && this.#stop?.signal.aborted === false) {
+    while (
+      this.#alone === undefined &&
+      this.#running.size < this.#maxRunning &&
+      this.#stop?.signal.aborted === false
+    ) {
       const alone = this.#caution.covers(this.#lanes.first?.entry.id ?? Infinity);
       if (alone && this.#running.size > 0) return;
       const job = this.#lanes.next();
@@ -280,17 +283,15 @@ export class Dispatcher {
 
   async #callAlone(job: Job, attempt: Attempt): Promise<void> {
     const { entry, task } = job;
-    this.#alone = true;
+    const { row } = (this.#alone = { row: entry.row });
     try {
-      await this.#write(entry, withCall(entry.row, task.plugin));
+      await this.#write(entry, withCall(row, task.plugin, this.#caution.weight));
       const stopped = this.#stop?.signal.aborted !== false;
       if (stopped) this.#running.delete(attempt);
       const ended = !stopped && (await this.#call(job, attempt));
-      if (!ended && !this.#isDying) {
-        await this.#write(entry, withoutCall(entry.row, task.plugin, attempt.attempt - 1));
-      }
+      if (!ended && !this.#isDying) await this.#write(entry, row);
     } finally {
-      this.#alone = false;
+      this.#alone = undefined;
     }
     this.#pump();
   }
@@ -329,7 +330,7 @@ export class Dispatcher {
       entry.open--;
       const durable = this.#commitRow(entry, attempt.close());
       if (attempt.hasRead && !(await isAccepted(durable))) {
-        entry.row = this.#alone ? withoutCall(before, task.plugin, attempt.attempt - 1) : before;
+        entry.row = this.#alone?.row ?? before;
         entry.open++;
         job.lane.queue.unshift(job); // nothing was written: the handler sees the new values
         return;
@@ -339,7 +340,7 @@ export class Dispatcher {
       if (attempt.hasRead) this.#parts.onCommitted?.(attempt);
       this.counters.handled++;
       this.#leave(job);
-      if (this.#alone) await durable;
+      if (this.#alone !== undefined) await durable;
     } finally {
       release?.();
     }
@@ -352,7 +353,7 @@ export class Dispatcher {
     const release = await takeTurn(entry);
     try {
       const failed = { plugin: task.plugin, attempts: attempt.attempt, error: describe(error) };
-      entry.row = withFailure(entry.row, failed, platform.clock.now(), platform.random);
+      entry.row = withFailure(this.#alone?.row ?? entry.row, failed, platform.clock.now(), platform.random);
       const { attempts, retryAt } = progressOf(entry.row, task.plugin);
       const again = attempts < MAX_ATTEMPTS;
       if (!again) entry.open--;
@@ -366,7 +367,7 @@ export class Dispatcher {
       );
       if (again) this.#wait(job, retryAt);
       else this.#leave(job);
-      if (this.#alone) await durable;
+      if (this.#alone !== undefined) await durable;
     } finally {
       release?.();
     }

@@ -19,6 +19,12 @@ const JITTER = 4;
 /** Characters of an error that are kept. */
 const MAX_ERROR = 1_000;
 
+/** A call that ended the process, as far as is known: it may have been killed from outside, at a time like any other. */
+export const SUSPECTED = 1;
+/** A call of a process that ended from within: nothing else ran beside. */
+export const PROVEN = 2;
+/** Four proven ones and the first, which nobody counted; so many suspected ones come together by no accident. */
+const MAX_DEATHS = 8;
 const DIED = 'the process ended during this call, or right behind it';
 
 const FRESH: Omit<Progress, 'plugin'> = { done: false, attempts: 0, retryAt: 0, error: '' };
@@ -29,17 +35,21 @@ export function progressOf(row: InboxRow, plugin: string): Progress {
 
 /** Whether this plugin is still to be called with the row. */
 export function isOpen(row: InboxRow, plugin: string): boolean {
-  const { done, attempts } = progressOf(row, plugin);
-  return !done && attempts < MAX_ATTEMPTS;
+  const entry = progressOf(row, plugin);
+  return !entry.done && !isSpent(entry);
+}
+
+function isSpent({ attempts, deaths = 0 }: Progress): boolean {
+  return attempts >= MAX_ATTEMPTS || deaths >= MAX_DEATHS;
 }
 
 /** Whether a plugin has used up its attempts, so that the row belongs into `dead`. */
 export function hasFailed(row: InboxRow): boolean {
-  return row.progress?.some((entry) => !entry.done && entry.attempts >= MAX_ATTEMPTS) ?? false;
+  return row.progress?.some((entry) => !entry.done && isSpent(entry)) ?? false;
 }
 
 export function withDone(row: InboxRow, plugin: string): InboxRow {
-  return withProgress(row, { ...progressOf(row, plugin), done: true, retryAt: 0, error: '' });
+  return withProgress(row, { ...progressOf(row, plugin), done: true, retryAt: 0, error: '', deaths: 0 });
 }
 
 /**
@@ -53,25 +63,18 @@ export function withFailure(
   random: Random,
 ): InboxRow {
   const retryAt = attempts < MAX_ATTEMPTS ? now + waitMs(attempts, random) : 0;
-  return withAttempts(row, { plugin, done: false, attempts, retryAt, error: error.slice(0, MAX_ERROR) });
+  const { deaths = 0 } = progressOf(row, plugin);
+  return withLast(row, { plugin, done: false, attempts, retryAt, error: error.slice(0, MAX_ERROR), deaths });
 }
 
-/**
- * Counts a call before it begins, for the case that the process does not live to tell. The first is for two: the run that
- * died before had the row too, and nobody counted.
- */
-export function withCall(row: InboxRow, plugin: string): InboxRow {
-  const before = Math.max(1, progressOf(row, plugin).attempts);
-  const attempts = Math.min(MAX_ATTEMPTS, before + 1);
-  return withAttempts(row, { plugin, done: false, attempts, retryAt: 0, error: DIED });
+/** Counts a call before it begins, for the case that the process does not live to tell. */
+export function withCall(row: InboxRow, plugin: string, weight: number): InboxRow {
+  const before = progressOf(row, plugin);
+  const counted = withLast(row, { ...before, error: DIED, deaths: (before.deaths ?? 0) + weight });
+  return { ...counted, attempts: row.attempts + 1 };
 }
 
-/** Takes a count back: the call was not made, or was cut off. */
-export function withoutCall(row: InboxRow, plugin: string, attempts: number): InboxRow {
-  return withAttempts(row, { plugin, ...FRESH, attempts });
-}
-
-function withAttempts(row: InboxRow, entry: Progress): InboxRow {
+function withLast(row: InboxRow, entry: Progress): InboxRow {
   const { plugin, attempts, retryAt, error } = entry;
   return { ...withProgress(row, entry), plugin, attempts, retryAt, error };
 }

@@ -134,6 +134,8 @@ export interface Progress {
   readonly retryAt: number;
   /** Of the last attempt. */
   readonly error: string;
+  /** Weight of the calls that the process did not outlive; absent or 0: none. */
+  readonly deaths?: number;
 }
 
 export type OutboxKind = 'text' | 'app' | 'announce' | 'receipt' | 'sync' | 'null' | 'retry' | 'resend';
@@ -405,6 +407,7 @@ const inboxCodec: Codec<InboxRow> = proto(rows.Inbox, 'an inbox row', (row) => (
     attempts: entry.attempts,
     retryAt: toTime(entry.retryAt),
     error: entry.error,
+    deaths: entry.deaths,
   })),
   identityKey: own(row.identityKey),
 }));
