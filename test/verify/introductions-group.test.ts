@@ -4,6 +4,7 @@ import verify from '../../plugins/verify/index.ts';
 import type { Introductions } from '../../plugins/verify/introductions/listing.ts';
 import { fromBase64, toBase64 } from '../../src/bytes.ts';
 import type { Bot } from '../../src/bot.ts';
+import { revokeIdentity } from '../../src/trust/operator.ts';
 import { sessions } from '../../src/store/tables.ts';
 import { Scene } from '../support/scene.ts';
 import { Peer, until, wholeRun } from './signal/support/duo.ts';
@@ -118,10 +119,21 @@ describe('a group of five, one of whom has verified a newcomer', () => {
   it('V-39: loses it when the introduction is taken back', async () => {
     const { issued } = (await alice.act('introductions')) as Introductions;
     expect(issued).toHaveLength(4);
-    for (const { id } of issued) await alice.act('unintroduce', undefined, { id });
-    for (const other of others.slice(0, 3)) {
+    const mine = issued.find(({ to }) => to.includes(others[0]?.running.aci ?? alice.running.aci));
+    await alice.act('unintroduce', undefined, { id: mine?.id });
+    await until(async () => (await others[0]?.view(newcomer))?.state === 'tofu', 'it is taken back');
+    expect((await others[1]?.view(newcomer))?.state).toBe('introduced');
+  });
+
+  it('V-39: loses it when the key of the newcomer turns out to be bad where it was verified', async () => {
+    const { trust } = alice.running.bot;
+    if (trust === undefined) throw new Error('the bot does not run');
+    await revokeIdentity(trust, newcomer.running.aci);
+    for (const other of others.slice(1, 3)) {
       await until(async () => (await other.view(newcomer)).state === 'tofu', 'it is taken back');
       expect((await other.view(newcomer)).pin).toEqual(fromBase64(newcomer.key));
     }
+    const { issued } = (await alice.act('introductions')) as Introductions;
+    expect(issued.map(({ state }) => state)).toEqual(['revoked', 'revoked', 'revoked', 'revoked']);
   });
 });

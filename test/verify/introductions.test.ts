@@ -103,6 +103,18 @@ describe('an introduction that arrives', () => {
     expect((await alice.list()).issued).toEqual([]);
   });
 
+  it('ends at its time also when that is sooner than the next look', async () => {
+    const { alice, bob, carol, clock } = await scene();
+    await clock.advance(60_000);
+    const soon = clock.now() + 10_000;
+    await carol.receive(alice, made(alice, { ...about(bob, carol), notAfter: soon }));
+    await settle();
+    expect(await carol.state(bob)).toBe('introduced');
+    await clock.advance(10_000);
+    await settle();
+    expect(await carol.state(bob)).toBe('tofu');
+  });
+
   it('is refused once it has expired, from an introducer who is not verified, and when it is none', async () => {
     const { alice, bob, carol, clock } = await scene();
     const stranger = await member(clock);

@@ -65,7 +65,9 @@ export function setUpIntroductions(host: Host, options: IntroductionOptions = {}
     const receipt = await book.receive(ctx, ctx.value, bearer);
     await tell(host, ctx, receipt);
     onReceipt?.(receipt);
-    look.again();
+  });
+  host.trust.onEvent((event) => {
+    if (event.kind === 'state' && event.to === 'introduced') look.again();
   });
   host.trust.onTransition(async ({ aci, before, after }, tx) => {
     if (!isAci(aci) || (before.state === after.state && isSame(before.pin, after.pin))) return;
@@ -170,11 +172,11 @@ class Look {
   }
 
   async wait({ clock }: Host, ms: number, signal: AbortSignal): Promise<void> {
-    this.#sooner = new AbortController();
     try {
       await clock.sleep(ms, AbortSignal.any([signal, this.#sooner.signal]));
     } catch {
       // told to look now, or to end: the loop asks which
     }
+    if (this.#sooner.signal.aborted) this.#sooner = new AbortController();
   }
 }

@@ -61,7 +61,13 @@ export class Member {
       onNotice: (_plugin, message) => this.notices.push(message),
     });
     const { router } = this.plugins;
-    this.#dispatcher = new Dispatcher({ store, platform, router, onRow: () => undefined });
+    this.#dispatcher = new Dispatcher({
+      ...{ store, platform, router },
+      onRow: () => undefined,
+      onCommitted: (staging) => {
+        trust.desk.committed(staging);
+      },
+    });
   }
 
   static async make(
