@@ -64,9 +64,11 @@ export class Interceptor {
     return between.includes(to) && (from === undefined || (between.includes(from) && from !== to));
   }
 
-  /** Whether this one is given false keys of the other. */
-  deceives(aci: string): boolean {
-    return (this.#options.deceives ?? this.#options.between).includes(aci);
+  /** Whether who asks for the keys of this account is given false ones. An anonymous caller is taken for the other of the two. */
+  deceives(caller: string | undefined, target: string): boolean {
+    const { between, deceives = between } = this.#options;
+    const aci = caller ?? between.find((one) => one !== target);
+    return aci !== undefined && deceives.includes(aci);
   }
 
   /** The answer of GET /v2/keys with false keys in it. */

@@ -102,6 +102,8 @@ async function enter(call: SubcommandCall): Promise<void> {
     await type(given);
     return;
   }
+  if (!call.canPrompt)
+    throw new BotError('USAGE', 'which code?', { next: 'Give --code-file FILE or --code-stdin.' });
   const rings = (await call.act('ring', { contact })) as Rings;
   call.note(
     `${rings.aci} asks to verify. Type the code that you are told by phone or in person, on this device only.\n` +
@@ -227,8 +229,6 @@ function firstLine(text: string): string {
 }
 
 function prompt(call: SubcommandCall, question: string): Promise<string> {
-  if (!call.canPrompt)
-    throw new BotError('USAGE', 'which code?', { next: 'Give --code-file FILE or --code-stdin.' });
   call.note(question);
   return readLine(call);
 }

@@ -5,6 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { dammDigit } from '../../../plugins/verify/code.ts';
 import { openMemory } from '../../../src/store/memory.ts';
+import { outboxRows } from '../../../src/store/tables.ts';
 import { Scene } from '../../support/scene.ts';
 import { FaultyStore, type FaultKind } from '../../support/store-faults.ts';
 import { codeOf, peerOf, until, wholeRun, type Acting, type Peer } from './support/duo.ts';
@@ -44,6 +45,8 @@ async function crashAt(who: 'alice' | 'bob', at: number, kind: FaultKind, wrong?
   if (code !== undefined) await goOn(at, code, wrong);
   // Its code was never shown: a new one is made.
   await alice.act('cancel');
+  await until(async () => !(await hasFramesToSend()), 'all is sent');
+  await new Promise((resolve) => setTimeout(resolve, 50));
   await until(async () => isOver(await bob.stateOfRun(alice)), 'nothing rings');
   return store.struck;
 }
@@ -60,6 +63,12 @@ async function goOn(at: number, code: string, wrong: string | undefined): Promis
   }, 'both are through').catch((error: unknown) => {
     throw new Error(`at ${String(at)}: ${states}`, { cause: error });
   });
+}
+
+async function hasFramesToSend(): Promise<boolean> {
+  for await (const [, { state }] of outboxRows.scan(inner.alice, [bob.running.aci]))
+    if (state === 'queued') return true;
+  return false;
 }
 
 function isOver(state: string | undefined): boolean {
