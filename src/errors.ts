@@ -12,6 +12,7 @@ export const NEXT = {
   CAPTCHA_NEEDED: 'Solve the captcha of the server in a browser, then run it again with --captcha TOKEN.',
   CAPTCHA_REFUSED:
     'A captcha is good once and for minutes: solve a new one and give it with --captcha TOKEN.',
+  CEREMONY_ENDED: 'See what has ended it, and start it again at every party.',
   CHALLENGE_REQUIRED: 'The server asks for a human: confirm on the phone, then send again.',
   CLIENT_OUTDATED: 'Update Countersign: this server takes no connections from this version.',
   CODE_EXPIRED: 'Start again with a new code.',
@@ -37,6 +38,7 @@ export const NEXT = {
   INTERRUPTED: 'Run the command again; what was written is kept.',
   INTRODUCTION_CONFLICT: 'Run a verification with the contact: countersign verify start CONTACT',
   INTRODUCTION_INVALID: 'See countersign introduce --help.',
+  KEY_UNKNOWN: 'Use the device that took part when the key was made, or refresh the key with its shares.',
   LINK_CAPABILITY: 'Update Countersign: this server asks new devices for something that it does not declare.',
   LINK_EXPIRED: 'Run link again and scan a new QR code in time.',
   LINK_FAILED: 'Run link again; if it stays so, look at the server log.',

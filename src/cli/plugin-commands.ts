@@ -14,6 +14,7 @@ import type { Shell } from './shell.ts';
 const GROUPS: Readonly<Record<string, { readonly plugin: string; readonly description: string }>> = {
   verify: { plugin: 'verify', description: "verify a contact's identity key with a spoken code" },
   introduce: { plugin: 'verify', description: 'vouch for a verified contact towards other ones' },
+  bls: { plugin: 'threshold-bls', description: 'threshold BLS signatures: one key, several bots' },
 };
 
 type Given = AccountOptions & Readonly<Record<string, string | true | readonly string[] | undefined>>;
@@ -83,6 +84,9 @@ function callOf(
     dataFolder: folder === undefined || folder === '' ? undefined : resolve(io.cwd, folder),
     print: (value, text) => {
       shell.printer(options).print(value, text);
+    },
+    fail: () => {
+      shell.exitCode = 1;
     },
     note: (text) => {
       shell.printer(options).note(text);

@@ -137,7 +137,7 @@ function addImport(trust: Command, shell: Shell): void {
   const command = withData(
     trust
       .command('import')
-      .argument('<file>', 'JSON as of trust list: {"contacts":[{"aci","identityKey"}]}')
+      .argument('<file>', 'JSON as of trust list, or a group: what me --json prints, a line for each contact')
       .description(
         'verify the contacts of a file that you vouch for; what it calls less than verified is left out',
       ),
@@ -157,7 +157,7 @@ async function readImport(
 ): Promise<{ contacts: { aci: string; identityKey: string }[]; fileHash: string }> {
   try {
     const bytes = await readFile(file);
-    const { contacts } = fileSchema.parse(JSON.parse(bytes.toString('utf8')));
+    const { contacts } = fileSchema.parse(parseImport(bytes.toString('utf8')));
     const verified = contacts.filter(({ state }) => state === undefined || state === 'verified');
     return {
       contacts: verified.map(({ aci, identityKey }) => ({ aci, identityKey })),
@@ -166,9 +166,19 @@ async function readImport(
   } catch (cause) {
     throw new BotError('CONTENT_INVALID', `the file cannot be imported: ${describe(cause)}`, {
       cause,
-      next: 'It is {"contacts":[{"aci","identityKey"}]}, as countersign trust list --json prints it.',
+      next: 'It is what countersign trust list --json prints, or a line of countersign me --json for each contact.',
     });
   }
+}
+
+/** One value as of `trust list`, or a group file: one value of `me` on each line. */
+function parseImport(text: string): unknown {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  if (lines.length > 1 && lines.every((line) => line.startsWith('{') && line.trimEnd().endsWith('}'))) {
+    return { contacts: lines.map((line): unknown => JSON.parse(line)) };
+  }
+  const value = JSON.parse(text) as { readonly contacts?: unknown };
+  return value.contacts === undefined ? { contacts: [value] } : value;
 }
 
 function linesText(contacts: readonly TrustLine[]): string {

@@ -51,6 +51,8 @@ export interface SubcommandCall {
 
   /** A result, or one event of a stream: JSON with `--json`, else `text`; undefined shows nothing. */
   print(value: object, text: () => string | undefined): void;
+  /** What is printed is the answer, and it is no: the command ends with exit code 1. */
+  fail(): void;
   /** For people only, on stderr: progress, hints, prompts. */
   note(text: string): void;
   /**

@@ -1,0 +1,206 @@
+/**
+ * `countersign bls keygen | sign | refresh | export | verify`: the operator of every party runs the same command; the
+ * ceremony begins once all have.
+ */
+import { open, readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { BotError, isBotError, type Subcommand, type SubcommandCall } from '../../src/index.ts';
+import type { Handle } from './ceremonies.ts';
+import { fromHex, toHex } from './key-share.ts';
+import { PUBLIC_KEY_SIZE, SIGNATURE_SIZE } from './math/curve.ts';
+import { verify as isValid } from './math/signing.ts';
+
+const GROUP = { '--group <file>': 'the parties: what `countersign me --json` prints at each, one line each' };
+const LOCAL_KEY = { '--local-key <file>': 'what keygen has written' };
+const WAIT = { '--wait <seconds>': 'how long the others are waited for (600)' };
+const MESSAGE = { '--message <text>': 'what is signed', '--file <file>': 'the same, as a file' };
+const AT = '--data ./data --server server.json';
+
+export const blsCommands: readonly Subcommand[] = [
+  {
+    name: 'bls keygen',
+    description: 'make a key of which any t + 1 parties can sign, and which none of them ever holds',
+    options: {
+      '-t, --threshold <number>': 't: one less than the signers that are needed',
+      '-n, --parties <number>': 'n: how many lines the group has',
+      ...GROUP,
+      '-o, --out <file>': 'where to write the handle of the key, without secrets',
+      ...WAIT,
+    },
+    shares: 'account',
+    examples: [`bls keygen -t 1 -n 3 --group group.json -o local-key.json ${AT}`],
+    run: keygen,
+  },
+  {
+    name: 'bls sign',
+    description: 'sign with the other parties of a group: at least t + 1, this one among them',
+    options: { ...LOCAL_KEY, ...GROUP, ...MESSAGE, ...WAIT },
+    shares: 'account',
+    examples: [`bls sign --local-key local-key.json --group signers.json --message "pay 3" ${AT}`],
+    run: sign,
+  },
+  {
+    name: 'bls refresh',
+    description: 'make new shares of the same key at all its parties, and old ones worthless',
+    options: { ...LOCAL_KEY, ...GROUP, ...WAIT },
+    shares: 'account',
+    examples: [`bls refresh --local-key local-key.json --group group.json ${AT}`],
+    run: refresh,
+  },
+  {
+    name: 'bls export',
+    description: 'write the share of a key to a file: whoever has t + 1 of them has the key',
+    options: { ...LOCAL_KEY, '-o, --out <file>': 'where to write it; nobody else can read it (0600)' },
+    shares: 'account',
+    examples: [`bls export --local-key local-key.json -o share.json ${AT}`],
+    run: exportShare,
+  },
+  {
+    name: 'bls verify',
+    description: 'verify a signature; needs no account',
+    options: {
+      '--public-key <hex>': '96 bytes',
+      '--signature <hex>': '48 bytes',
+      ...MESSAGE,
+    },
+    examples: ['bls verify --public-key 8f3c... --signature a91b... --message "pay 3"'],
+    run: verify,
+  },
+];
+
+async function keygen(call: SubcommandCall): Promise<void> {
+  const [threshold, parties] = [numberOf(call, 'threshold'), numberOf(call, 'parties')];
+  const out = fileOf(call, 'out');
+  const input = { ...(await ceremonyInput(call)), threshold, parties };
+  if (!(threshold >= 1 && threshold < parties && parties <= 64))
+    throw new BotError(
+      'USAGE',
+      'the threshold is at least 1 and below the number of parties, which is at most 64',
+    );
+  // Before the ceremony: a key whose handle cannot be written would be hard to find again.
+  const file = await open(out, 'wx', 0o600).catch((cause: unknown) => {
+    throw new BotError('USAGE', `${out} cannot be made, or is there already`, { cause });
+  });
+  try {
+    const handle = (await call.act('keygen', { input }, progress(call))) as Handle;
+    await file.writeFile(`${JSON.stringify(handle)}\n`);
+    const { publicKey } = handle;
+    call.print(
+      { publicKey, parties, threshold, share: out },
+      () => `public key ${publicKey}\nhandle     ${out}`,
+    );
+  } finally {
+    await file.close();
+  }
+}
+
+async function sign(call: SubcommandCall): Promise<void> {
+  const { publicKey } = await localKey(call);
+  const message = toHex(await messageOf(call));
+  const input = { ...(await ceremonyInput(call)), publicKey, message };
+  const signed = (await call.act('sign', { input }, progress(call))) as {
+    signature: string;
+    signers: number[];
+  };
+  call.print(signed, () => `signature ${signed.signature}\nof parties ${signed.signers.join(', ')}`);
+}
+
+async function refresh(call: SubcommandCall): Promise<void> {
+  const { publicKey } = await localKey(call);
+  const handle = await call.act(
+    'refresh',
+    { input: { ...(await ceremonyInput(call)), publicKey } },
+    progress(call),
+  );
+  call.print(handle, () => 'the shares are new; the public key is the same');
+}
+
+async function exportShare(call: SubcommandCall): Promise<void> {
+  const { publicKey } = await localKey(call);
+  const out = fileOf(call, 'out');
+  const share = await call.act('export', { input: { publicKey } });
+  const file = await open(out, 'wx', 0o600).catch((cause: unknown) => {
+    throw new BotError('USAGE', `${out} cannot be made, or is there already`, { cause });
+  });
+  try {
+    await file.writeFile(`${JSON.stringify(share)}\n`);
+  } finally {
+    await file.close();
+  }
+  call.print({ publicKey, share: out }, () => `the share is in ${out}`);
+}
+
+async function verify(call: SubcommandCall): Promise<void> {
+  const publicKey = hexOf(call, 'publicKey', PUBLIC_KEY_SIZE);
+  const signature = hexOf(call, 'signature', SIGNATURE_SIZE);
+  const valid = isValid(publicKey, signature, await messageOf(call));
+  call.print({ valid }, () => (valid ? 'the signature is valid' : 'the signature is not valid'));
+  if (!valid) call.fail();
+}
+
+async function ceremonyInput(call: SubcommandCall): Promise<{ group: string; wait?: number }> {
+  const group = (await readNamed(call, 'group')).toString();
+  return call.options['wait'] === undefined ? { group } : { group, wait: numberOf(call, 'wait') };
+}
+
+const handleSchema = z.object({ publicKey: z.string(), parties: z.number(), threshold: z.number() });
+
+async function localKey(call: SubcommandCall): Promise<Handle> {
+  try {
+    return handleSchema.parse(JSON.parse((await readNamed(call, 'localKey')).toString()));
+  } catch (cause) {
+    if (isBotError(cause)) throw cause;
+    throw new BotError('USAGE', 'the local key is not what keygen writes', { cause });
+  }
+}
+
+async function messageOf(call: SubcommandCall): Promise<Uint8Array> {
+  const { message, file } = call.options;
+  if ((message === undefined) === (file === undefined))
+    throw new BotError('USAGE', 'give --message or --file');
+  return typeof message === 'string' ? new TextEncoder().encode(message) : readNamed(call, 'file');
+}
+
+async function readNamed(call: SubcommandCall, option: string): Promise<Buffer> {
+  const file = fileOf(call, option);
+  return readFile(file).catch((cause: unknown) => {
+    throw new BotError('USAGE', `${file} cannot be read`, { cause });
+  });
+}
+
+function fileOf(call: SubcommandCall, option: string): string {
+  return resolve(call.cwd, textOf(call, option));
+}
+
+function numberOf(call: SubcommandCall, option: string): number {
+  const value = Number(textOf(call, option));
+  if (!Number.isInteger(value) || value <= 0) throw new BotError('USAGE', `--${option} takes a whole number`);
+  return value;
+}
+
+function hexOf(call: SubcommandCall, option: string, size: number): ReturnType<typeof fromHex> {
+  const text = textOf(call, option).toLowerCase();
+  if (!/^([0-9a-f]{2})*$/.test(text) || text.length !== 2 * size)
+    throw new BotError('USAGE', `${flagOf(option)} takes ${String(size)} bytes in hex`);
+  return fromHex(text);
+}
+
+function textOf({ options }: SubcommandCall, option: string): string {
+  const value = options[option];
+  if (typeof value !== 'string') throw new BotError('USAGE', `${flagOf(option)} is missing`);
+  return value;
+}
+
+function flagOf(option: string): string {
+  return `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** What happens meanwhile, for people. */
+function progress(call: SubcommandCall): (event: object) => void {
+  return (event) => {
+    const { step, party, reason } = event as { step?: string; party?: number; reason?: string };
+    if (step === 'waiting') call.note('waiting for the other parties: each runs the same command');
+    if (step === 'blamed') call.note(`party ${String(party)} ${String(reason)}`);
+  };
+}

@@ -1,0 +1,134 @@
+/** `countersign bls` on the development server: three accounts, each a data directory of its own. */
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { main } from '../../src/cli/main.ts';
+import { memoryIo } from '../cli/memory-io.ts';
+import { Side, type Ended } from '../support/side.ts';
+
+describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bls-commands-'));
+  const server = memoryIo({ cwd: folder });
+  let serving: Promise<number>;
+  let sides: Side[];
+  let publicKey: string;
+
+  beforeAll(async () => {
+    serving = main(['devserver', '--profile', 'server.json', '--json'], server);
+    const control = String((await server.line(({ event }) => event === 'ready'))['control']);
+    sides = [];
+    for (const name of ['Alice', 'Bob', 'Carol']) sides.push(await Side.link(folder, control, name));
+    const lines = [];
+    for (const side of sides) lines.push(JSON.stringify((await side.run('me')).value));
+    writeFileSync(join(folder, 'group.json'), `${lines.join('\n')}\n`);
+    writeFileSync(join(folder, 'pair.json'), `${lines.slice(0, 2).join('\n')}\n`);
+    for (const side of sides) {
+      const { code, io } = await side.run('trust', 'import', 'group.json');
+      if (code !== 0) throw new Error(io.out());
+    }
+  }, 60_000);
+
+  afterAll(async () => {
+    server.stop.abort();
+    expect(await serving).toBe(0);
+    rmSync(folder, { recursive: true });
+  });
+
+  function all(which: readonly Side[], argv: (at: number) => string[]): Promise<Ended[]> {
+    return Promise.all(which.map((side, at) => side.run(...argv(at))));
+  }
+
+  function keyFile(at: number): string {
+    return `local-key-${String(at)}.json`;
+  }
+
+  function verifies(signature: string, message: string): Promise<Ended> {
+    const [side] = sides;
+    if (side === undefined) throw new Error('there is nobody');
+    return side.run(
+      'bls',
+      'verify',
+      '--public-key',
+      publicKey,
+      '--signature',
+      signature,
+      '--message',
+      message,
+    );
+  }
+
+  it('makes one key at three parties', async () => {
+    const made = await all(
+      sides,
+      (at) =>
+      ['bls', 'keygen', '-t', '1', '-n', '3', '--group', 'group.json', '-o', keyFile(at)], // prettier-ignore
+    );
+    expect(made.map(({ code, io }) => [code, code === 0 ? '' : io.out()])).toEqual([[0, ''], [0, ''], [0, '']]); // prettier-ignore
+    publicKey = String(made[0]?.value['publicKey']);
+    expect(publicKey).toMatch(/^[0-9a-f]{192}$/);
+    for (const [at, { value }] of made.entries()) {
+      expect(value).toEqual({ publicKey, parties: 3, threshold: 1, share: join(folder, keyFile(at)) });
+      const file = readFileSync(join(folder, keyFile(at)), 'utf8');
+      expect(JSON.parse(file)).toEqual({ publicKey, parties: 3, threshold: 1 });
+    }
+  });
+
+  it('signs with two of them, and the signature verifies', async () => {
+    const [alice, bob] = sides;
+    const signed = await all(
+      [alice, bob] as Side[],
+      (at) =>
+      ['bls', 'sign', '--local-key', keyFile(at), '--group', 'pair.json', '--message', 'pay 3'], // prettier-ignore
+    );
+    const signature = String(signed[0]?.value['signature']);
+    expect(signed.map(({ value }) => value)).toEqual(
+      Array(2).fill({ publicKey, signature, signers: expect.any(Array) as number[] }),
+    );
+    expect(await verifies(signature, 'pay 3')).toMatchObject({ code: 0, value: { valid: true } });
+    expect(await verifies(signature, 'pay 4')).toMatchObject({ code: 1, value: { valid: false } });
+  });
+
+  it('refreshes the shares under the same key', async () => {
+    const before = await sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', 'before.json');
+    expect(before).toMatchObject({ code: 0, value: { publicKey, share: join(folder, 'before.json') } });
+    const done = await all(sides, (at) => [
+      'bls',
+      'refresh',
+      '--local-key',
+      keyFile(at),
+      '--group',
+      'group.json',
+    ]);
+    expect(done.map(({ value }) => value['publicKey'])).toEqual([publicKey, publicKey, publicKey]);
+    await sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', 'after.json');
+    const [old, fresh] = ['before.json', 'after.json'].map(
+      (name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as { share: string; epoch: number },
+    );
+    expect([old?.epoch, fresh?.epoch]).toEqual([0, 1]);
+    expect(fresh?.share).not.toBe(old?.share);
+    expect(statSync(join(folder, 'after.json')).mode & 0o777).toBe(0o600);
+  });
+
+  it.each([
+    [['keygen', '-t', '3', '-n', '3', '--group', 'group.json', '-o', 'none.json']],
+    [['keygen', '-t', '0', '-n', '3', '--group', 'group.json', '-o', 'none.json']],
+    [['keygen', '-t', '1', '-n', '4', '--group', 'group.json', '-o', 'none.json']],
+    [['keygen', '-t', '1', '-n', '3', '--group', 'nothing.json', '-o', 'none.json']],
+    [['sign', '--local-key', 'local-key-0.json', '--group', 'pair.json']],
+    [['verify', '--public-key', 'ff', '--signature', 'ff', '--message', 'x']],
+  ])('answers %j with USAGE before anything is sent', async (argv) => {
+    const ended = await sides[0]?.run('bls', ...argv);
+    expect(ended).toMatchObject({ code: 2, value: { error: { code: 'USAGE' } } });
+  });
+
+  it('has pinned the keys of the group, and deals with nobody whose key is revoked', async () => {
+    const [alice, bob] = sides;
+    const shown = await alice?.run('trust', 'show', bob?.phone.aci ?? '');
+    expect(shown).toMatchObject({ code: 0, value: { state: 'verified' } });
+    expect((await alice?.run('trust', 'revoke', bob?.phone.aci ?? ''))?.code).toBe(0);
+    const argv = ['--local-key', keyFile(0), '--group', 'pair.json', '--message', 'x'];
+    const refused = await alice?.run('bls', 'sign', ...argv);
+    expect(refused).toMatchObject({ code: 1, value: { error: { code: 'PEER_UNVERIFIED' } } });
+  });
+});
