@@ -19,21 +19,29 @@ import { parseProfile, type Profile } from '../service/profile.ts';
 import { openLevel } from '../store/level.ts';
 import type { Store } from '../store/store.ts';
 import type { Account } from '../store/tables.ts';
+import { AttackDemo } from './demo-attack.ts';
 import { DemoPhone } from './demo-phone.ts';
 import type { Io, Printer } from './io.ts';
+import { Mailbox } from './mailbox.ts';
 import { withExamples, withOutput, type OutputOptions } from './options.ts';
 import type { Shell } from './shell.ts';
 
 const ECHO = appType('countersign.echo/1');
-const STEP_MS = 20_000;
+
+type DemoOptions = OutputOptions & { readonly attack?: boolean };
 
 export function addDemo(program: Command, shell: Shell): void {
   const command = withOutput(
     program
       .command('demo')
-      .description('see it work: a server, two accounts, two bots, a chat; all in this process'),
+      .description('see it work: a server, two accounts, two bots, a chat; all in this process')
+      .option('--attack', 'see a server that lies about keys, and a verification that finds it out'),
   );
-  withExamples(command, 'demo', 'demo --json').action(async (options: OutputOptions) => {
+  withExamples(command, 'demo', 'demo --attack', 'demo --json').action(async (options: DemoOptions) => {
+    if (options.attack === true) {
+      await new AttackDemo(shell.io, shell.printer(options), shell.platform(options)).run();
+      return;
+    }
     const folder = await mkdtemp(join(tmpdir(), 'countersign-demo-'));
     const demo = new Demo(shell.io, shell.printer(options), shell.platform(options), folder);
     try {
@@ -226,40 +234,4 @@ class Demo {
 async function shown(phone: DemoPhone): Promise<number> {
   const messages = await phone.messages(() => true);
   return messages.filter(({ kind }) => kind !== 'null' && kind !== 'sync' && kind !== 'receipt').length;
-}
-
-/** Payloads as they come. */
-class Mailbox {
-  readonly #platform: Platform;
-  readonly #kept: string[] = [];
-  #wake: () => void = () => undefined;
-
-  constructor(platform: Platform) {
-    this.#platform = platform;
-  }
-
-  put(payload: string): void {
-    this.#kept.push(payload);
-    this.#wake();
-  }
-
-  /** @throws BotError `REQUEST_TIMEOUT` when nothing comes; the signal's reason on abort */
-  async next(signal: AbortSignal): Promise<string> {
-    const over = new AbortController();
-    const arrival = new Promise<void>((resolve) => {
-      this.#wake = resolve;
-      if (this.#kept.length > 0) resolve();
-    });
-    try {
-      await Promise.race([
-        arrival,
-        this.#platform.clock.sleep(STEP_MS, AbortSignal.any([signal, over.signal])),
-      ]);
-    } finally {
-      over.abort();
-    }
-    const payload = this.#kept.shift();
-    if (payload === undefined) throw new BotError('REQUEST_TIMEOUT', 'the answer did not come in time');
-    return payload;
-  }
 }
