@@ -45,7 +45,16 @@ describe('the tables of a backup', () => {
   });
 
   it('do not hold what no table has', () => {
-    for (const key of ['', 'accounts', 'account/x', 'session', 'other/1', '\u0000id', 'fact/restored', 'fact/dispatching'])
+    for (const key of [
+      '',
+      'accounts',
+      'account/x',
+      'session',
+      'other/1',
+      '\u0000id',
+      'fact/restored',
+      'fact/dispatching',
+    ])
       expect([key, isKept(key)]).toEqual([key, false]);
     for (const key of ['account', 'fact/senderCertificate', 'state/verify/x', 'outbox/a/1'])
       expect([key, isKept(key)]).toEqual([key, true]);

@@ -25,7 +25,11 @@ describe('trust and safety-number, without a running bot', () => {
 
   beforeAll(async () => {
     [us, bob] = [await makePeer(), await makePeer()];
-    const store = await openLevel(data, { secret: { kind: 'plain' }, create: true, platform: testPlatform() });
+    const store = await openLevel(data, {
+      secret: { kind: 'plain' },
+      create: true,
+      platform: testPlatform(),
+    });
     const batch = store.batch();
     account.put(batch, us.account);
     identityRows.put(batch, bob.aci, { key: bob.account.identity.publicKey, state: 'tofu', since: 1 });
