@@ -11,8 +11,8 @@ import { toBase64, type Bytes } from '../bytes.ts';
 import { decodeContent } from '../content/content.ts';
 import { unpad } from '../content/padding.ts';
 import { FalseDevice, type SealedEntry, type ServedDevice } from './false-device.ts';
-import type { Device } from './mock.ts';
-import type { ServerState } from './state.ts';
+import type { Clock } from '../platform.ts';
+import type { Device, Mock } from './mock.ts';
 
 export interface InterceptorOptions {
   /** Two accounts. */
@@ -33,16 +33,23 @@ export interface RelayedEntry extends SealedEntry {
   readonly destinationDeviceId: number;
 }
 
+/** What it uses of the server. */
+export interface Tapped {
+  readonly clock: Clock;
+  readonly mock: Mock;
+  readonly interceptors: Interceptor[];
+}
+
 export class Interceptor {
   readonly overheard: Overheard[] = [];
   /** Content that was opened and sealed again. */
   relayed = 0;
-  readonly #state: ServerState;
+  readonly #state: Tapped;
   readonly #options: InterceptorOptions;
   readonly #identities: ReadonlyMap<string, PrivateKey>;
   readonly #devices = new Map<string, FalseDevice>();
 
-  constructor(state: ServerState, options: InterceptorOptions) {
+  constructor(state: Tapped, options: InterceptorOptions) {
     this.#state = state;
     this.#options = options;
     this.#identities = new Map(options.between.map((aci) => [aci, PrivateKey.generate()]));
