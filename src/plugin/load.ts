@@ -89,8 +89,10 @@ let parentURL;
 export function initialize(ours) { parentURL = ours; }
 export async function resolve(specifier, context, next) {
   const found = await find(specifier, context, next);
-  const isScript = found.format === 'commonjs' && /\\.tsx?($|\\?)/.test(found.url);
-  return isScript ? { ...found, format: 'module' } : found;
+  // What tsx would look through as CommonJS it marks behind the name.
+  const url = found.url.replace(/(%3F|\\?)tsx-commonjs.*$/, '');
+  const isScript = found.format === 'commonjs' && /\\.tsx?($|\\?)/.test(url);
+  return isScript ? { ...found, url, format: 'module' } : found;
 }
 async function find(specifier, context, next) {
   if (specifier !== 'countersign' && !specifier.startsWith('countersign/')) return next(specifier, context);

@@ -43,6 +43,22 @@ describe('the countersign process', () => {
     expect(JSON.parse(run.out())).toMatchObject({ error: { code: 'USAGE' } });
   });
 
+  it('lends it to a TypeScript plugin of two files as well', async () => {
+    writeFileSync(
+      join(folder, 'part.ts'),
+      "import { definePlugin } from 'countersign';\nexport const make = (name: string) => definePlugin({ name, version: '1', setup() {} });",
+    );
+    writeFileSync(
+      join(folder, 'whole.ts'),
+      "import { make } from './part.ts';\nexport default make('whole');",
+    );
+    writeFileSync(join(folder, 'server.json'), '{"name": "none", "chat": "http://127.0.0.1:1"}');
+    const file = join(folder, 'whole.ts');
+    const run = start('run', '--json', '--server', 'server.json', '--data', 'none', '--plugin', file);
+    expect(await run.ended).toBe(1);
+    expect(JSON.parse(run.out())).toMatchObject({ reason: 'NOT_LINKED' });
+  });
+
   it.each(['mjs', 'ts'])('lends its own package to a plugin anywhere, as .%s', async (extension) => {
     const file = join(folder, `plugin.${extension}`);
     writeFileSync(
