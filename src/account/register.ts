@@ -52,7 +52,7 @@ export interface RegisterParts extends AccountParts {
   readonly number: string;
   /** Of the profile: 1 to 257 bytes, and not only spaces. */
   readonly name: string;
-  /** How the code is sent; a code that came the other way does not count any more. */
+  /** How the code is sent, where that is asked for: then a code that came the other way does not count any more. */
   readonly transport?: CodeTransport;
   /** Has another code sent, in place of one that is lost. */
   readonly newCode?: boolean;
@@ -292,7 +292,7 @@ class Registering {
   }
 
   async #verify(begun: PendingRegistration): Promise<PendingRegistration> {
-    const { store, number, platform, questions, transport = 'sms', newCode = false } = this.#parts;
+    const { store, number, platform, questions, transport, newCode = false } = this.#parts;
     let pending = begun;
     const sessionId = await verifyNumber(
       {

@@ -28,7 +28,8 @@ export interface VerifyParts {
   readonly requester: Requester;
   readonly clock: Clock;
   readonly questions: Questions;
-  readonly transport: CodeTransport;
+  /** Undefined: as the code went that was sent last. */
+  readonly transport: CodeTransport | undefined;
   /** The code that was sent before is lost: another one is sent. */
   readonly newCode: boolean;
   /** Keeps how far it has come. */
@@ -54,7 +55,8 @@ const MAX_CODES = 10;
  *   `RATE_LIMITED`, `SERVER_UNREACHABLE`, `REQUEST_REFUSED`, and as `Requester.request`
  */
 export async function verifyNumber(parts: VerifyParts, number: string, begun: Begun): Promise<string> {
-  const { note, transport } = parts;
+  const { note } = parts;
+  const transport = parts.transport ?? begun.codeTransport;
   let session = begun.sessionId === null ? undefined : await takeUp(parts, begun.sessionId);
   let codeRequested = begun.codeRequested && !parts.newCode && begun.codeTransport === transport;
   if (session === undefined) {
@@ -71,7 +73,7 @@ export async function verifyNumber(parts: VerifyParts, number: string, begun: Be
     read(parts, outcome, 'the request for a code');
     await note({ sessionId: id, codeRequested: true, codeTransport: transport });
   }
-  await enterCode(parts, id);
+  await enterCode(parts, id, transport);
   return id;
 }
 
@@ -100,8 +102,8 @@ async function passCaptcha(
   }
 }
 
-async function enterCode(parts: VerifyParts, id: string): Promise<void> {
-  const { requester, questions, transport, note } = parts;
+async function enterCode(parts: VerifyParts, id: string, transport: CodeTransport): Promise<void> {
+  const { requester, questions, note } = parts;
   for (let tries = 0; ; tries++) {
     const code = tries < MAX_CODES ? await questions.code(tries > 0) : undefined;
     if (code === undefined) {

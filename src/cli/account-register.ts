@@ -59,7 +59,7 @@ export function addRegister(group: Command, shell: Shell): void {
         platform,
         number: options.number,
         name: options.name,
-        transport: options.voice === true ? ('voice' as const) : ('sms' as const),
+        ...(options.voice === true && { transport: 'voice' as const }),
         newCode: options.newCode === true,
         questions: questionsFor(io, options),
       };

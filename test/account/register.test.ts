@@ -116,8 +116,9 @@ describe('what a person has to give', () => {
     expect(ways).toEqual(['sms', 'voice']);
     expect(await run({ transport: 'voice', newCode: true })).toMatchObject({ code: 'CODE_NEEDED' });
     expect(ways).toEqual(['sms', 'voice', 'voice']);
-    expect(await run({ transport: 'voice' }, answers())).toMatchObject({ account: { number } });
-    expect(ways).toHaveLength(3);
+    // The code that was called is typed without a word of the way it came.
+    expect(await run({}, answers())).toMatchObject({ account: { number } });
+    expect(ways).toEqual(['sms', 'voice', 'voice']);
   });
 
   it('gets another code when the server waits for none any more', async () => {
