@@ -64,6 +64,15 @@ describe('a run', () => {
     expect(starting.told.some(({ event }) => event === 'code')).toBe(false);
   });
 
+  it('V-9: shows nothing on the phones of either', async () => {
+    await wholeRun(alice, bob, { profile: 2 });
+    const kinds = new Set<string>();
+    for (const { running } of [alice, bob])
+      for (const { kind } of await running.phone.messages()) kinds.add(kind);
+    expect(kinds).toContain('null');
+    expect([...kinds].filter((kind) => !['null', 'sync', 'receipt'].includes(kind))).toEqual([]);
+  });
+
   it('is refused with our own account, and with a PNI', async () => {
     const own = new Acting(alice.running.bot, 'start', alice.aci, {});
     expect(await failure(own.end)).toBe('USAGE');
