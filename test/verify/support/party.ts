@@ -194,13 +194,29 @@ export function couple(options: Options = {}): [Party, Party] {
   return [alice, bob];
 }
 
-/** A run from the code to DONE. @param typed what Bob types, where it is not the code */
-export async function verify(alice: Party, bob: Party, code = '482913', typed = code): Promise<void> {
+/**
+ * A run from the code to DONE.
+ * @param typed what Bob types, where it is not the code
+ * @param travel how long a frame is under way; otherwise it is there in the turn of the event loop in which it left
+ */
+export async function verify(
+  alice: Party,
+  bob: Party,
+  code = '482913',
+  typed = code,
+  travel: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
   await alice.start(bob, code);
+  await travel();
   await bob.take(alice.frame('offer'), alice);
+  await travel();
   await bob.type(typed);
+  await travel();
   await alice.take(bob.frame('reply'), bob);
+  await travel();
   await bob.take(alice.frame('proof'), alice);
+  await travel();
   await alice.take(bob.frame('accept'), bob);
+  await travel();
   await bob.take(alice.frame('done'), alice);
 }
