@@ -5,7 +5,8 @@
  *
  * It names the manifest and the logs, with the length that each must have at least. LevelDB begins a new manifest at
  * each opening, so one that names another manifest is of an earlier closing and says nothing; thus nothing has to be
- * removed when a store is opened, and whatever stops a process leaves a file that is right or out of date.
+ * removed when a store is opened, and whatever stops a process leaves a file that is right or out of date. A file that is
+ * gone is therefore damage, once the header says that there was one (`closed`, set by the opening that first finds it).
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -43,14 +44,18 @@ export async function noteClosing(folder: string): Promise<void> {
 
 /**
  * @param manifest the name of the one that counts
- * @returns nothing where the last opening was not followed by a closing; `damaged` when it is not what was written
+ * @returns nothing where the last opening was not followed by a closing; `missing` when there is no file; `damaged` when
+ *   it is not what was written
  */
-export async function readClosing(folder: string, manifest: string): Promise<Lengths | 'damaged'> {
+export async function readClosing(
+  folder: string,
+  manifest: string,
+): Promise<Lengths | 'missing' | 'damaged'> {
   let text: string;
   try {
     text = await readFile(join(folder, CLOSED_FILE), 'utf8');
   } catch (error) {
-    if (isMissing(error)) return {};
+    if (isMissing(error)) return 'missing';
     throw error;
   }
   const parsed = closing.safeParse(parse(text));

@@ -16,6 +16,7 @@ import { basename, join } from 'node:path';
 import { BotError } from '../errors.ts';
 import { readClosing, type Lengths } from './closing.ts';
 import { asReadFailure, isMissing } from './files.ts';
+import type { Header } from './header.ts';
 import { walkLog, type LogFault } from './log-walk.ts';
 import { readManifest, type Manifest } from './manifest.ts';
 import { checkTable } from './table-check.ts';
@@ -33,13 +34,25 @@ interface Files {
   readonly closed: Lengths;
 }
 
+/** A database to be looked at. */
+export interface Examined {
+  readonly folder: string;
+  /** A closing was noted in it once. */
+  readonly wasClosed: boolean;
+}
+
+/** The database that the header of the store in `folder` names. */
+export function examined(folder: string, { db, closed }: Header): Examined {
+  return { folder: join(folder, db), wasClosed: closed === db };
+}
+
 /**
- * Looks at the files of the database in `folder`, whose lock need not be held; no file is changed.
+ * Looks at the files of a database whose lock need not be held; no file is changed.
  * @throws BotError `STORE_DAMAGED`; `STORE_LOCKED` another process keeps changing them
  */
-export async function checkDb(folder: string): Promise<void> {
-  await settle(folder, async (bytes) => {
-    const files = await survey(folder, bytes);
+export async function checkDb(db: Examined): Promise<void> {
+  await settle(db.folder, async (bytes) => {
+    const files = await survey(db, bytes);
     if (typeof files === 'string') return files;
     return (await checkLogs(files)) ?? (await checkSmallTables(files));
   });
@@ -54,10 +67,10 @@ export interface TablesRead {
 }
 
 /** Reads every table through, as `checkDb` does for a small database. @throws as `checkDb` */
-export async function checkTables(folder: string): Promise<TablesRead> {
+export async function checkTables(db: Examined): Promise<TablesRead> {
   let read: TablesRead = { tables: 0, bytes: 0, unread: 0 };
-  await settle(folder, async (bytes) => {
-    const files = await survey(folder, bytes);
+  await settle(db.folder, async (bytes) => {
+    const files = await survey(db, bytes);
     if (typeof files === 'string') return files;
     const found = await readTables(files);
     if (typeof found === 'string') return found;
@@ -92,13 +105,18 @@ function nameMissing(error: unknown): string {
 }
 
 /** @returns the fault, where there is one */
-async function survey(folder: string, bytes: ReadonlyMap<string, number>): Promise<Files | string> {
+async function survey(
+  { folder, wasClosed }: Examined,
+  bytes: ReadonlyMap<string, number>,
+): Promise<Files | string> {
   const name = (await readFile(join(folder, 'CURRENT'), 'latin1')).trimEnd();
   if (!/^MANIFEST-\d+$/.test(name)) return 'CURRENT is not what was written';
   const manifest = readManifest(await readFile(join(folder, name)));
   if (manifest === undefined) return `${name} is not what was written`;
-  const closed = await readClosing(folder, name);
-  if (closed === 'damaged') return 'closed.json is not what was written';
+  const noted = await readClosing(folder, name);
+  if (noted === 'damaged') return 'closed.json is not what was written';
+  if (noted === 'missing' && wasClosed) return 'closed.json is missing';
+  const closed: Lengths = noted === 'missing' ? {} : noted;
   const { fault } = manifest;
   if (fault !== undefined && isDamage(fault, closed[name])) return damagedAt(name, fault);
   for (const [file, length] of Object.entries(closed)) {

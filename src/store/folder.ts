@@ -10,8 +10,9 @@ import { fromUtf8, toUtf8, type Bytes } from '../bytes.ts';
 import { BotError, isBotError } from '../errors.ts';
 import type { Random } from '../platform.ts';
 import { asWriteFailure, FolderGuard, isMissing, moveFolder, shut, syncFolder } from './files.ts';
-import { checkDb } from './db-check.ts';
-import { HEADER_FILE, readHeader, type Header } from './header.ts';
+import { CLOSED_FILE } from './closing.ts';
+import { checkDb, examined } from './db-check.ts';
+import { HEADER_FILE, readHeader, writeHeader, type Header } from './header.ts';
 import { closeDb, LevelDisk, openDb, type LevelDb } from './level-disk.ts';
 import { sealerOf, unlock, type Secret } from './secret.ts';
 import type { Sealer } from './seal.ts';
@@ -43,11 +44,12 @@ export async function openFolder(
   secret: Secret | undefined,
   random: Random,
 ): Promise<OpenFolder> {
-  const { header, db } = await lock(folder);
+  const { header: found, db } = await lock(folder);
   try {
-    const dataKey = await unlock(header.protection, secret, header.id);
-    if (isCurrent(header)) checkId(db, header.id, sealerOf(dataKey, random));
-    await removeLeftovers(folder, header);
+    const dataKey = await unlock(found.protection, secret, found.id);
+    if (isCurrent(found)) checkId(db, found.id, sealerOf(dataKey, random));
+    await removeLeftovers(folder, found);
+    const header = await rememberClosing(folder, found);
     await shut(folder, HEADER_FILE);
     await new FolderGuard(db.location).protect();
     return { folder, header, db, dataKey };
@@ -158,7 +160,7 @@ async function lock(folder: string): Promise<{ header: Header; db: LevelDb }> {
 async function checkFiles(folder: string, header: Header): Promise<void> {
   const names = await namesIn(folder);
   if (!names.includes(header.db) && names.includes(NEW_DB)) await placeDb(folder, header);
-  await checkDb(join(folder, header.db));
+  await checkDb(examined(folder, header));
 }
 
 function checkId(db: LevelDb, id: string, sealer: Sealer): void {
@@ -174,6 +176,16 @@ function idOf(bytes: Bytes): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Has the header say, once and for all, that the database has a note of its closing. @returns the header as it is now */
+async function rememberClosing(folder: string, header: Header): Promise<Header> {
+  const { db } = header;
+  if (header.closed === db || !isCurrent(header)) return header;
+  if (!(await namesIn(join(folder, db))).includes(CLOSED_FILE)) return header;
+  const changed: Header = { ...header, closed: db };
+  await writeHeader(folder, changed);
+  return changed;
 }
 
 /** Databases that the header does not name, and drafts. */

@@ -42,6 +42,11 @@ const header = z.strictObject({
   /** The folder of the rows. */
   db: z.string().regex(/^db(-[0-9]{1,9})?$/),
   protection,
+  /** The folder of rows in which a closing was noted: from then on the note must be there (closing.ts). */
+  closed: z
+    .string()
+    .regex(/^db(-[0-9]{1,9})?$/)
+    .optional(),
   /** A migration that is under way: where from, and the folder that the copy is in. */
   migration: z
     .strictObject({ from: z.int().min(1), backup: z.string().regex(/^backup-format-[0-9]+-[0-9]+$/) })

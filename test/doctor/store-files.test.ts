@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { checkStoreFiles } from '../../src/doctor/store-files.ts';
@@ -35,4 +35,13 @@ it('reads the tables without a key, also of a store that is open, and sees a bit
     next: expect.stringContaining('Restore a backup') as string,
   });
   await store.close();
+});
+
+it('sees that the note of the last closing is gone', async () => {
+  for (let i = 0; i < 2; i++) await (await openOrMake(folder.data, PASSPHRASE)).close();
+  await rm(join(folder.data, 'db', 'closed.json'));
+  expect(await checkStoreFiles(folder.data)).toMatchObject({
+    state: 'fail',
+    message: expect.stringContaining('closed.json is missing') as string,
+  });
 });

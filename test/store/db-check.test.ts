@@ -18,11 +18,12 @@ import { checkDb, checkTables } from '../../src/store/db-check.ts';
 import { asReadFailure } from '../../src/store/files.ts';
 import { readClosing } from '../../src/store/closing.ts';
 import { closeDb, LevelDisk, openDb } from '../../src/store/level-disk.ts';
-import { openLevel, type Secret } from '../../src/store/level.ts';
+import { readHeader, writeHeader, type Header } from '../../src/store/header.ts';
+import { openLevel, rekey, type Secret } from '../../src/store/level.ts';
 import { walkLog } from '../../src/store/log-walk.ts';
 import { plainSealer } from '../../src/store/seal.ts';
 import { writeLog } from '../support/level-log.ts';
-import { openOrMake, PASSPHRASE, PLAIN, tempFolder } from '../support/store-folder.ts';
+import { CHEAP_SCRYPT, openOrMake, PASSPHRASE, PLAIN, tempFolder } from '../support/store-folder.ts';
 import { rowsOf, write } from './conformance.ts';
 
 /** More than the name of a row can be in one block of a log. */
@@ -135,6 +136,11 @@ describe('a store that was closed', () => {
     ['CURRENT is nothing', async () => writeFile(join(db(), 'CURRENT'), 'nothing\n')],
     ['the note of its closing changed', async () => flip(join(db(), 'closed.json'), 25)],
     ['the note of its closing is empty', async () => truncate(join(db(), 'closed.json'), 0)],
+    ['the note of its closing is gone', async () => unlink(join(db(), 'closed.json'))],
+    [
+      'the note of its closing is gone and its log was cut',
+      async () => unlink(join(db(), 'closed.json')).then(async () => cut(await fileIn(/\.log$/), 60_000)),
+    ],
     ['the database is a file', async () => rm(db(), { recursive: true }).then(() => writeFile(db(), ''))],
   ])('is damaged when %s', async (_, damage) => {
     await make();
@@ -172,6 +178,34 @@ describe('a store that was closed', () => {
     await mkdir(join(db(), 'closed.json.new'));
     await closeDb(level);
     expect(level.status).toBe('closed');
+  });
+});
+
+describe('the note of a closing', () => {
+  async function header(): Promise<Header> {
+    const found = await readHeader(data);
+    if (found === undefined) throw new Error('no header');
+    return found;
+  }
+
+  it('may be missing in a store of before its header spoke of one, and is asked for from then on', async () => {
+    await make();
+    const { closed, ...older } = await header();
+    expect(closed).toBe('db');
+    await writeHeader(data, older);
+    await unlink(join(db(), 'closed.json'));
+    expect(await outcome()).toEqual(rows(5)); // leaves a note
+    expect(await outcome()).toEqual(rows(5)); // finds it
+    await unlink(join(db(), 'closed.json'));
+    expect(await outcome()).toBe('STORE_DAMAGED');
+  });
+
+  it('is asked for in the database that has one, and not in the one that takes its place', async () => {
+    await make();
+    await rekey(data, PLAIN, PASSPHRASE, { scrypt: CHEAP_SCRYPT });
+    expect(await header()).toMatchObject({ closed: 'db', db: 'db-2' });
+    expect(await outcome(data, PASSPHRASE)).toEqual(rows(5));
+    expect(await header()).toMatchObject({ closed: 'db-2' });
   });
 });
 
@@ -265,10 +299,16 @@ describe('the tables of a store', () => {
     for (const at of [0, 100, size / 2, size - 49, size - 60, size - 100, size - 200, size - 8, size - 1]) {
       await flip(table, Math.floor(at));
       expect([at, await outcome()]).toEqual([at, 'STORE_DAMAGED']);
-      await expect(checkTables(db())).rejects.toMatchObject({ code: 'STORE_DAMAGED' });
+      await expect(checkTables({ folder: db(), wasClosed: true })).rejects.toMatchObject({
+        code: 'STORE_DAMAGED',
+      });
       await flip(table, Math.floor(at));
     }
-    expect(await checkTables(db())).toEqual({ tables: 2, bytes: size + other, unread: 0 });
+    expect(await checkTables({ folder: db(), wasClosed: true })).toEqual({
+      tables: 2,
+      bytes: size + other,
+      unread: 0,
+    });
     expect(await outcome()).toEqual(rows(5));
   });
 
@@ -291,7 +331,7 @@ describe('the tables of a store', () => {
     await level.close();
     await level.open(); // the log becomes a table
     await level.close();
-    expect(await checkTables(db())).toMatchObject({ tables: 1, unread: 1 });
+    expect(await checkTables({ folder: db(), wasClosed: false })).toMatchObject({ tables: 1, unread: 1 });
   });
 });
 
@@ -310,7 +350,9 @@ describe('the check of a database', () => {
       for (let i = 0; !stop.signal.aborted; i++) await write(store, row(i));
     })();
     for (let i = 0; i < 60; i++) {
-      const end = await checkDb(db()).catch((error: unknown) => (error as { code: string }).code);
+      const end = await checkDb({ folder: db(), wasClosed: true }).catch(
+        (error: unknown) => (error as { code: string }).code,
+      );
       expect([undefined, 'STORE_LOCKED']).toContain(end);
     }
     stop.abort();
