@@ -6,8 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bytes } from './bytes.ts';
 
 export interface Clock {
-  /** ms since 1970. */
+  /** ms since 1970, the time of day: it may be set on or back. */
   now(): number;
+  /** ms since some moment in the past, for what lasts: nobody sets it. */
+  elapsed(): number;
   /** Resolves after `ms`; rejects with the signal's reason when that is aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
@@ -32,6 +34,7 @@ export interface Platform {
 
 const systemClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   sleep: async (ms, signal) => {
     signal?.throwIfAborted();
     try {

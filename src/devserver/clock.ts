@@ -18,11 +18,15 @@ export class ServerClock implements Clock {
     return this.#base.now() + this.#offsetMs;
   }
 
+  elapsed(): number {
+    return this.#base.elapsed() + this.#offsetMs;
+  }
+
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    const until = this.now() + ms;
+    const until = this.elapsed() + ms;
     for (;;) {
       signal?.throwIfAborted();
-      const left = until - this.now();
+      const left = until - this.elapsed();
       if (left <= 0) return;
       const jump = new AbortController();
       this.#jumps.add(jump);

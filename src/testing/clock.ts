@@ -8,6 +8,8 @@ interface Sleeper {
 
 export class ManualClock implements Clock {
   #now: number;
+  /** What the time of day was set on by. */
+  #setMs = 0;
   #sleepers: Sleeper[] = [];
 
   constructor(now = 1_700_000_000_000) {
@@ -15,7 +17,16 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
+    return this.#now + this.#setMs;
+  }
+
+  elapsed(): number {
     return this.#now;
+  }
+
+  /** Sets the time of day on, or back by less than 0. No time passes, and nobody wakes. */
+  set(byMs: number): void {
+    this.#setMs += byMs;
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {

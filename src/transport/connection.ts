@@ -107,9 +107,9 @@ export class Connection implements Requester {
     if (this.#socket) return await this.#socket.request(request, options);
     const { clock } = this.#parts.platform;
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
-    const deadline = clock.now() + timeoutMs;
+    const deadline = clock.elapsed() + timeoutMs;
     const socket = await this.#turnstile.enter(timeoutMs, signal);
-    return await socket.request(request, { ...options, timeoutMs: Math.max(1, deadline - clock.now()) });
+    return await socket.request(request, { ...options, timeoutMs: Math.max(1, deadline - clock.elapsed()) });
   }
 
   /**
@@ -155,7 +155,7 @@ export class Connection implements Requester {
 
   async #serve(socket: Socket, signal: AbortSignal): Promise<Ending | undefined> {
     const { clock } = this.#parts.platform;
-    const since = clock.now();
+    const since = clock.elapsed();
     const life = new AbortController();
     this.#socket = socket;
     if (signal.aborted) socket.close();
@@ -170,7 +170,7 @@ export class Connection implements Requester {
     this.#detach(socket);
     this.#queue.clear();
     await Promise.all(care); // so that it is known whether a keepalive was out
-    if (clock.now() - since >= SETTLED_MS) this.#failures = 0;
+    if (clock.elapsed() - since >= SETTLED_MS) this.#failures = 0;
     return signal.aborted ? undefined : { kind: 'closed', close, circumstance: this.#circumstance };
   }
 

@@ -5,12 +5,13 @@
  */
 import { BotError } from '../errors.ts';
 import type { Clock } from '../platform.ts';
+import { Aborts } from './aborts.ts';
 import type { RequestOptions, Response } from './request.ts';
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 interface Entry {
-  /** ms since 1970 */
+  /** By `Clock.elapsed`, which nobody sets: a clock that is put right ends no request and makes none wait. */
   readonly deadline: number;
   /** Of the frame. */
   readonly bytes: number;
@@ -25,6 +26,7 @@ const nothing = (): void => undefined;
 export class PendingRequests {
   readonly #clock: Clock;
   readonly #entries = new Map<number, Entry>();
+  readonly #aborts = new Aborts();
   /** The sleeper's time and its end; undefined while there is none. */
   #alarm: { readonly at: number; readonly end: AbortController } | undefined;
 
@@ -46,17 +48,10 @@ export class PendingRequests {
     { timeoutMs = DEFAULT_TIMEOUT_MS, signal }: RequestOptions,
   ): Promise<Response> {
     return new Promise((resolve, reject) => {
-      const deadline = this.#clock.now() + timeoutMs;
-      let release = nothing;
-      if (signal) {
-        const onAbort = (): void => {
-          this.#take(id)?.reject(signal.reason);
-        };
-        signal.addEventListener('abort', onAbort, { once: true });
-        release = () => {
-          signal.removeEventListener('abort', onAbort);
-        };
-      }
+      const deadline = this.#clock.elapsed() + timeoutMs;
+      const release = signal
+        ? this.#aborts.add(signal, () => this.#take(id)?.reject(signal.reason))
+        : nothing;
       this.#entries.set(id, { deadline, bytes, resolve, reject, release });
       this.#wakeAt(deadline);
     });
@@ -91,14 +86,14 @@ export class PendingRequests {
     this.#alarm?.end.abort();
     const alarm = { at: deadline, end: new AbortController() };
     this.#alarm = alarm;
-    this.#clock.sleep(deadline - this.#clock.now(), alarm.end.signal).then(() => {
+    this.#clock.sleep(deadline - this.#clock.elapsed(), alarm.end.signal).then(() => {
       if (this.#alarm === alarm) this.#expire();
     }, nothing); // ended for an earlier one, or with the socket
   }
 
   #expire(): void {
     this.#alarm = undefined;
-    const now = this.#clock.now();
+    const now = this.#clock.elapsed();
     let next = Infinity;
     for (const [id, entry] of [...this.#entries]) {
       if (entry.deadline > now) {

@@ -4,6 +4,7 @@
  */
 import { BotError } from '../errors.ts';
 import type { Clock } from '../platform.ts';
+import { Aborts } from './aborts.ts';
 
 const MAX_WAITING = 1024;
 
@@ -15,6 +16,7 @@ interface Waiter<T> {
 export class Turnstile<T> {
   readonly #clock: Clock;
   readonly #waiters = new Set<Waiter<T>>();
+  readonly #aborts = new Aborts();
   #open: { readonly value: T } | undefined;
   #stopped: BotError | undefined;
   /** Why nothing is open, as far as is known. */
@@ -65,11 +67,7 @@ export class Turnstile<T> {
       const leave = (): void => {
         this.#waiters.delete(waiter);
         timer.abort();
-        signal?.removeEventListener('abort', onAbort);
-      };
-      const onAbort = (): void => {
-        leave();
-        reject(signal?.reason as Error);
+        release?.();
       };
       const waiter: Waiter<T> = {
         admit: (value) => {
@@ -82,7 +80,12 @@ export class Turnstile<T> {
         },
       };
       this.#waiters.add(waiter);
-      signal?.addEventListener('abort', onAbort, { once: true });
+      const release =
+        signal &&
+        this.#aborts.add(signal, () => {
+          leave();
+          reject(signal.reason as Error);
+        });
       this.#clock.sleep(timeoutMs, timer.signal).then(
         () => {
           waiter.refuse(this.#late(timeoutMs));

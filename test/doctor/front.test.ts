@@ -38,6 +38,7 @@ function platformWith(clock: { aheadMs?: number; speed?: number }): Platform {
     ...system,
     clock: {
       now: () => start + (system.clock.now() - start) * speed + aheadMs,
+      elapsed: () => system.clock.elapsed() * speed,
       sleep: (ms, signal) => system.clock.sleep(ms / speed, signal),
     },
   };

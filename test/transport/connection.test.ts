@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { BotError } from '../../src/errors.ts';
 import { upgradeError } from '../../src/transport/close.ts';
@@ -261,6 +262,33 @@ describe('requests', () => {
     });
     await clock.advance(5000);
     await answer;
+  });
+
+  it('wait by the hundred on one signal, with one listener', async () => {
+    const { connection } = await start({ openSocket: () => Promise.reject(new Error('odd')) });
+    const abort = new AbortController();
+    const all = Promise.allSettled(
+      Array.from({ length: 100 }, () => connection.request(GET, { signal: abort.signal })),
+    );
+    expect(getEventListeners(abort.signal, 'abort')).toHaveLength(1);
+    abort.abort(new Error('enough'));
+    for (const end of await all) expect(end).toMatchObject({ reason: new Error('enough') });
+    expect(getEventListeners(abort.signal, 'abort')).toHaveLength(0);
+  });
+
+  it('keep their deadline over the wait when the time of day is set on meanwhile', async () => {
+    const { clock, connection, server } = await start({ script: () => 'silence' });
+    server.peer.hangUp(1006);
+    await settle();
+    let end: unknown = 'none yet';
+    connection.request(GET, { timeoutMs: 20_000 }).catch((error: unknown) => {
+      end = error;
+    });
+    clock.set(3_600_000);
+    await clock.advance(19_999);
+    expect(end).toBe('none yet');
+    await clock.advance(1);
+    expect(end).toMatchObject({ code: 'REQUEST_TIMEOUT' });
   });
 
   it('are rejected, not repeated, when the socket closes under them', async () => {

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { EMPTY, fromUtf8, toUtf8 } from '../../src/bytes.ts';
 import { signal as proto } from '../../src/proto/messages.js';
@@ -93,6 +94,35 @@ describe('requests of ours', () => {
     peer.hangUp(1000);
     await expect(last).rejects.toMatchObject({ code: 'SERVER_UNREACHABLE' });
     expect(clock.sleeping).toBe(0);
+  });
+
+  it.each([
+    ['on', 3_600_000],
+    ['back', -3_600_000],
+  ])('keeps their deadlines when the time of day is set %s', async (_way, byMs) => {
+    const { clock, socket } = open();
+    const late: number[] = [];
+    const all = [1000, 3000].map((timeoutMs) =>
+      socket.request(GET, { timeoutMs }).catch(() => {
+        late.push(timeoutMs);
+      }),
+    );
+    clock.set(byMs);
+    await clock.advance(2999);
+    expect(late).toEqual([1000]);
+    await clock.advance(1);
+    await Promise.all(all);
+  });
+
+  it('shares a signal with a hundred others without a warning of a leak', async () => {
+    const { socket } = open();
+    const abort = new AbortController();
+    const all = Promise.allSettled(
+      Array.from({ length: 100 }, () => socket.request(GET, { signal: abort.signal })),
+    );
+    expect(getEventListeners(abort.signal, 'abort')).toHaveLength(1);
+    abort.abort(new Error('enough'));
+    for (const end of await all) expect(end).toMatchObject({ reason: new Error('enough') });
   });
 
   it('passes the reason of an abort on', async () => {

@@ -11,6 +11,7 @@ export const pageRandom: Random = {
 
 export const pageClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {
       const onAbort = (): void => {

@@ -11,6 +11,10 @@ export class ShiftingClock implements Clock {
     return this.#real.now() + this.#offsetMs;
   }
 
+  elapsed(): number {
+    return this.#real.elapsed() + this.#offsetMs;
+  }
+
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
     const woken = new AbortController();
     const sleeper = {
