@@ -66,15 +66,6 @@ export function isComplete({ run, protocol }: Draft, round: number, sender: numb
   return (!broadcast || has(0)) && (!isPrivate || sender === run.self || has(run.self));
 }
 
-/** Indices of those whose message or confirmation the round in hand waits for. */
-export function missing(draft: Draft): readonly number[] {
-  const { run } = draft;
-  const others = remaining(run).filter((index) => index !== run.self);
-  const silent = others.filter((index) => !isComplete(draft, run.round, index));
-  if (silent.length > 0 || isPartial(draft)) return silent;
-  return others.filter((index) => !run.slots.has(confirmSlot(run.round, index)));
-}
-
 function hasQuorum(draft: Draft): boolean {
   const { run, protocol } = draft;
   const need = quorumOf(protocol, run.proposal);

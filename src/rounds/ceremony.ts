@@ -7,21 +7,32 @@
  */
 import { EMPTY, equal, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
-import { advance, missing } from './advance.ts';
-import { decodeFrame, encodeFrame, signedBytes, type Frame, type FrameOf, type Signed } from './frame.ts';
+import { advance } from './advance.ts';
+import {
+  decodeFrame,
+  encodeFrame,
+  MAX_REASON,
+  signedBytes,
+  type Frame,
+  type FrameOf,
+  type Signed,
+} from './frame.ts';
 import { gather, greet, greetAgain, takeHello, takeRoster, turnAt } from './gathering.ts';
 import { NONCE_BYTES, topicOf, type Proposal } from './proposal.ts';
 import {
   abort,
   blame,
+  changeOf,
   confirmSlot,
   draftOf,
+  isOpen,
   isPartial,
   keyOf,
   MAX_BODY,
   noteAsked,
   othersOf,
   quorumOf,
+  remaining,
   resultOf,
   roundOf,
   send,
@@ -32,6 +43,7 @@ import {
   type Run,
   type Tools,
 } from './run.ts';
+import { waitingFor } from './waiting.ts';
 
 export interface Opening {
   readonly proposal: Proposal;
@@ -96,7 +108,7 @@ export function take(tools: Tools, run: Run, from: number, frame: Frame, now: nu
 /** Time has passed: a deadline, a party that must be asked again, or our turn to begin. */
 export function tick(tools: Tools, run: Run, now: number): Result {
   const draft = draftOf(tools, run, now);
-  if (run.phase === 'gathering' || run.phase === 'running') {
+  if (isOpen(run.phase)) {
     if (now >= run.deadlineAt) abort(draft, 'the time is over');
     else if (run.phase === 'gathering') gather(draft);
     if (now >= run.askAt && draft.run.phase === run.phase) askAgain(draft);
@@ -105,18 +117,14 @@ export function tick(tools: Tools, run: Run, now: number): Result {
   return resultOf(draft);
 }
 
-/** The operator, or what looks after a store, ends it. What has ended stays as it is. */
-export function end(tools: Tools, run: Run, reason: string, now: number): Result {
-  const draft = draftOf(tools, run, now);
-  if (run.phase === 'gathering' || run.phase === 'running') abort(draft, reason);
-  return resultOf(draft);
-}
-
-/** Indices of those that the run waits for; none once it has ended. */
-export function waitingFor(tools: Tools, run: Run): readonly number[] {
-  if (run.phase === 'running') return missing(draftOf(tools, run, 0));
-  if (run.phase !== 'gathering') return [];
-  return othersOf(run).filter((index) => run.peers.get(index)?.isLive !== true);
+/**
+ * The operator, or what looks after a store, ends it. What has ended stays as it is. Nothing of the protocol is needed.
+ * @param reason told to the others; 200 characters of it
+ */
+export function end(run: Run, reason: string, now: number): Result {
+  const change = changeOf(run, now);
+  if (isOpen(run.phase)) abort(change, reason.slice(0, MAX_REASON), { isFinal: true });
+  return resultOf(change);
 }
 
 /** ms: when `tick` has something to do; once the run has ended, when it can be forgotten. */
@@ -222,11 +230,9 @@ function sendSlot(draft: Draft, to: number, key: string): void {
 }
 
 function takeAbort(draft: Draft, from: number, frame: FrameOf<'abort'>): void {
-  const { run } = draft;
+  const { run, protocol } = draft;
   if (run.phase === 'gathering') {
-    const peer = run.peers.get(from);
-    if (peer !== undefined && frame.id.every((byte) => byte === 0))
-      run.peers.set(from, { ...peer, isLive: false });
+    takeLeaving(draft, from, frame);
     return;
   }
   if (!equal(frame.id, run.id)) return;
@@ -235,8 +241,23 @@ function takeAbort(draft: Draft, from: number, frame: FrameOf<'abort'>): void {
   if (run.phase !== 'running') return;
   if (isPartial(draft)) {
     run.gone = [...new Set([...run.gone, from])];
-    advance(draft);
+    const isEnough = remaining(run).length >= quorumOf(protocol, run.proposal);
+    if (isEnough) advance(draft);
+    else abort(draft, frame.reason, { by: from });
   } else abort(draft, frame.reason, { by: from, tells: false });
+}
+
+/**
+ * Somebody leaves before we have begun. It ends the ceremony for us too where everyone is needed and its operator said so
+ * after it had met us: an abort of an earlier attempt, kept by the server, bears another nonce or comes before they met.
+ */
+function takeLeaving(draft: Draft, from: number, { id, reason }: FrameOf<'abort'>): void {
+  const { run } = draft;
+  const peer = run.peers.get(from);
+  const isFinal = peer !== undefined && equal(id, peer.nonce);
+  if (isFinal && peer.isLive && !isPartial(draft)) abort(draft, reason, { by: from, tells: false });
+  else if (peer !== undefined && (isFinal || id.every((byte) => byte === 0)))
+    run.peers.set(from, { ...peer, isLive: false });
 }
 
 /** Two broadcasts of one place with different bodies: both shown, or one shown and the other here. */
@@ -270,7 +291,7 @@ function askAgain(draft: Draft): void {
   noteAsked(draft);
   if (run.phase === 'gathering') greetAgain(draft);
   else
-    for (const other of missing(draft))
+    for (const other of waitingFor(run))
       send(draft, other, { kind: 'ask', topic: run.topic, id: run.id, round: run.round });
 }
 

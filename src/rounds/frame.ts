@@ -8,7 +8,8 @@
  *   message  03: id 32 | round 1 | sender 1 | recipient 1, 0 = all | body lv | signature 64
  *   confirm  04: id 32 | round 1 | count 1 | count times (index 1 | hash 32)
  *   ask      05: id 32 | round 1
- *   abort    06: id 32, zero before there is one | reason lv | evidence: count 1, of each the rest of a `message` as lv
+ *   abort    06: id 32; before there is one the sender's nonce where it ends it for all, zero where it only leaves |
+ *                reason lv | evidence: count 1, of each the rest of a `message` as lv
  */
 import { concat, copy, fromHex, toHex, type Bytes } from '../bytes.ts';
 import { ID_BYTES, NONCE_BYTES, type Present } from './proposal.ts';

@@ -1,7 +1,8 @@
 /**
  * Rounds: ceremonies of several bots after a round-based protocol (multi-party computation, threshold signatures).
  */
-export { end, open, take, tick, waitingFor, wakeAt, type Opening } from './ceremony.ts';
+export { end, open, take, tick, wakeAt, type Opening } from './ceremony.ts';
+export { waitingFor } from './waiting.ts';
 export { decodeFrame, encodeFrame, type Frame } from './frame.ts';
 export {
   encodeParties,

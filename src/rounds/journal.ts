@@ -8,7 +8,7 @@
 import type { Bytes } from '../bytes.ts';
 import type { State, Transaction } from '../context.ts';
 import { changesOf, decodeRun, encodeHead } from './run-row.ts';
-import type { Run } from './run.ts';
+import { isOpen, type Run } from './run.ts';
 
 const RUN = 'rounds/run/';
 const SLOT = 'rounds/slot/';
@@ -35,8 +35,7 @@ export function saveRun({ state, volatile }: Transaction, before: Run | undefine
     if (value === undefined) volatile.delete(`${SLOT}${topic}/${key}`);
     else volatile.put(`${SLOT}${topic}/${key}`, value);
   }
-  const isOpen = phase === 'gathering' || phase === 'running';
-  if (!isOpen) state.delete(OPEN + topic);
+  if (!isOpen(phase)) state.delete(OPEN + topic);
   else if (before?.phase !== phase) state.put(OPEN + topic, head);
 }
 

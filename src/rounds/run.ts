@@ -81,13 +81,16 @@ export interface Sending {
   readonly payload: Bytes;
 }
 
-/** A step of a run, until it is committed: a copy of the run that may be changed, and what it sends. */
-export interface Draft extends Tools {
+/** A change of a run, until it is committed: a copy of the run that may be changed, and what it sends. */
+export interface Change {
   run: { -readonly [K in keyof Run]: Run[K] } & { peers: Map<number, Peer>; slots: Map<string, Bytes> };
   readonly now: number;
   readonly sent: Sending[];
   output: { readonly value: unknown } | undefined;
 }
+
+/** One that the protocol makes. */
+export interface Draft extends Tools, Change {}
 
 /** What a step leads to: to be committed together. */
 export interface Result {
@@ -105,13 +108,21 @@ const ASK_MAX_MS = 60_000;
 /** How long a run that has ended answers those who are late, ms. */
 const KEEP_MS = 24 * 3_600_000;
 
-export function draftOf(tools: Tools, run: Run, now: number): Draft {
+export function changeOf(run: Run, now: number): Change {
   const copied = { ...run, peers: new Map(run.peers), slots: new Map(run.slots) };
-  return { ...tools, run: copied, now, sent: [], output: undefined };
+  return { run: copied, now, sent: [], output: undefined };
 }
 
-export function resultOf({ run, sent, output }: Draft): Result {
+export function draftOf(tools: Tools, run: Run, now: number): Draft {
+  return { ...tools, ...changeOf(run, now) };
+}
+
+export function resultOf({ run, sent, output }: Change): Result {
   return { run, send: sent, output };
+}
+
+export function isOpen(phase: Phase): boolean {
+  return phase === 'gathering' || phase === 'running';
 }
 
 export function slotOf(round: number, sender: number, recipient: number): string {
@@ -151,7 +162,7 @@ export function keyOf(parties: PartySet, index: number): Bytes {
   return parties[index - 1]?.identityKey ?? EMPTY;
 }
 
-export function send({ sent }: Draft, to: number, frame: Frame | Bytes): void {
+export function send({ sent }: Change, to: number, frame: Frame | Bytes): void {
   sent.push({ to, payload: frame instanceof Uint8Array ? frame : encodeFrame(frame) });
 }
 
@@ -169,7 +180,7 @@ export function noteAsked({ run, now }: Draft): void {
 }
 
 /** Forgets the protocol's state, the private messages and all else that only the ceremony in hand needs. */
-export function wipe({ run }: Draft): void {
+export function wipe({ run }: Change): void {
   for (const key of run.slots.keys()) {
     const isPrivate = key.startsWith('m/') && !key.endsWith('/0');
     if (isPrivate || key === 'state' || key === 'input' || key.startsWith('e/')) run.slots.delete(key);
@@ -178,25 +189,27 @@ export function wipe({ run }: Draft): void {
 
 /** Ends the run, and tells the others unless they know. */
 export function abort(
-  draft: Draft,
+  change: Change,
   reason: string,
-  { by = draft.run.self, evidence = [], tells = true }: AbortDetails = {},
+  { by = change.run.self, evidence = [], tells = true, isFinal = false }: AbortDetails = {},
 ): void {
-  const { run, now } = draft;
-  const id = run.id.length === 0 ? new Uint8Array(32) : run.id;
+  const { run, now } = change;
+  const id = run.id.length > 0 ? run.id : isFinal ? run.nonce : new Uint8Array(32);
   const frame = encodeFrame({ kind: 'abort', topic: run.topic, id, reason, evidence });
-  wipe(draft);
+  wipe(change);
   run.phase = 'aborted';
   run.end = { reason, by, at: now };
   run.deadlineAt = now + KEEP_MS;
   run.slots.set('abort', frame);
-  if (tells) for (const other of othersOf(run)) send(draft, other, frame);
+  if (tells) for (const other of othersOf(run)) send(change, other, frame);
 }
 
 export interface AbortDetails {
   readonly by?: number;
   readonly evidence?: FrameOf<'abort'>['evidence'];
   readonly tells?: boolean;
+  /** Also where it has not begun: else we only leave, and may come back while the others wait. */
+  readonly isFinal?: boolean;
 }
 
 export function finish(draft: Draft, output: unknown): void {

@@ -12,14 +12,15 @@ import { systemPlatform, type Random } from '../platform.ts';
 import type { AppFields } from '../router.ts';
 import { verifySignature } from '../trust/own-key.ts';
 import type { PolicyRule } from '../trust.ts';
-import { end, open, take, tick, waitingFor, wakeAt } from './ceremony.ts';
+import { end, open, take, tick, wakeAt } from './ceremony.ts';
 import { ROUNDS, type Entry, type OpenRequest, type RoundsHost, type RoundsOptions } from './entry.ts';
 import type { Frame } from './frame.ts';
 import { deleteRun, listRuns, loadRun, saveRun, takeRestored } from './journal.ts';
 import { isParty, type PartySet } from './party-set.ts';
 import { decodeProposal, topicOf, type Proposal } from './proposal.ts';
-import type { Phase, Result, Run, Tools } from './run.ts';
+import { isOpen, type Result, type Run, type Tools } from './run.ts';
 import { viewOf, type CeremonyView } from './view.ts';
+import { waitingFor } from './waiting.ts';
 
 /** What an identity key signs of a message is kept apart from all else by this. */
 export const LABEL = 'spake2-signal rounds message v1';
@@ -132,7 +133,7 @@ export class Rounds {
     return this.#attached.update(async (tx) => {
       const run = await loadRun(tx, topic);
       if (run === undefined || !isOpen(run.phase)) return false;
-      await this.#apply(tx, run, end(this.#tools(run), run, reason, this.#attached.clock.now()));
+      await this.#apply(tx, run, end(run, reason, this.#attached.clock.now()));
       return true;
     });
   }
@@ -267,7 +268,7 @@ export class Rounds {
   async #endRestored(tx: Transaction, run: Run): Promise<void> {
     if (!this.#entries.has(run.proposal.protocol)) return;
     const now = this.#attached.clock.now();
-    await this.#apply(tx, undefined, end(this.#tools(run), run, 'a party was restored from a backup', now));
+    await this.#apply(tx, undefined, end(run, 'a party was restored from a backup', now));
   }
 
   async #keepTime(host: RoundsHost, signal: AbortSignal): Promise<void> {
@@ -301,8 +302,7 @@ export class Rounds {
   async #view(tx: Transaction, topic: string): Promise<CeremonyView | undefined> {
     const run = await loadRun(tx, topic);
     if (run === undefined) return undefined;
-    const entry = this.#entries.get(run.proposal.protocol);
-    return viewOf(run, entry?.protocol, entry === undefined ? [] : waitingFor(this.#tools(run), run));
+    return viewOf(run, this.#entries.get(run.proposal.protocol)?.protocol, waitingFor(run));
   }
 
   #tools(run: Run): Tools {
@@ -324,8 +324,4 @@ export class Rounds {
     if (entry === undefined) throw new BotError('USAGE', `the protocol ${name} is not known here`);
     return entry;
   }
-}
-
-function isOpen(phase: Phase): boolean {
-  return phase === 'gathering' || phase === 'running';
 }

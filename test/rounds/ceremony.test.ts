@@ -89,6 +89,46 @@ describe('a ceremony', () => {
     ]);
   });
 
+  it('ends before it has begun, for those who had met the one that ends it', () => {
+    const sim = toss(3);
+    sim.open(1);
+    sim.open(2);
+    sim.settle(20_000);
+    sim.end(2, 'the amount is wrong');
+    sim.settle(1_000);
+    expect(sim.run(1)).toMatchObject({ phase: 'aborted', end: { reason: 'the amount is wrong', by: 2 } });
+  });
+
+  it('does not end because of an attempt of before, which one party has ended', () => {
+    const sim = toss(3);
+    sim.open(2);
+    const old = sim.wires.splice(0);
+    sim.end(2, 'not now');
+    old.push(...sim.wires.splice(0));
+    sim.open(1);
+    sim.wires.push(...old);
+    sim.settle(60_000);
+    expect(sim.run(1).phase).toBe('gathering');
+    sim.open(2);
+    sim.open(3);
+    sim.settle();
+    expectDone(sim);
+  });
+
+  it('waits on when the time of one is over before it has begun, since its operator may come again', () => {
+    const sim = toss(3);
+    sim.open(1);
+    sim.open(2);
+    sim.settle(20_000);
+    sim.lapse(2);
+    sim.settle(1_000);
+    expect(sim.run(1).phase).toBe('gathering');
+    sim.open(2);
+    sim.open(3);
+    sim.settle();
+    expectDone(sim);
+  });
+
   it('can be about a message that fits into no frame', () => {
     const sim = toss(2, { message: new Uint8Array(200_000) });
     sim.openAll();

@@ -95,6 +95,18 @@ describe('a ceremony for which some are enough', () => {
     ).toEqual([2, 3]);
   });
 
+  it('ends with the reason of the one without whom too few are left', () => {
+    const sim = simOf(3, {
+      tamper: (wire) => (decodeFrame(wire.payload).kind === 'message' ? [] : [wire]),
+    });
+    sim.open(1);
+    sim.open(2);
+    sim.settle(2 * GRACE_MS);
+    sim.end(2, 'the amount is wrong');
+    sim.settle();
+    expect(sim.run(1).end).toMatchObject({ reason: 'the amount is wrong', by: 2 });
+  });
+
   it('ends when too few come', () => {
     const sim = simOf(3);
     sim.open(2);

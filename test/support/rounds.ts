@@ -7,13 +7,14 @@ import { createHash } from 'node:crypto';
 import type { Aci } from '../../src/address.ts';
 import { own, toHex, type Bytes } from '../../src/bytes.ts';
 import type { Random } from '../../src/platform.ts';
-import { end, open, take, tick, waitingFor, wakeAt } from '../../src/rounds/ceremony.ts';
+import { end, open, take, tick, wakeAt } from '../../src/rounds/ceremony.ts';
 import { decodeFrame, encodeFrame, signedBytes, type Frame, type Signed } from '../../src/rounds/frame.ts';
 import { partySet, type PartySet } from '../../src/rounds/party-set.ts';
 import type { Proposal } from '../../src/rounds/proposal.ts';
 import type { Protocol } from '../../src/rounds/protocol.ts';
 import { decodeRun, encodeHead } from '../../src/rounds/run-row.ts';
 import type { Result, Run, Tools } from '../../src/rounds/run.ts';
+import { waitingFor } from '../../src/rounds/waiting.ts';
 
 /** Random bytes that are the same each time the test runs. */
 export class SeededRandom implements Random {
@@ -157,11 +158,17 @@ export class RoundsSim {
   }
 
   waitingFor(index: number): readonly number[] {
-    return waitingFor(this.#member(index).tools, this.run(index));
+    return waitingFor(this.run(index));
   }
 
   end(index: number, reason: string): void {
-    this.#commit(index, end(this.#member(index).tools, this.run(index), reason, this.now));
+    this.#commit(index, end(this.run(index), reason, this.now));
+  }
+
+  /** The time of one party is over, and of no other. */
+  lapse(index: number): void {
+    const run = this.run(index);
+    this.#commit(index, tick(this.#member(index).tools, run, run.deadlineAt));
   }
 
   /** A party's data is gone: it knows of no ceremony. */
