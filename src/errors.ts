@@ -13,6 +13,8 @@ export const NEXT = {
   CAPTCHA_REFUSED:
     'A captcha is good once and for minutes: solve a new one and give it with --captcha TOKEN.',
   CEREMONY_ENDED: 'See what has ended it, and start it again at every party.',
+  CEREMONY_UNCONFIRMED:
+    'Nothing is lost: what there was before is kept too, and the others are asked for a day. The same command goes on waiting.',
   CHALLENGE_REQUIRED: 'The server asks for a human: confirm on the phone, then send again.',
   CLIENT_OUTDATED: 'Update Countersign: this server takes no connections from this version.',
   CODE_EXPIRED: 'Start again with a new code.',
@@ -30,6 +32,8 @@ export const NEXT = {
   DEVICE_UNKNOWN: 'Look at the devices there are: countersign account devices',
   DEVICE_UNLINKED: 'Link again; what is stored here is kept.',
   DEVSERVER_MISSING: 'Install it: npm install --save-dev @signalapp/mock-server',
+  EXITED:
+    "Tell the plugin's author: no part of a plugin may call process.exit. Start again; a message that does it each time ends in countersign dead.",
   FOLDER_NOT_EMPTY: 'Give --data a folder that is empty or does not exist yet.',
   GROUP_INVALID: 'Each line of the group is what countersign me --json prints, of another account each.',
   IDENTITY_CHANGED:

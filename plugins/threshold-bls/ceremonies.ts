@@ -1,19 +1,16 @@
 /**
- * Ceremonies: what operators ask for, and what becomes of the results. Shares are kept in the store under the key's id
- * (SHA-256 of the public key, hex); the newest epoch replaces the one before in the commit that ends its refresh.
+ * Ceremonies: what operators ask for, and what becomes of the results (shares.ts).
+ *
+ * Where this party holds two shares of a key, an old one and one that not all have confirmed, it offers both, a ceremony
+ * for each: the others come to the one that they have. The first that is done is the result; signatures are the same.
  */
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { BotError, type Act, type Host, type State } from '../../src/index.ts';
-import {
-  parseGroup,
-  type Entry,
-  type Identified,
-  type PartySet,
-  type Rounds,
-} from '../../src/rounds/index.ts';
-import { decodeKeyShare, encodeKeyShare, fromHex, publicKeyOf, toHex, type KeyShare } from './key-share.ts';
+import { BotError, type Act, type Host, type Transaction } from '../../src/index.ts';
+import { parseGroup, type Entry, type Rounds } from '../../src/rounds/index.ts';
+import { firstDone } from './ends.ts';
+import { encodeKeyShare, fromHex, publicKeyOf, sharingOf, toHex, type KeyShare } from './key-share.ts';
 import { keygen, problem, refresh } from './keygen.ts';
+import { holdShare, settleShare, sharesOf, type HeldShare } from './shares.ts';
 import { sign, type Signed } from './sign.ts';
 
 /** What a key's share file says: nothing of it is secret. */
@@ -36,30 +33,21 @@ const exportInput = z.object({ publicKey: keyHex });
 
 /** The protocols, and where their results go. */
 export function entries(): Entry[] {
-  const keep: Entry['done'] = (output, { topic, run }, { state, volatile }) => {
+  const held: Entry['held'] = (output, { topic, run }, { state }) =>
+    holdShare(state, { share: output as KeyShare, parties: run.proposal.parties, topic });
+  const done: Entry['done'] = async (output, { topic, run }, { state, volatile }) => {
     const share = output as KeyShare;
-    const publicKey = toHex(publicKeyOf(share));
-    state.put(shareKey(publicKey), encodeKeyShare(share));
-    state.putJson(partiesKey(publicKey), run.proposal.parties.map(partyLine));
+    await settleShare(state, { share, parties: run.proposal.parties, topic });
     volatile.put(resultKey(topic), publicKeyOf(share));
   };
   // A list of protocols has no one type for their parameters: each is used with its own codecs.
-  return [{ protocol: keygen, done: keep }, { protocol: refresh, done: keep }, { protocol: sign }];
+  return [{ protocol: keygen, held, done }, { protocol: refresh, held, done }, { protocol: sign }];
 }
 
 /** What the commands ask for. */
 export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Act>> {
-  const finished = async (topic: string, call: Parameters<Act>[0]): Promise<unknown> => {
-    call.tell({ step: 'waiting', ceremony: topic });
-    const { state, end, output, blame } = await ceremonies.ended(topic, call.signal);
-    for (const { party, reason } of blame) call.tell({ step: 'blamed', party, reason });
-    if (state === 'done') return output;
-    const names = blame.map(({ party, reason }) => `party ${String(party)} ${reason}`).join('; ');
-    throw new BotError(
-      'CEREMONY_ENDED',
-      `the ceremony has ended: ${end?.reason ?? 'without a reason'}${names && ` (${names})`}`,
-    );
-  };
+  const finished = (topics: readonly string[], call: Parameters<Act>[0], wait: number): Promise<unknown> =>
+    firstDone(ceremonies, topics, call, wait * 1000);
   return {
     keygen: async (call) => {
       const { group, threshold, parties: count, wait } = read(keygenInput, call.input);
@@ -76,87 +64,69 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
         parties,
         waitMs: wait * 1000,
       });
-      await finished(topic, call);
-      return handleOf(await host.update(({ state, volatile }) => made(state, volatile, topic)));
+      await finished([topic], call, wait);
+      return host.update(async (tx) => handleOf(await made(tx, topic)));
     },
     refresh: async (call) => {
       const { group, publicKey, wait } = read(refreshInput, call.input);
-      const input = await shareOf(host, publicKey);
-      const { threshold, commitments, epoch } = input;
-      const params = { threshold, commitments };
       const parties = parseGroup(group);
-      const wrong = problem(threshold, parties.length, parties.length);
-      if (wrong !== undefined || parties.length !== input.parties)
-        throw usage(wrong ?? 'all parties of the key are needed');
-      const request = { protocol: refresh.name, params, input, parties, epoch, waitMs: wait * 1000 };
-      await finished(await ceremonies.open(request), call);
-      return handleOf(await shareOf(host, publicKey));
+      const topics: string[] = [];
+      for (const { share: input } of await held(host, publicKey)) {
+        const { threshold, commitments, epoch } = input;
+        const wrong = problem(threshold, parties.length, parties.length);
+        if (wrong !== undefined || parties.length !== input.parties)
+          throw usage(wrong ?? 'all parties of the key are needed');
+        const params = { threshold, commitments };
+        const request = { protocol: refresh.name, params, input, parties, epoch, waitMs: wait * 1000 };
+        topics.push(await ceremonies.open(request));
+      }
+      await finished(topics, call, wait);
+      return handleOf(await newest(host, publicKey));
     },
     sign: async (call) => {
       const { group, publicKey, message, wait } = read(signInput, call.input);
-      const input = await shareOf(host, publicKey);
-      const { threshold, epoch } = input;
-      const parties = await host.update(({ state }) => partiesOf(state, publicKey));
       const named = parseGroup(group).map(({ aci }) => aci);
-      const signers = parties.filter(({ aci }) => named.includes(aci)).map(({ index }) => index);
-      if (signers.length < named.length) throw usage('the group names somebody who has no share of this key');
-      if (signers.length <= threshold) throw usage(`${String(threshold + 1)} signers are needed`);
-      const params = { threshold, publicKey: fromHex(publicKey) };
-      const request = { protocol: sign.name, params, input, parties, signers, epoch, waitMs: wait * 1000 };
-      const topic = await ceremonies.open({ ...request, message: fromHex(message) });
-      const { signature, signers: used } = (await finished(topic, call)) as Signed;
+      const topics: string[] = [];
+      for (const { share: input, parties } of await held(host, publicKey)) {
+        const { threshold, epoch } = input;
+        const signers = parties.filter(({ aci }) => named.includes(aci)).map(({ index }) => index);
+        if (signers.length < named.length)
+          throw usage('the group names somebody who has no share of this key');
+        if (signers.length <= threshold) throw usage(`${String(threshold + 1)} signers are needed`);
+        const params = { threshold, publicKey: fromHex(publicKey), sharing: sharingOf(input) };
+        const request = { protocol: sign.name, params, input, parties, signers, epoch, waitMs: wait * 1000 };
+        topics.push(await ceremonies.open({ ...request, message: fromHex(message) }));
+      }
+      const { signature, signers: used } = (await finished(topics, call, wait)) as Signed;
       return { publicKey, signature: toHex(signature), signers: used };
     },
     export: async (call) => {
-      const share = await shareOf(host, read(exportInput, call.input).publicKey);
+      const share = await newest(host, read(exportInput, call.input).publicKey);
       return JSON.parse(new TextDecoder().decode(encodeKeyShare(share))) as object;
     },
   };
-}
-
-function shareKey(publicKey: string): string {
-  return `share/${keyId(publicKey)}`;
-}
-
-/** Who has a share: the order of a group's lines is not that of a key's indices. */
-function partiesKey(publicKey: string): string {
-  return `parties/${keyId(publicKey)}`;
 }
 
 function resultKey(topic: string): string {
   return `key-of/${topic}`;
 }
 
-function keyId(publicKey: string): string {
-  return createHash('sha256').update(fromHex(publicKey)).digest('hex');
-}
-
-/** As a line of a group file has it. */
-function partyLine({ aci, deviceId, identityKey }: Identified): object {
-  return { aci, deviceId, identityKey: Buffer.from(identityKey).toString('base64') };
-}
-
-function shareOf(host: Host, publicKey: string): Promise<KeyShare> {
-  return host.update(({ state }) => loadShare(state, publicKey));
-}
-
-async function loadShare(state: State, publicKey: string): Promise<KeyShare> {
-  const row = await state.get(shareKey(publicKey));
-  if (row === undefined) throw noShare();
-  return decodeKeyShare(row);
-}
-
-async function partiesOf(state: State, publicKey: string): Promise<PartySet> {
-  const lines = await state.getJson(partiesKey(publicKey), z.array(z.unknown()));
-  if (lines === undefined) throw noShare();
-  return parseGroup(lines.map((line) => JSON.stringify(line)).join('\n'));
-}
-
 /** The share that a ceremony has made. */
-async function made(state: State, volatile: State, topic: string): Promise<KeyShare> {
+async function made({ state, volatile }: Transaction, topic: string): Promise<KeyShare> {
   const publicKey = await volatile.get(resultKey(topic));
-  if (publicKey === undefined) throw noShare();
-  return loadShare(state, toHex(publicKey));
+  const [last] = publicKey === undefined ? [] : await sharesOf(state, toHex(publicKey));
+  if (last === undefined) throw new BotError('KEY_UNKNOWN', 'the ceremony has left no share');
+  return last.share;
+}
+
+function held(host: Host, publicKey: string): Promise<readonly HeldShare[]> {
+  return host.update(({ state }) => sharesOf(state, publicKey));
+}
+
+async function newest(host: Host, publicKey: string): Promise<KeyShare> {
+  const [first] = await held(host, publicKey);
+  if (first === undefined) throw new BotError('KEY_UNKNOWN', 'this device holds no share of that key');
+  return first.share;
 }
 
 function handleOf(share: KeyShare): Handle {
@@ -171,8 +141,4 @@ function read<T>(schema: z.ZodType<T>, input: unknown): T {
 
 function usage(message: string): BotError {
   return new BotError('USAGE', message);
-}
-
-function noShare(): BotError {
-  return new BotError('KEY_UNKNOWN', 'this device holds no share of that key');
 }

@@ -2,7 +2,7 @@
  * `countersign bls keygen | sign | refresh | export | verify`: the operator of every party runs the same command; the
  * ceremony begins once all have.
  */
-import { open, readFile } from 'node:fs/promises';
+import { open, readFile, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { BotError, isBotError, type Subcommand, type SubcommandCall } from '../../src/index.ts';
@@ -90,6 +90,9 @@ async function keygen(call: SubcommandCall): Promise<void> {
       { publicKey, parties, threshold, share: out },
       () => `public key ${publicKey}\nhandle     ${out}`,
     );
+  } catch (error) {
+    await rm(out); // else the same command would find it there
+    throw error;
   } finally {
     await file.close();
   }

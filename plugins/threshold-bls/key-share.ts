@@ -9,6 +9,7 @@ import {
   decodeScalar,
   encodePoint,
   encodeScalar,
+  hashParts,
   PUBLIC_KEY_SIZE,
   type G2Point,
 } from './math/curve.ts';
@@ -45,6 +46,11 @@ const rowSchema = z.object({
 /** 96 bytes. */
 export function publicKeyOf({ commitments }: Pick<KeyShare, 'commitments'>): Bytes {
   return encodePoints(commitments).subarray(0, PUBLIC_KEY_SIZE);
+}
+
+/** Names the joint polynomial of a share, 32 bytes: two refreshes from one epoch make two. */
+export function sharingOf({ commitments }: Pick<KeyShare, 'commitments'>): Bytes {
+  return hashParts('countersign bls sharing v1', [encodePoints(commitments)]);
 }
 
 export function encodeKeyShare({ share, commitments, ...rest }: KeyShare): Bytes {

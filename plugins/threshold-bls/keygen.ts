@@ -60,6 +60,7 @@ export const keygen: Protocol<KeygenParams, undefined, DealingState, KeyShare> =
   input: none,
   state: dealingState,
   output: keyShare,
+  isHeld: true,
   check: ({ threshold }, { parties, signers }) => problem(threshold, parties.length, signers.length),
   start: (setting) => finish(setting, startDealing(setting, kindOf(setting.params, false)), undefined),
   step: (setting, state, messages) =>
@@ -80,6 +81,7 @@ export const refresh: Protocol<RefreshParams, KeyShare, RefreshState, KeyShare> 
   input: keyShare,
   state: refreshState(),
   output: keyShare,
+  isHeld: true,
   check: ({ threshold }, { parties, signers }) => problem(threshold, parties.length, signers.length),
   start: (setting, before) => {
     const isSame =

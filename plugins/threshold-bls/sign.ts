@@ -4,7 +4,7 @@
  */
 import type { Bytes, Codec } from '../../src/index.ts';
 import type { Blame, Protocol, RoundMessages, Setting, Step } from '../../src/rounds/index.ts';
-import { decodeKeyShare, encodeKeyShare, publicKeyOf, type KeyShare } from './key-share.ts';
+import { decodeKeyShare, encodeKeyShare, publicKeyOf, sharingOf, type KeyShare } from './key-share.ts';
 import { decodeG1, encodePoint, PUBLIC_KEY_SIZE, SIGNATURE_SIZE } from './math/curve.ts';
 import { expectedShare } from './math/feldman.ts';
 import {
@@ -21,6 +21,8 @@ export interface SignParams {
   readonly threshold: number;
   /** 96 bytes */
   readonly publicKey: Bytes;
+  /** 32 bytes: of which sharing of the key, beside its epoch (`sharingOf`). */
+  readonly sharing: Bytes;
 }
 
 export interface Signed {
@@ -30,12 +32,17 @@ export interface Signed {
   readonly signers: readonly number[];
 }
 
-/** Layout: t 1 | public key 96. */
+const SHARING_SIZE = 32;
+const SHARING_AT = 1 + PUBLIC_KEY_SIZE;
+
+/** Layout: t 1 | public key 96 | sharing 32. */
 const params: Codec<SignParams> = {
-  encode: ({ threshold, publicKey }) => new Uint8Array([threshold, ...publicKey]),
+  encode: ({ threshold, publicKey, sharing }) => new Uint8Array([threshold, ...publicKey, ...sharing]),
   decode: (bytes) => {
-    if (bytes.length !== 1 + PUBLIC_KEY_SIZE) throw new RangeError('these are no parameters of a signing');
-    return { threshold: bytes[0] ?? 0, publicKey: new Uint8Array(bytes.subarray(1)) };
+    if (bytes.length !== SHARING_AT + SHARING_SIZE)
+      throw new RangeError('these are no parameters of a signing');
+    const publicKey = new Uint8Array(bytes.subarray(1, SHARING_AT));
+    return { threshold: bytes[0] ?? 0, publicKey, sharing: new Uint8Array(bytes.subarray(SHARING_AT)) };
   },
 };
 
@@ -71,7 +78,7 @@ export const sign: Protocol<SignParams, KeyShare, KeyShare, Signed> = {
 
 /** A share of another epoch makes partial signatures that fit no other's. */
 function isOf(
-  { self, parties, epoch, params: { threshold, publicKey } }: Setting<SignParams>,
+  { self, parties, epoch, params: { threshold, publicKey, sharing } }: Setting<SignParams>,
   share: KeyShare,
 ): boolean {
   return (
@@ -79,7 +86,8 @@ function isOf(
     share.index === self &&
     share.parties === parties.length &&
     share.threshold === threshold &&
-    Buffer.compare(publicKeyOf(share), publicKey) === 0
+    Buffer.compare(publicKeyOf(share), publicKey) === 0 &&
+    Buffer.compare(sharingOf(share), sharing) === 0
   );
 }
 

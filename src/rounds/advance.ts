@@ -15,6 +15,8 @@ import {
   blame,
   confirmSlot,
   finish,
+  HELD,
+  hold,
   isPartial,
   keyOf,
   MAX_BODY,
@@ -50,6 +52,11 @@ export function advance(draft: Draft): void {
     if (!isReady) return;
     const before = run.round;
     const { protocol } = draft;
+    const held = run.slots.get(HELD);
+    if (held !== undefined) {
+      finish(draft, protocol.output.decode(held));
+      return;
+    }
     const state = run.slots.get('state') ?? EMPTY;
     const messages = messagesOf(draft);
     const gone = run.gone.length;
@@ -83,6 +90,7 @@ function isConfirmed(draft: Draft): boolean {
   if (!run.present.every(({ index }) => isComplete(draft, round, index))) return false;
   const seen = run.present.map(({ index }) => ({ index, hash: hashOf(draft, index) }));
   if (!run.slots.has(confirmSlot(round, self))) {
+    holdOutput(draft);
     const frame = encodeFrame({ kind: 'confirm', topic, id, round, seen });
     run.slots.set(confirmSlot(round, self), frame);
     for (const other of othersOf(run)) send(draft, other, frame);
@@ -98,6 +106,19 @@ function isConfirmed(draft: Draft): boolean {
     return false;
   }
   return confirmed.length === othersOf(run).length;
+}
+
+/** The last step is made before we confirm what it is made of. Where it gives no output, that is said after. */
+function holdOutput(draft: Draft): void {
+  const { run, protocol } = draft;
+  if (protocol.isHeld !== true || run.round < protocol.rounds.length) return;
+  try {
+    const state = protocol.state.decode(run.slots.get('state') ?? EMPTY);
+    const step = protocol.step(settingOf(draft), state, messagesOf(draft));
+    if (step.kind === 'done') hold(draft, step.output);
+  } catch {
+    return; // it fails again once all have confirmed, and ends the ceremony
+  }
 }
 
 function settle(draft: Draft, make: () => Step<unknown, unknown>): void {

@@ -25,6 +25,7 @@ import {
   changeOf,
   confirmSlot,
   draftOf,
+  HELD,
   isOpen,
   isPartial,
   keyOf,
@@ -239,6 +240,8 @@ function takeAbort(draft: Draft, from: number, frame: FrameOf<'abort'>): void {
   const proof = proofIn(draft, frame.evidence);
   if (proof !== undefined) convict(draft, proof[0].sender, proof);
   if (run.phase !== 'running') return;
+  // It has its output, or will; so must we.
+  if (run.slots.has(HELD) && run.slots.has(confirmSlot(run.round, from))) return;
   if (isPartial(draft)) {
     run.gone = [...new Set([...run.gone, from])];
     const isEnough = remaining(run).length >= quorumOf(protocol, run.proposal);

@@ -27,6 +27,15 @@ export interface Entry<Params = unknown, Input = unknown, St = unknown, Output =
     tx: Transaction,
   ): void | Promise<void>;
   /**
+   * Takes the output of a protocol with `isHeld` in the commit in which we confirm the last round, so before `done`, which
+   * may never come: then all may have theirs, or none but us.
+   */
+  held?(
+    output: Output,
+    holding: { readonly topic: string; readonly run: Run },
+    tx: Transaction,
+  ): void | Promise<void>;
+  /**
    * Somebody in good standing proposes a ceremony that nobody here has opened. What it gives is our input, and we take
    * part; undefined leaves it to the operator. Absent: as undefined.
    */

@@ -32,6 +32,12 @@ export interface Protocol<Params = unknown, Input = unknown, State = unknown, Ou
   readonly state: Codec<State>;
   readonly output: Codec<Output>;
   /**
+   * No party may be left without its output once another has taken its own, as with shares of a key. So each has it before
+   * it confirms the last round (`Entry.held`), in the same commit: when one is confirmed by all, all have it. From then on
+   * it waits a day for the others, and only one that has not confirmed can end the ceremony. All parties must be needed.
+   */
+  readonly isHeld?: boolean;
+  /**
    * How many parties are enough, ourselves among them; absent: all. With fewer than all a round is stepped as soon as
    * so many have sent, again with each further message while the step says `wait`, and broadcasts are not confirmed. Such
    * a ceremony begins without those who do not come.

@@ -10,6 +10,7 @@
  *   input             until the ceremony begins          state         the protocol's, until the end
  *   m/ROUND/FROM/TO   a message, TO 0 = all              c/ROUND/FROM  what FROM confirms to have seen
  *   e/…               of a ceremony that has not begun   abort, roster what is sent again to who asks
+ *   held              the output, until all have confirmed the last round (`Protocol.isHeld`)
  */
 import { EMPTY, type Bytes } from '../bytes.ts';
 import type { Random } from '../platform.ts';
@@ -87,6 +88,7 @@ export interface Change {
   readonly now: number;
   readonly sent: Sending[];
   output: { readonly value: unknown } | undefined;
+  held: { readonly value: unknown } | undefined;
 }
 
 /** One that the protocol makes. */
@@ -98,6 +100,8 @@ export interface Result {
   readonly send: readonly Sending[];
   /** The protocol's output, once. */
   readonly output: { readonly value: unknown } | undefined;
+  /** The same ahead of its time, once: all messages are here, and not all have confirmed (`Protocol.isHeld`). */
+  readonly held: { readonly value: unknown } | undefined;
 }
 
 /** Largest body where a round says nothing. */
@@ -107,18 +111,20 @@ const ASK_MS = 10_000;
 const ASK_MAX_MS = 60_000;
 /** How long a run that has ended answers those who are late, ms. */
 const KEEP_MS = 24 * 3_600_000;
+/** Slot of an output that is held until all have confirmed. */
+export const HELD = 'held';
 
 export function changeOf(run: Run, now: number): Change {
   const copied = { ...run, peers: new Map(run.peers), slots: new Map(run.slots) };
-  return { run: copied, now, sent: [], output: undefined };
+  return { run: copied, now, sent: [], output: undefined, held: undefined };
 }
 
 export function draftOf(tools: Tools, run: Run, now: number): Draft {
   return { ...tools, ...changeOf(run, now) };
 }
 
-export function resultOf({ run, sent, output }: Change): Result {
-  return { run, send: sent, output };
+export function resultOf({ run, sent, output, held }: Change): Result {
+  return { run, send: sent, output, held };
 }
 
 export function isOpen(phase: Phase): boolean {
@@ -174,6 +180,14 @@ export function startStage(draft: Draft): void {
   run.askAt = now + ASK_MS;
 }
 
+/** Those who have confirmed answer for a day, so there is no sense in ending before. */
+export function hold(draft: Draft, output: unknown): void {
+  const { run, protocol, now } = draft;
+  run.slots.set(HELD, new Uint8Array(protocol.output.encode(output)));
+  run.deadlineAt = now + Math.max(run.waitMs, KEEP_MS);
+  draft.held = { value: output };
+}
+
 export function noteAsked({ run, now }: Draft): void {
   run.asked += 1;
   run.askAt = now + Math.min(ASK_MS * 2 ** run.asked, ASK_MAX_MS);
@@ -183,7 +197,8 @@ export function noteAsked({ run, now }: Draft): void {
 export function wipe({ run }: Change): void {
   for (const key of run.slots.keys()) {
     const isPrivate = key.startsWith('m/') && !key.endsWith('/0');
-    if (isPrivate || key === 'state' || key === 'input' || key.startsWith('e/')) run.slots.delete(key);
+    const isOwn = key === 'state' || key === 'input' || key === HELD;
+    if (isPrivate || isOwn || key.startsWith('e/')) run.slots.delete(key);
   }
 }
 

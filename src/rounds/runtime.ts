@@ -138,12 +138,18 @@ export class Rounds {
     });
   }
 
-  /** Waits until a ceremony has ended. @throws the signal's reason */
-  async ended(topic: string, signal?: AbortSignal): Promise<CeremonyView> {
+  /**
+   * Waits until a ceremony has ended.
+   * @param heldMs where its output is held (`Protocol.isHeld`): how long the others are waited for then; absent: to the end
+   * @throws the signal's reason
+   */
+  async ended(topic: string, signal?: AbortSignal, heldMs = Infinity): Promise<CeremonyView> {
+    let until = Infinity;
     for (;;) {
       const view = await this.#attached.update((tx) => this.#view(tx, topic));
       if (view === undefined) throw new BotError('ROW_UNKNOWN', 'there is no such ceremony');
-      if (!isOpen(view.state)) return view;
+      if (view.isHeld && until === Infinity) until = this.#attached.clock.now() + heldMs;
+      if (!isOpen(view.state) || this.#attached.clock.now() >= until) return view;
       await this.#attached.clock.sleep(BEAT_MS / 4, signal);
     }
   }
@@ -248,9 +254,11 @@ export class Rounds {
   }
 
   /** Stages a step: the run, its messages and what becomes of its output. */
-  async #apply(tx: Transaction, before: Run | undefined, { run, send, output }: Result): Promise<void> {
+  async #apply(tx: Transaction, before: Run | undefined, result: Result): Promise<void> {
+    const { run, send, output, held } = result;
     const entry = this.#entryOf(run.proposal.protocol);
     const kept = new Map(run.slots);
+    if (held !== undefined) await entry.held?.(held.value, { topic: run.topic, run }, tx);
     if (output !== undefined) {
       if (entry.done === undefined)
         kept.set('output', new Uint8Array(entry.protocol.output.encode(output.value)));

@@ -4,7 +4,7 @@
 import type { Aci } from '../address.ts';
 import { toHex } from '../bytes.ts';
 import type { Blame, Protocol } from './protocol.ts';
-import type { End, Phase, Run } from './run.ts';
+import { HELD, type End, type Phase, type Run } from './run.ts';
 
 export interface CeremonyView {
   /** 32 bytes, hex: names it here. */
@@ -21,6 +21,8 @@ export interface CeremonyView {
   readonly waitingFor: readonly { readonly index: number; readonly aci: Aci }[];
   /** ms: of the stage in hand; once it has ended, until when it is kept. */
   readonly deadlineAt: number;
+  /** It has its output and waits for the others to confirm that they have theirs (`Protocol.isHeld`). */
+  readonly isHeld: boolean;
   readonly blame: readonly Blame[];
   readonly end: End | undefined;
   readonly output: unknown;
@@ -45,6 +47,7 @@ export function viewOf(
       .filter(({ index }) => waitingFor.includes(index))
       .map(({ index, aci }) => ({ index, aci })),
     deadlineAt,
+    isHeld: run.slots.has(HELD),
     blame,
     end,
     output: output === undefined ? undefined : protocol?.output.decode(output),

@@ -13,7 +13,7 @@ import {
   type Setting,
   type Shown,
 } from '../../src/rounds/index.ts';
-import { publicKeyOf, type KeyShare } from '../../plugins/threshold-bls/key-share.ts';
+import { publicKeyOf, sharingOf, type KeyShare } from '../../plugins/threshold-bls/key-share.ts';
 import { keygen, refresh } from '../../plugins/threshold-bls/keygen.ts';
 import { sign, type Signed } from '../../plugins/threshold-bls/sign.ts';
 import { encodePoint } from '../../plugins/threshold-bls/math/curve.ts';
@@ -134,7 +134,7 @@ function signWith(
   options: { cheat?: Cheat; epoch?: number } = {},
 ): Map<number, End<Signed>> {
   const { threshold, epoch, ...share } = shares(present[0] ?? 1);
-  const params = { threshold, publicKey: publicKeyOf(share) };
+  const params = { threshold, publicKey: publicKeyOf(share), sharing: sharingOf(share) };
   return run(sign, { params, input: shares, parties, present, message: MESSAGE, epoch, ...options });
 }
 
@@ -238,7 +238,7 @@ describe('signing', () => {
   });
 
   it('refuses too few signers, and a share of another epoch', () => {
-    const params = { threshold: 1, publicKey: publicKeyOf(shares(1)) };
+    const params = { threshold: 1, publicKey: publicKeyOf(shares(1)), sharing: sharingOf(shares(1)) };
     expect(sign.check?.(params, { parties, signers: [1] })).toBe('2 signers are needed');
     const ends = signWith(parties, shares, [1, 2], { epoch: 1 });
     expect(ends.get(1)?.reason).toBe('our share is not of this key and epoch');
