@@ -283,7 +283,8 @@ export class Bot {
   }
 
   async #install(plugins: Plugins, signal: AbortSignal): Promise<void> {
-    for (const { source, config } of this.#sources) await plugins.install(source, config, signal);
+    for (const { source, config } of this.#sources)
+      await plugins.install(source, config, signal, this.#options.onCall);
     await plugins.install(this.#inline.plugin(OWN, '0'));
   }
 

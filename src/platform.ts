@@ -65,3 +65,14 @@ export function randomInt(random: Random, below: number): number {
     if (value < limit) return value % below;
   }
 }
+
+/** Resolves at the abort. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const onAbort = (): void => {
+      resolve();
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+}

@@ -16,7 +16,7 @@ import {
 } from './context.ts';
 import type { Tag } from './content/app-message.ts';
 import { Attempt } from './inbox/attempt.ts';
-import type { Clock, Log, Platform } from './platform.ts';
+import { aborted, type Clock, type Log, type Platform } from './platform.ts';
 import type { Subcommand } from './plugin/subcommand.ts';
 import {
   app,
@@ -173,9 +173,15 @@ export class Plugins {
 
   /**
    * @param signal ends the wait for a plugin that is not ready
+   * @param onCall told when its setup begins (1) and ends (-1)
    * @throws BotError `PLUGIN_INVALID` with the plugin's name and what is wrong; the signal's reason
    */
-  async install(source: PluginSource, config?: unknown, signal?: AbortSignal): Promise<void> {
+  async install(
+    source: PluginSource,
+    config?: unknown,
+    signal?: AbortSignal,
+    onCall?: (plugin: string, change: 1 | -1) => void,
+  ): Promise<void> {
     const { clock } = this.#parts.platform;
     const plugin = checkPlugin(
       typeof source === 'function' ? await inTime(makePlugin(source), 'a plugin', clock, signal) : source,
@@ -188,6 +194,7 @@ export class Plugins {
     const scope: Scope = { plugin: name, permissions: new Set(permissions), outbound };
     const restored = await restoredAt(this.#parts.store);
     const host = this.#host(scope, policy, readConfig(plugin, config), registered, restored);
+    onCall?.(name, 1);
     try {
       await inTime(Promise.resolve(plugin.setup(host)), `the plugin ${name}`, clock, signal);
     } catch (error) {
@@ -195,6 +202,8 @@ export class Plugins {
       throw isBotError(error, 'PLUGIN_INVALID')
         ? error
         : invalid(name, `could not be set up: ${describe(error)}`, error);
+    } finally {
+      onCall?.(name, -1);
     }
     compare(
       name,
@@ -377,18 +386,4 @@ function compare(
 
 function invalid(name: string, what: string, cause?: unknown): BotError {
   return new BotError('PLUGIN_INVALID', `the plugin ${name} ${what}`, { cause });
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else
-      signal.addEventListener(
-        'abort',
-        () => {
-          resolve();
-        },
-        { once: true },
-      );
-  });
 }

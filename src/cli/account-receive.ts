@@ -88,7 +88,7 @@ async function receive(
     bot.handle((on) => {
       showAll(on, aci, show);
     });
-    await serve({ bot, store, platform, folder: dataFolder(io, options) }, signal);
+    await serve({ bot, store, platform, folder: dataFolder(io, options) }, { ...io, signal });
   } finally {
     await store.close();
   }

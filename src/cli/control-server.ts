@@ -1,8 +1,10 @@
 /**
  * Control socket, the side of a running bot: other commands of the same user reach the open store through it.
- * Lines of JSON, after an empty one that says that somebody is there: one call in; out any number of `{"event"}`, then `{"result"}` or `{"error"}`. The socket is in the data directory (0600); where that
- * path is too long for one, in a 0700 folder under the temp directory that `control.path` names.
+ * Lines of JSON, after an empty one that says that somebody is there: one call in; out any number of `{"event"}`, then
+ * `{"result"}` or `{"error"}`. The socket is in the data directory (0600); where that path is too long for one, in a 0700
+ * folder under the temp directory that `control.path` names.
  */
+import { rmSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -69,6 +71,15 @@ export class ControlServer {
     });
     await chmod(path, 0o600);
     return control;
+  }
+
+  /** Takes the socket away at once, for a process that is ending; does not throw. */
+  abandon(): void {
+    try {
+      for (const path of this.#leftovers) rmSync(path, { force: true, recursive: true });
+    } catch {
+      // the next bot removes it
+    }
   }
 
   /** Ends calls under way; resolves when the socket is gone. */

@@ -7,6 +7,7 @@ import { Option, type Command } from 'commander';
 import { startDevServer, type ProfileFile } from '../devserver/devserver.ts';
 import { REGISTRATION } from '../devserver/rules/verification.ts';
 import { BotError, describe } from '../errors.ts';
+import { aborted } from '../platform.ts';
 import { wholeNumber, withExamples, withOutput, type OutputOptions } from './options.ts';
 import type { Shell } from './shell.ts';
 
@@ -78,17 +79,4 @@ async function writeProfile(file: string, profile: ProfileFile): Promise<void> {
   } catch (cause) {
     throw new BotError('USAGE', `the profile cannot be written: ${describe(cause)}`, { cause });
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    if (signal.aborted) done();
-    signal.addEventListener(
-      'abort',
-      () => {
-        done();
-      },
-      { once: true },
-    );
-  });
 }

@@ -14,6 +14,13 @@ export interface Sink {
   readonly isTTY?: boolean;
 }
 
+/**
+ * What a command does at once when its process ends before it does; does not throw.
+ * @param print writes a line to stdout
+ * @returns `told` when the end was told already, under another code
+ */
+export type LastWork = (error: BotError, print: (line: string) => void) => 'told' | undefined;
+
 export interface Io {
   readonly stdin: Input;
   readonly stdout: Sink;
@@ -25,7 +32,7 @@ export interface Io {
   /** Aborted by Ctrl-C or a signal that ends the process, and with `UNCAUGHT` by an error that nothing has caught. */
   readonly signal: AbortSignal;
   /** Has `work` done, at once, if the process ends before the command does. @returns takes it back */
-  readonly onExit?: (work: () => void) => () => void;
+  readonly onExit?: (work: LastWork) => () => void;
   /** Ends the process when nothing can run in it any more; absent where it is not ours to end. */
   readonly startWatchdog?: typeof startWatchdog;
 }

@@ -45,13 +45,17 @@ export function addRun(program: Command, shell: Shell): void {
       printer.print({ event: 'stopped', reason: 'signal' }, () => 'stopped');
     } catch (error) {
       if (isBotError(error, 'USAGE')) throw error;
-      const failure = toFailure(error);
-      const event = { event: 'stopped', reason: failure.error.code, ...failure };
-      printer.print(event, () => undefined);
-      if (!printer.json) printer.note(failureText(failure));
+      printer.print(stopped(error), () => undefined);
+      if (!printer.json) printer.note(failureText(toFailure(error)));
       shell.exitCode = 1;
     }
   });
+}
+
+/** The last line. */
+function stopped(error: unknown): object {
+  const failure = toFailure(error);
+  return { event: 'stopped', reason: failure.error.code, ...failure };
 }
 
 function collect(value: string, before: readonly string[]): readonly string[] {
@@ -62,11 +66,17 @@ function collect(value: string, before: readonly string[]): readonly string[] {
 async function run(shell: Shell, options: RunOptions, printer: Printer): Promise<void> {
   const { env, startWatchdog } = shell.io;
   const watch = startWatchdog?.(options.plugin.length, printer.json, stallSeconds(env));
+  const forget = shell.io.onExit?.((error, print) => {
+    if (watch?.isEnding() === true) return 'told';
+    if (printer.json) print(JSON.stringify(stopped(error)));
+    return undefined;
+  });
   try {
     await serveWith(shell, options, printer, watch);
   } catch (error) {
     if (error !== shell.io.signal.reason) throw error; // stopped while a plugin was being loaded
   } finally {
+    forget?.();
     watch?.stop();
   }
 }
@@ -94,8 +104,14 @@ async function serveWith(
       ? { plugins: {}, policy: {} }
       : await readPluginConfig(resolve(io.cwd, options.config));
   const configs: Readonly<Record<string, unknown>> = config;
+  watch?.name(options.plugin);
   const plugins = await Promise.all(
-    options.plugin.map((name) => loadPlugin(name, io.cwd, { signal: io.signal })),
+    options.plugin.map(async (name) => {
+      watch?.onCall(name, 1);
+      const plugin = await loadPlugin(name, io.cwd, { signal: io.signal });
+      watch?.onCall(name, -1);
+      return plugin;
+    }),
   );
   watch?.name(plugins.map((plugin) => plugin.name));
   const strangers = [...Object.keys(config), ...Object.keys(policy)].filter(
@@ -110,6 +126,7 @@ async function serveWith(
   const store = await openStore(shell, options);
   const forget = io.onExit?.(() => {
     leaveEnd(folder);
+    return undefined;
   });
   try {
     await takeEnd(folder, store);
@@ -124,7 +141,7 @@ async function serveWith(
       },
     });
     for (const plugin of plugins) bot.use(plugin, configs[plugin.name]);
-    await serve({ bot, store, platform, folder }, io.signal);
+    await serve({ bot, store, platform, folder }, io);
   } finally {
     forget?.();
     await store.close();

@@ -3,26 +3,30 @@
  *
  * One thread beside the process counts its heartbeats; after a minute without one it prints the last line of `run` with
  * the code `STALLED` and ends the process with exit code 1. It cannot see where the process is: it names the plugins that
- * had a handler under way. The row is counted like any other that ended a process (inbox/caution.ts).
+ * were being loaded or set up, or had a handler under way. The row is counted like any other that ended a process (inbox/caution.ts).
  */
 import { Worker } from 'node:worker_threads';
 import { NEXT } from '../errors.ts';
 
 const BEAT_MS = 1_000;
 const DEFAULT_SECONDS = 60;
+/** In the place of the beats; one more may be added to it. */
+const ENDING = -2;
 
-/** Told of handlers, by the name of their plugin. Returns at once. */
+/** Told of what plugins do, by their name. Returns at once. */
 export interface Watch {
-  /** @param change 1 when a handler begins, -1 when it ends */
+  /** @param change 1 when loading, `setup` or a handler begins, -1 when it ends */
   readonly onCall: (plugin: string, change: 1 | -1) => void;
-  /** The plugins, once they are known: as many as were said at the start, at most. */
+  /** The plugins, as they are called from now on: as many as were said at the start, at most. Nothing is under way yet. */
   name(plugins: readonly string[]): void;
+  /** It is ending the process, and has told why. */
+  readonly isEnding: () => boolean;
   stop(): void;
 }
 
 /** What the thread is started with. */
 interface Task {
-  /** Beats so far, then handlers under way by plugin. */
+  /** Beats so far, ENDING once the process is being ended; then calls under way by plugin. */
   readonly counts: Int32Array;
   readonly json: boolean;
   readonly limit: number;
@@ -47,13 +51,16 @@ const timer = setInterval(() => {
   if (missed < task.limit) return;
   clearInterval(timer);
   const busy = plugins.filter((_, i) => Atomics.load(task.counts, i + 1) > 0);
-  const whose = busy.length > 0 ? 'under way were handlers of: ' + busy.join(', ') : 'no handler was under way';
+  const whose = busy.length > 0
+    ? 'loading, setup or handlers were under way of: ' + busy.join(', ')
+    : 'no plugin was being set up, and no handler was under way';
   const message = 'nothing else could run for ' + (task.limit * task.beatMs) / 1000 + ' s; ' + whose;
   const error = { code: 'STALLED', message, next: task.next };
   try {
     if (task.json) writeSync(1, JSON.stringify({ event: 'stopped', reason: error.code, error }) + '\\n');
     else writeSync(2, error.code + ': ' + message + '\\n' + task.next + '\\n');
   } catch {}
+  Atomics.store(task.counts, 0, ${String(ENDING)});
   setTimeout(() => process.kill(process.pid, 'SIGKILL'), 2000);
   const { Session } = require('node:inspector');
   const session = new Session();
@@ -68,7 +75,7 @@ const timer = setInterval(() => {
  */
 export function startWatchdog(plugins: number, json: boolean, seconds = DEFAULT_SECONDS): Watch {
   const nothing = (): void => undefined;
-  if (seconds === 0) return { onCall: nothing, name: nothing, stop: nothing };
+  if (seconds === 0) return { onCall: nothing, name: nothing, isEnding: () => false, stop: nothing };
   const counts = new Int32Array(new SharedArrayBuffer(4 * (plugins + 1)));
   const places = new Map<string, number>();
   const task: Task = { counts, json, limit: seconds, beatMs: BEAT_MS, next: NEXT.STALLED };
@@ -81,9 +88,14 @@ export function startWatchdog(plugins: number, json: boolean, seconds = DEFAULT_
       if (place !== undefined) Atomics.add(counts, place, change);
     },
     name: (names) => {
-      for (const [i, name] of names.entries()) places.set(name, i + 1);
+      places.clear();
+      for (const [i, name] of names.entries()) {
+        places.set(name, i + 1);
+        Atomics.store(counts, i + 1, 0);
+      }
       worker.postMessage(names);
     },
+    isEnding: () => Atomics.load(counts, 0) < 0,
     stop: () => {
       clearInterval(beat);
       worker.terminate().catch(() => undefined);

@@ -12,7 +12,7 @@ import { setMaxListeners } from 'node:events';
 import type { ServiceId } from '../address.ts';
 import { encodeTranscript } from '../content/encode.ts';
 import { BotError, describe, isBotError } from '../errors.ts';
-import type { Platform } from '../platform.ts';
+import { aborted, type Platform } from '../platform.ts';
 import { forgetAnnounced } from '../session/peer-tags.ts';
 import { newRow } from '../store/outbox-row.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
@@ -313,20 +313,6 @@ function backoffMs(attempts: number, error: BotError): number {
   const most =
     error.code === 'SERVER_UNREACHABLE' || error.code === 'REQUEST_TIMEOUT' ? MAX_OFFLINE_MS : MAX_BACKOFF_MS;
   return Math.min(most, BACKOFF_MS * 2 ** Math.min(attempts, 16));
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else
-      signal.addEventListener(
-        'abort',
-        () => {
-          resolve();
-        },
-        { once: true },
-      );
-  });
 }
 
 function withRejection(): { promise: Promise<never>; reject: (reason: unknown) => void } {

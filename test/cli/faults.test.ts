@@ -3,6 +3,7 @@
  * However the plugin ends it, the message is in `dead` after five starts, and the sixth serves the others.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +19,7 @@ const MAX_STARTS = 5;
 
 /** What each text does; all others are answered. */
 const PLUGIN = `
+if (process.env.FATAL_AT === 'load') for (;;);
 const deeds = {
   exit: () => process.exit(0),
   timer: () => new Promise(() => setTimeout(() => { throw new Error('in a timer'); }, 5)),
@@ -29,6 +31,11 @@ export default {
   name: 'fatal',
   version: '1',
   setup(host) {
+    if (process.env.FATAL_AT === 'setup') for (;;);
+    if (process.env.FATAL_AT === 'exit') process.exit(0);
+    if (process.env.FATAL_AT === 'stop') {
+      host.run(() => new Promise(() => { setTimeout(() => { throw new Error('and never stops'); }, 500); }));
+    }
     host.text((ctx) => (deeds[ctx.text] ?? (() => ctx.reply('seen ' + ctx.text)))(ctx));
   },
 };
@@ -101,6 +108,8 @@ interface End {
   readonly code: number | null;
   readonly last: Line | undefined;
   readonly err: string;
+  /** Its control socket is still there. */
+  readonly isReachable: boolean;
 }
 
 /** One phone sends the deed, which ends the first start; another sends a text. Starts the bot until that one is answered. */
@@ -117,10 +126,16 @@ async function startUntilServed(deed: string, env: Record<string, string> = {}):
     ]);
     watch.abort();
     if (end === 'served') break;
-    ends.push({ code: await ended, last: run.lines.at(-1), err: run.err });
+    ends.push(await endOf(run));
     if (ends.length === 1) await good.send(aci, `beside ${deed}`);
   }
   return ends;
+}
+
+async function endOf(ending: Run): Promise<End> {
+  const code = await ending.ended;
+  const isReachable = existsSync(join(folder.data, 'control.sock'));
+  return { code, last: ending.lines.at(-1), err: ending.err, isReachable };
 }
 
 async function served(phone: Phone, text: string, signal: AbortSignal): Promise<'served'> {
@@ -155,6 +170,7 @@ it(
   async () => {
     const ends = await startUntilServed('exit');
     expect(ends.map(({ code }) => code)).toEqual([1, 1, 1, 1, 1]);
+    expect(ends[0]).toMatchObject({ last: { event: 'stopped', reason: 'EXITED' }, isReachable: false });
     expect(ends[0]?.err).toContain('ended from within');
     expect(await stopped()).toEqual(DEAD);
   },
@@ -179,7 +195,8 @@ it(
     const ends = await startUntilServed('busy', { COUNTERSIGN_STALL_SECONDS: '2' });
     expect(ends.map(({ code }) => code)).toEqual([1, 1, 1, 1, 1]);
     expect(ends[0]?.last).toMatchObject({ event: 'stopped', reason: 'STALLED' });
-    expect(ends[0]?.last?.error?.message).toContain('under way were handlers of: fatal');
+    expect(ends[0]?.err).not.toContain('EXITED');
+    expect(ends[0]?.last?.error?.message).toContain('handlers were under way of: fatal');
     expect(await stopped()).toEqual(DEAD);
   },
 );
@@ -204,3 +221,31 @@ it('of a promise that nobody awaits: it is shown, and the bot goes on', { timeou
   await expect.poll(() => run?.err).toContain('nobody waits for this');
   expect(await stopped()).toEqual({ inbox: 0, dead: [] });
 });
+
+it.each([
+  ['is loaded', 'load', /of: .*fatal\.mjs/],
+  ['is set up', 'setup', /of: fatal$/],
+])(
+  'of a plugin that never pauses while it %s: it is named',
+  { timeout: TIMEOUT_MS },
+  async (_, at, whose) => {
+    run = new Run({ FATAL_AT: at, COUNTERSIGN_STALL_SECONDS: '2' });
+    const { code, last } = await endOf(run);
+    expect([code, last?.reason]).toEqual([1, 'STALLED']);
+    expect(last?.error?.message).toMatch(whose);
+  },
+);
+
+it('of a plugin that exits while it is set up: the last line says so', { timeout: TIMEOUT_MS }, async () => {
+  run = new Run({ FATAL_AT: 'exit' });
+  expect(await endOf(run)).toMatchObject({ code: 1, last: { reason: 'EXITED' }, isReachable: false });
+});
+
+it(
+  'of a plugin that does not stop: it is cut off, and the last line has the reason',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    run = new Run({ FATAL_AT: 'stop' });
+    expect(await endOf(run)).toMatchObject({ code: 1, last: { reason: 'UNCAUGHT' }, isReachable: false });
+  },
+);
