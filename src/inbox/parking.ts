@@ -15,7 +15,7 @@ import type { OwnTags } from '../session/peer-tags.ts';
 import type { Opened } from '../session/session.ts';
 import { Newest, type Bounds } from '../store/newest.ts';
 import type { Batch, Staging, Store } from '../store/store.ts';
-import { padded, parkedRows, type QuarantineRow } from '../store/tables.ts';
+import { padded, parkedRows, sessions, type QuarantineRow } from '../store/tables.ts';
 
 /** Envelopes that are kept of one contact: the newest. */
 export const MAX_PARKED = 100;
@@ -63,6 +63,23 @@ export class Parking {
     const batch = store.batch();
     if (!(await carrier.has(batch, message.source))) return undefined;
     const carried = await carrier.open(batch, message, 'strict');
+    return carried === undefined ? undefined : { batch, carried };
+  }
+
+  /**
+   * The same where a run has opened a session with this device since: libsignal makes a session current that opens a
+   * message, and the one of the run must stay that. The other side has done with those before it.
+   */
+  async aside(
+    message: Identified,
+  ): Promise<{ readonly batch: Batch; readonly carried: Carried } | undefined> {
+    const { store, carrier } = this.#parts;
+    const { serviceId, deviceId } = message.source;
+    const batch = store.batch();
+    const hasBoth =
+      (await carrier.isOpen(batch, serviceId)) &&
+      (await sessions.get(batch, 'aci', serviceId, deviceId)) !== undefined;
+    const carried = hasBoth ? await carrier.open(batch, message, 'strict') : undefined;
     return carried === undefined ? undefined : { batch, carried };
   }
 

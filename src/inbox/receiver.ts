@@ -223,6 +223,8 @@ export class Receiver {
       case 'receipt':
         return this.#receipt(batch, envelope, identified.source, mark);
       case 'message': {
+        const aside = again ? await this.#parts.parking.aside(identified) : undefined;
+        if (aside !== undefined) return this.#carriedLate(aside, envelope, identified, mark);
         const opened = await session.open(batch, identified, envelope.timestamp);
         if (opened.kind === 'opened') return this.#opened(batch, envelope, identified, opened, mark);
         // What a failed open has staged must not be kept: from here on a batch of its own.
@@ -303,12 +305,22 @@ export class Receiver {
   ): Promise<Taken> {
     if (unopened.kind === 'refused') return { outcome: 'parked', durable: Promise.resolve() };
     const late = await this.#parts.parking.late(identified);
-    if (late !== undefined)
-      return this.#opened(late.batch, envelope, identified, { kind: 'opened', ...late.carried }, mark);
+    if (late !== undefined) return this.#carriedLate(late, envelope, identified, mark);
     // Under another key than the one that was accepted: nobody will trust it any more.
     if (unopened.untrusted !== undefined)
       return this.#quarantine(delivery, envelope, identified.source, unopened.reason);
     return this.#unreadable(delivery, envelope, identified, unopened);
+  }
+
+  /** What was parked and has been opened in the carrier, under the key that is trusted now. */
+  async #carriedLate(
+    { batch, carried }: NonNullable<Awaited<ReturnType<Parking['late']>>>,
+    envelope: Envelope,
+    identified: Identified,
+    mark: string,
+  ): Promise<Taken> {
+    await this.#parts.session.takeSenderKey(batch, identified.source, carried.parts);
+    return this.#opened(batch, envelope, identified, { kind: 'opened', ...carried }, mark);
   }
 
   /** A verification frame: it goes to its handler, and touches nothing else. */

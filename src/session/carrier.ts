@@ -101,7 +101,8 @@ export class Carrier {
     try {
       const content = unpad(await this.#decrypt(context, message, trust));
       const parts = decodeParts(content);
-      await this.#note(batch, message.source.serviceId);
+      // What was parked makes a carrier no longer: it ends once all of that is opened.
+      if (trust === 'lenient') await this.#note(batch, message.source.serviceId);
       return { content, parts, identityKey: context.asked, prekey: message.type === INNER.PREKEY };
     } catch (error) {
       if (context.batch.failure !== undefined) throw context.batch.failure as Error;

@@ -145,8 +145,7 @@ export class Session {
       if ((message.type === INNER.PLAINTEXT) !== (parts.content.kind === 'retry')) {
         return unreadable('a content that must not be sent in this form');
       }
-      if (parts.distribution !== undefined)
-        await this.#takeSenderKey(batch, message.source, parts.distribution);
+      await this.takeSenderKey(batch, message.source, parts);
       const prekey = message.type === INNER.PREKEY;
       return { kind: 'opened', content, parts, prekey, identityKey: context.asked };
     } catch (error) {
@@ -320,7 +319,9 @@ export class Session {
     }
   }
 
-  async #takeSenderKey(batch: Batch, source: Address, distribution: Bytes): Promise<void> {
+  /** Takes in the sender key that a content has brought, if it has. The content was opened under a trusted key. */
+  async takeSenderKey(batch: Batch, source: Address, { distribution }: Parts): Promise<void> {
+    if (distribution === undefined) return;
     const message = SenderKeyDistributionMessage.deserialize(distribution);
     const sender = ProtocolAddress.new(source.serviceId, source.deviceId);
     await processSenderKeyDistributionMessage(sender, message, new BatchSenderKeyStore(batch));
