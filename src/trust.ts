@@ -50,6 +50,12 @@ export interface TrustHost<T> {
    */
   guard(hook: (message: GuardedText) => BotError | undefined | Promise<BotError | undefined>): void;
   /**
+   * What the service gives out as a contact's identity key when it is asked now, authenticated (V-14). It is a claim:
+   * nothing is noted of it. Uses up a one-time prekey of that device.
+   * @returns 33 bytes; undefined where the service does not say within 10 s
+   */
+  servedKey(of: Address & { readonly serviceId: Aci }): Promise<Bytes | undefined>;
+  /**
    * `host.update` in the lane of this contact's sessions, so that no message is opened or sealed meanwhile. Nothing
    * slow belongs in it: derive keys before.
    */
@@ -148,6 +154,7 @@ export interface IdentityWrites {
    * A run, a safety number or an import has succeeded for this key. The table of section 9 decides: `verified` makes it
    * the pin, releases what was held and parked for the contact once committed, and tells our own devices; `changed`
    * means that it contradicts a verified pin or is listed as revoked (V-14): it is now the candidate and nothing heals.
+   * Called again for the same run and key, it puts the newer proof in the place of the older one, and is no event.
    * @param key 33 bytes
    */
   pin(aci: Aci, key: Uint8Array, proof: Proof, options?: PinOptions): Promise<'verified' | 'changed'>;
@@ -163,8 +170,16 @@ export interface IdentityWrites {
 }
 
 export interface PinOptions {
-  /** What V-14 found out: the event of that name is told, and a false key is noted, revoked unless it was a verified pin. */
-  readonly found?: { readonly kind: 'substituted' | 'replaced'; readonly falseKey: Uint8Array };
+  /**
+   * What V-14 found out: the event of that name is told of `falseKey`. Substituted keys are noted, and each is revoked
+   * unless it was a verified pin.
+   */
+  readonly found?: {
+    readonly kind: 'substituted' | 'replaced';
+    readonly falseKey: Uint8Array;
+    /** Others that were found with it. */
+    readonly alsoFalse?: readonly Uint8Array[];
+  };
 }
 
 export type StateChange =

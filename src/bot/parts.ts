@@ -29,6 +29,7 @@ import type { Store } from '../store/store.ts';
 import type { Account, InboxRow, OutboxRow } from '../store/tables.ts';
 import type { TrustEvent } from '../trust.ts';
 import { buildTrust, type Trust } from '../trust/build.ts';
+import { servedKey } from '../trust/served-key.ts';
 import type { OperatorRules } from '../trust/policy.ts';
 import { Connection, type OpenSocket } from '../transport/connection.ts';
 import type { ConnectionState } from '../transport/request.ts';
@@ -94,7 +95,10 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   // Where we do not seal, others may: what they send is still opened under the roots that the profile names.
   const { mode, trustRoots } = profile.sealedSender;
   const exclusive = <T>(peer: ServiceId, work: () => Promise<T>): Promise<T> => session.exclusive(peer, work);
-  const trust = await buildTrust({ store, account, platform, stamp, policy: needs.policy, exclusive });
+  const trust = await buildTrust({
+    ...{ store, account, platform, stamp, policy: needs.policy, exclusive },
+    servedKey: (of) => servedKey(authenticated, clock, of),
+  });
   const { identities, carrier, guards, desk } = trust;
   const session: Session = new Session({ account, identities, platform, trustRoots });
   const plugins = new Plugins({

@@ -13,7 +13,7 @@ import type { Identity, Policy, TrustState } from '../store/identity-row.ts';
 import type { Staging, Store } from '../store/store.ts';
 import { identityRows } from '../store/tables.ts';
 import { contactOf, type ContactIdentity } from './state.ts';
-import { transition, type TrustChange } from './transitions.ts';
+import { renewEvidence, transition, type TrustChange } from './transitions.ts';
 
 interface Entry {
   readonly row: Identity;
@@ -187,8 +187,13 @@ export class Identities {
   ): Promise<TrustStep> {
     const at = this.#clock.now();
     const row = (await this.#entry(batch, serviceId))?.row;
-    const next = this.#own.has(serviceId) ? row : transition(row, change, at);
     const before = contactOf(row);
+    const renewed = this.#own.has(serviceId) ? undefined : renewEvidence(row, change);
+    if (renewed !== undefined) {
+      identityRows.put(batch, serviceId, renewed);
+      return { serviceId, change, before, after: contactOf(renewed), at };
+    }
+    const next = this.#own.has(serviceId) ? row : transition(row, change, at);
     if (next === undefined || next === row) return { serviceId, change, before, after: before, at };
     const step = { serviceId, change, before, after: contactOf(next), at };
     identityRows.put(batch, serviceId, next);

@@ -31,6 +31,8 @@ export type TrustChange =
 export interface Found {
   readonly kind: 'substituted' | 'replaced';
   readonly falseKey: Bytes;
+  /** Others that were found with it. */
+  readonly alsoFalse?: readonly Bytes[];
 }
 
 /** What a row is made of while it is changed. */
@@ -59,6 +61,20 @@ export function transition(
   const key = 'key' in change ? toBase64(change.key) : before.key;
   const entry: HistoryEntry = { at: now, event, from: before.state, to: draft.state, key };
   return rowOf(row, draft, entry, now);
+}
+
+/**
+ * A run may be noted twice: when its session is opened, and once its last frame is there, which holds that session's first
+ * message. The second is no event; its evidence takes the place of the first.
+ * @returns undefined where the run is not noted yet, or not of the pin
+ */
+export function renewEvidence(row: Identity | undefined, change: TrustChange): Identity | undefined {
+  if (change.kind !== 'proven' || change.proof.kind !== 'pake') return undefined;
+  if (row?.evidence === undefined || row.state !== 'verified' || row.key !== toBase64(change.key))
+    return undefined;
+  const { proof } = change;
+  const at = row.evidence.findIndex((item) => item.kind === 'pake' && item.runId === proof.runId);
+  return at < 0 ? undefined : { ...row, evidence: row.evidence.with(at, proof) };
 }
 
 /** Changes the draft. @returns what happened, in a word; undefined when nothing did */
@@ -118,7 +134,7 @@ function proven(
     draft.state = 'changed';
     return `contradicted by ${proof.kind}`;
   }
-  if (found !== undefined) noteFound(draft, toBase64(found.falseKey), found.kind, row, now);
+  for (const falseKey of falseKeysOf(found)) noteFalse(draft, toBase64(falseKey), row, now);
   pin(draft, key);
   draft.state = 'verified';
   draft.verified = true;
@@ -136,14 +152,12 @@ function mayPin(draft: Draft, key: string): boolean {
   return !draft.revoked.includes(key);
 }
 
-function noteFound(
-  draft: Draft,
-  falseKey: string,
-  kind: Found['kind'],
-  row: Identity | undefined,
-  now: number,
-): void {
-  if (kind === 'replaced') return;
+/** A reinstall makes no key bad. */
+function falseKeysOf(found: Found | undefined): readonly Bytes[] {
+  return found?.kind === 'substituted' ? [found.falseKey, ...(found.alsoFalse ?? [])] : [];
+}
+
+function noteFalse(draft: Draft, falseKey: string, row: Identity | undefined, now: number): void {
   draft.evidence = [...draft.evidence, { kind: 'substituted', key: falseKey, at: now }];
   if (!wasVerifiedPin(row, falseKey)) draft.revoked = withKey(draft.revoked, falseKey);
 }

@@ -27,6 +27,7 @@ export function trustHost(parts: ContextParts, scope: Scope, update: Update): Tr
     guard: (hook) => {
       allowed().guards.push(hook);
     },
+    servedKey: async (of) => allowed().servedKey(of),
     update: async (aci, work) => allowed().exclusive(aci, () => update(work)),
   };
 }

@@ -1,7 +1,8 @@
 /**
  * All that trust is made of, built for one account: for a bot that runs, and for a command that opens the store itself.
  */
-import type { ServiceId } from '../address.ts';
+import type { Address, ServiceId } from '../address.ts';
+import type { Bytes } from '../bytes.ts';
 import { Identities } from '../identities/identities.ts';
 import type { Guard } from '../outbox/gate.ts';
 import type { Platform } from '../platform.ts';
@@ -27,6 +28,8 @@ export interface TrustNeeds {
   readonly policy?: OperatorRules | undefined;
   /** Runs alone among all that touches a peer's sessions; absent where nothing else does. */
   readonly exclusive?: <T>(peer: ServiceId, work: () => Promise<T>) => Promise<T>;
+  /** Asks the service for an identity key; absent where there is none to ask. */
+  readonly servedKey?: (of: Address) => Promise<Bytes | undefined>;
 }
 
 export interface Trust extends TrustParts {
@@ -48,6 +51,7 @@ export async function buildTrust(needs: TrustNeeds): Promise<Trust> {
     policies,
     guards,
     exclusive,
+    servedKey: needs.servedKey ?? (() => Promise.resolve(undefined)),
     now: () => platform.clock.now(),
     ownAci: account.aci,
     own: ownKeyOf(account),

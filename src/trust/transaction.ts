@@ -46,6 +46,8 @@ export interface TrustParts {
   readonly guards: Guard[];
   /** Runs alone among all that touches this peer's sessions. */
   readonly exclusive: <T>(peer: ServiceId, work: () => Promise<T>) => Promise<T>;
+  /** The identity key that the service gives out for this device's account; undefined where it does not say. */
+  readonly servedKey: (of: Address) => Promise<Bytes | undefined>;
 }
 
 type AciAddress = Address & { readonly serviceId: Aci };
@@ -83,7 +85,7 @@ class StagedIdentities implements IdentityWrites {
       kind: 'proven',
       key: own(key),
       proof,
-      ...(found === undefined ? {} : { found: { kind: found.kind, falseKey: own(found.falseKey) } }),
+      ...(found === undefined ? {} : { found: copyOf(found) }),
     };
     const { after } = await this.#change(aci, change);
     return after.state === 'verified' ? 'verified' : 'changed';
@@ -112,6 +114,14 @@ class StagedIdentities implements IdentityWrites {
   #change(aci: Aci, change: TrustChange): ReturnType<Identities['change']> {
     return this.#parts.identities.change(this.#staging, aci, change);
   }
+}
+
+function copyOf({
+  kind,
+  falseKey,
+  alsoFalse = [],
+}: NonNullable<PinOptions['found']>): NonNullable<Extract<TrustChange, { kind: 'proven' }>['found']> {
+  return { kind, falseKey: own(falseKey), alsoFalse: alsoFalse.map((key) => own(key)) };
 }
 
 function changeOf(change: StateChange): TrustChange {

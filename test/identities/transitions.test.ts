@@ -5,6 +5,7 @@ import {
   MAX_EVIDENCE,
   MAX_HISTORY,
   MAX_REVOKED,
+  renewEvidence,
   transition,
   type TrustChange,
 } from '../../src/identities/transitions.ts';
@@ -209,5 +210,46 @@ describe('the transitions of trust', () => {
     expect(row?.history).toHaveLength(MAX_HISTORY);
     expect(row?.evidence).toHaveLength(MAX_EVIDENCE);
     expect(row?.revoked).toHaveLength(MAX_REVOKED);
+  });
+});
+
+describe('a run that is noted twice', () => {
+  const row = transition(undefined, proven(PIN), NOW);
+  const whole = { ...PAKE, vh: '33'.repeat(32) };
+
+  it('has its newer evidence in the place of the older, and nothing else', () => {
+    const renewed = renewEvidence(row, { kind: 'proven', key: PIN, proof: whole });
+    expect(renewed).toEqual({ ...row, evidence: [whole] });
+  });
+
+  it('is a run of its own for another key, another run id, or before it was noted', () => {
+    const other = { ...whole, runId: '01'.repeat(16) };
+    for (const change of [
+      { kind: 'proven', key: OTHER, proof: whole },
+      { kind: 'proven', key: PIN, proof: other },
+      { kind: 'proven', key: PIN, proof: { kind: 'safety-number', by: 'operator', at: NOW } },
+      seen(PIN),
+    ] as const)
+      expect(renewEvidence(row, change)).toBeUndefined();
+    const before = renewEvidence(undefined, { kind: 'proven', key: PIN, proof: whole });
+    expect(before).toBeUndefined();
+  });
+});
+
+describe('keys that were substituted together', () => {
+  it('V-14: are all noted, and each revoked unless it was a verified pin', () => {
+    const found = { kind: 'substituted', falseKey: OTHER, alsoFalse: [PIN, keyOf(4)] } as const;
+    const held = rowIn('changed', { candidate: toBase64(THIRD), verified: true });
+    const after = transition(held, { kind: 'proven', key: THIRD, proof: PAKE, found }, NOW);
+    expect(after?.revoked).toEqual([toBase64(OTHER), toBase64(keyOf(4))]);
+    const noted = after?.evidence?.flatMap((item) => (item.kind === 'substituted' ? [item.key] : []));
+    expect(noted).toEqual([OTHER, PIN, keyOf(4)].map(toBase64));
+  });
+
+  it('V-14: are bad to nobody where they are only out of date', () => {
+    const found = { kind: 'replaced', falseKey: PIN, alsoFalse: [OTHER] } as const;
+    const after = transition(rowIn('tofu'), { kind: 'proven', key: THIRD, proof: PAKE, found }, NOW);
+    expect(after?.revoked).toBeUndefined();
+    expect(after?.evidence).toEqual([PAKE]);
   });
 });

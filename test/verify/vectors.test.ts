@@ -52,6 +52,7 @@ async function play(run: Run, primitives: Env['primitives']): Promise<{ sent: st
   const none = new Uint8Array(1);
   const opener: SessionOpener = {
     trust: () => Promise.resolve({ verdict: 'verified', hasSession: true }),
+    servedKey: () => Promise.resolve(undefined),
     prepare: () => {
       if (payloadA.bundle === undefined) throw new Error('profile 1 asks for no prekeys');
       const prekeys = { prekey: none, signedPrekey: none, kyberPrekey: none };

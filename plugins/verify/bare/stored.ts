@@ -8,12 +8,15 @@ import { failuresInARow, gateOf, hashCode, NO_COUNTERS, wasTyped, type Gate } fr
 import type { Advanced, SessionOpener } from '../machine/settle.ts';
 import type { Env, Trusted } from '../machine/step.ts';
 import type { Party } from '../messages/service-id.ts';
-import { CoreOpener, pinProven } from '../signal/opener.ts';
+import { CoreOpener, noteProven } from '../signal/opener.ts';
 import { changeCounters, localKey, readCounters } from '../signal/rows.ts';
 import { counted, type Ledger } from './ledger.ts';
 import { ENV, toError } from './node.ts';
 import type { TextCipher } from './texts.ts';
 import type { Side } from './verify.ts';
+
+/** Nobody who could be asked for the peer's key. */
+const NO_SERVICE = { key: undefined };
 
 /** @param env tests bring one whose scrypt is cheap */
 export function storedSide(host: Host, random: Random, env: Env = ENV): Side {
@@ -61,7 +64,9 @@ class StoredLedger implements Ledger {
     let advanced: Advanced | undefined;
     try {
       return await this.#host.update(async (transaction) => {
-        advanced = await advance(new CoreOpener({ transaction, own, random: this.#random }));
+        advanced = await advance(
+          new CoreOpener({ transaction, own, random: this.#random, served: NO_SERVICE }),
+        );
         if (advanced.mustDiscard) throw new Discarded();
         await this.#write(transaction, advanced, at);
         return advanced;
@@ -91,15 +96,12 @@ class StoredLedger implements Ledger {
     }
   }
 
-  async #trust(
-    tx: Transaction,
-    { aci, device, identityKey, proof, found, hasOpened }: Trusted,
-  ): Promise<void> {
-    const party = { aci, device };
-    if (!hasOpened) await pinProven(tx, { party, identityKey, proof, found });
+  async #trust(tx: Transaction, trusted: Trusted): Promise<void> {
+    const { aci, device, hasOpened } = trusted;
+    await noteProven(tx, trusted);
     // The run's frames have a way of their own: what sessions there were before are of no more use.
-    else await tx.trust.sessions.carrier(aci).end();
-    this.#session.party = party;
+    if (hasOpened) await tx.trust.sessions.carrier(aci).end();
+    this.#session.party = { aci, device };
   }
 }
 

@@ -24,7 +24,7 @@ import { decodePayload, encodePayload, type Payload } from '../messages/payload.
 import { partyBytes, type Party } from '../messages/service-id.ts';
 import { concat } from '../messages/wire.ts';
 import { close, notice, stay, wipe } from './closing.ts';
-import { isFromPeer, judge, withKey, type Judgement } from './judge.ts';
+import { isFromPeer, judge, judgeStored, withKey, type Judgement } from './judge.ts';
 import { contradicted, requestOf, trusteeOf, trustedEffect, type Outcome } from './outcome.ts';
 import { secretsOf, type Checking, type Offered, type Proved, type Verified } from './state.ts';
 import {
@@ -134,15 +134,17 @@ export function* takeAccept(env: Env, state: Proved, { bytes, openedUnder, now }
   if (payload === undefined || !isFromPeer(state, payload)) return close(state, 'rejected');
 
   const seenKeys = withKey(state.seenKeys, openedUnder);
-  const judgement = judge(state, payload, seenKeys);
-  if (payload.initial.length === 0 && !mayKeepSession(state, judgement)) return close(state, 'rejected');
+  const seen = judge(state, payload, seenKeys);
+  if (payload.initial.length === 0 && !mayKeepSession(state, seen)) return close(state, 'rejected');
 
   const vh = verificationHash(prk, state, proof, bytes);
   const check = terms.suite === 1 ? checkDigits(state.nonce, state) : undefined;
   const hasOpened = payload.initial.length > 0;
-  const outcome: Outcome = { role: 'A', run: state, payload, judgement, vh, check, hasOpened, now };
-  const { verdict } = yield* ask('trust', { aci: payload.aci, identityKey: payload.identityKey });
-  if (verdict === 'changed') return contradicted(outcome);
+  const { aci, identityKey } = payload;
+  const { verdict, stored } = yield* ask('trust', { aci, identityKey });
+  const run = { role: 'A', run: state, payload, vh, check, hasOpened, now } as const;
+  if (verdict === 'changed') return contradicted({ ...run, judgement: seen });
+  const outcome: Outcome = { ...run, judgement: yield* judgeStored(seen, payload, stored) };
   const mac = doneMac(prk, vh);
   const answer = yield* answerDone(env, state, outcome, mac);
   if (answer === undefined) return close(state, 'rejected');

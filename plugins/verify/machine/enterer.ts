@@ -34,7 +34,7 @@ import { decodePayload, encodePayload, type Payload } from '../messages/payload.
 import { isSame } from '../messages/wire.ts';
 import { close, notice, stay, wipe } from './closing.ts';
 import { ANSWER_MS, GRACE_MS, identities, MAX_LIFETIME_MS, TAIL_MS } from './creator.ts';
-import { isFromPeer, judge, withKey, type Judgement } from './judge.ts';
+import { isFromPeer, judge, judgeStored, withKey, type Judgement } from './judge.ts';
 import { contradicted, requestOf, trustedEffect, trusteeOf, type Outcome } from './outcome.ts';
 import { secretsOf, type Accepted, type Finished, type Replied, type Ringing } from './state.ts';
 import { ask, type Arrived, type Env, type Next, type Steps, type Typed } from './step.ts';
@@ -111,14 +111,17 @@ export function* takeProof(env: Env, state: Replied, { bytes, openedUnder, now }
   if (payload?.nonce === undefined || !isFromPeer(state, payload)) return close(state, 'rejected');
   if (!isNonceRight(state, payload.nonce)) return close(state, 'rejected');
 
-  const judgement = judge(state, payload, withKey(state.seenKeys, openedUnder));
+  const seen = judge(state, payload, withKey(state.seenKeys, openedUnder));
   const check = terms.suite === 1 ? checkDigits(payload.nonce, state) : undefined;
   // ACCEPT holds the first message of the session, so the opening of that has to do with the hash so far.
   const vh = verificationHash(prk, state, bytes);
-  const { verdict, hasSession } = yield* ask('trust', { aci: payload.aci, identityKey: payload.identityKey });
+  const { aci, identityKey } = payload;
+  const { verdict, hasSession, stored } = yield* ask('trust', { aci, identityKey });
+  const run = { role: 'B', run: state, payload, vh, check, now } as const;
+  if (verdict === 'changed') return contradicted({ ...run, judgement: seen, hasOpened: false });
+  const judgement = yield* judgeStored(seen, payload, stored);
   const hasOpened = terms.profile === 2 && !mayKeepSession(state, judgement, hasSession);
-  const outcome: Outcome = { role: 'B', run: state, payload, judgement, vh, check, hasOpened, now };
-  if (verdict === 'changed') return contradicted(outcome);
+  const outcome: Outcome = { ...run, judgement, hasOpened };
   let initial: Bytes | undefined = EMPTY;
   if (hasOpened && payload.bundle !== undefined) {
     const plaintext = initialPlaintext(state, bytes);

@@ -5,7 +5,7 @@ import type { Bytes } from '../../../src/index.ts';
 import type { Payload } from '../messages/payload.ts';
 import { isSame } from '../messages/wire.ts';
 import type { Proved, Replied } from './state.ts';
-import type { Found } from './step.ts';
+import { ask, type Found, type Steps } from './step.ts';
 
 export interface Judgement {
   readonly found: Found | undefined;
@@ -47,12 +47,33 @@ function findingOf(falseKeys: readonly Bytes[], staleKey: Bytes | undefined): Fo
 }
 
 /**
+ * The same with all that is stored of the peer: in `changed` no session is used, and pin and candidate may both be wrong.
+ * A stored key that is, while no frame came under it, has the service asked afresh.
+ */
+export function* judgeStored(
+  judgement: Judgement,
+  { aci, device, identityKey }: Payload,
+  stored: readonly Bytes[] = [],
+): Steps<Judgement> {
+  const { found } = judgement;
+  const known = found?.kind === 'replaced' ? found.falseKeys : [];
+  const falseKeys = stored
+    .filter((key) => !isSame(key, identityKey))
+    .reduce((keys, key) => withKey(keys, key), known);
+  if (found?.kind === 'substituted' || falseKeys.length === 0) return judgement;
+  const replaced: Found = { kind: 'replaced', falseKeys };
+  const served = yield* ask('served-key', { party: { aci, device } });
+  const finding = served === undefined ? replaced : withServedKey(replaced, served);
+  return { found: finding, isAsKnown: false, heals: true };
+}
+
+/**
  * A stored key that turned out to be wrong, once the service has been asked for the peer's key afresh: if it still hands
  * out the wrong one, that is no older phone (V-14).
  */
 export function withServedKey(found: Found, servedKey: Bytes): Found {
-  const isStillFalse = found.falseKeys.some((key) => isSame(key, servedKey));
-  return isStillFalse ? { ...found, kind: 'substituted' } : found;
+  const falseKeys = found.falseKeys.filter((key) => isSame(key, servedKey));
+  return falseKeys.length > 0 ? { kind: 'substituted', falseKeys } : found;
 }
 
 /** Each key once, in the order in which they were seen. */

@@ -19,6 +19,11 @@ type Asked<K extends keyof Questions> = Questions[K]['ask'];
 export interface SessionOpener {
   /** What a proof for this key would make of the contact; writes nothing. Mode 2 without a store: `verified`. */
   trust(question: Asked<'trust'>): Promise<TrustAnswer>;
+  /**
+   * Mode 1: what the service says now, asked outside of the step's batch; undefined where it does not answer. Mode 2 has
+   * no service.
+   */
+  servedKey(question: Asked<'served-key'>): Promise<Bytes | undefined>;
   /** Prekeys for this run alone, never uploaded (A). */
   prepare(question: Asked<'prepare'>): Promise<Prepared>;
   /**
@@ -77,6 +82,8 @@ function answer({ primitives }: Env, question: Question, opener: SessionOpener):
       return new Seal(question.keys, primitives.isEqual).open(question.head, question.sealed);
     case 'trust':
       return opener.trust(question);
+    case 'served-key':
+      return opener.servedKey(question);
     case 'prepare':
       return opener.prepare(question);
     case 'open-session':

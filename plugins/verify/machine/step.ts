@@ -85,7 +85,7 @@ export interface Typed extends At {
   readonly w: Bytes;
   /** Of role B, from `makeShare`. */
   readonly share: Share;
-  /** The key that a session with the peer would use now (in `changed`, the candidate); undefined if none. */
+  /** The key that a session with the peer would use now; undefined if none, or in `changed`. */
   readonly view: Bytes | undefined;
   /** The operator asks for a new session. */
   readonly wantsSession: boolean;
@@ -204,6 +204,8 @@ export interface Questions {
   seal: { ask: { keys: Bytes; head: Bytes; plaintext: Bytes }; answer: Bytes };
   open: { ask: { keys: Bytes; head: Bytes; sealed: Bytes }; answer: Bytes | undefined };
   trust: { ask: { aci: Aci; identityKey: Bytes }; answer: TrustAnswer };
+  /** What the service gives out as the peer's identity key when it is asked afresh; undefined where it cannot be asked. */
+  'served-key': { ask: { party: Party }; answer: Bytes | undefined };
   prepare: { ask: { now: number }; answer: Prepared };
   'open-session': {
     ask: SessionRequest & { bundle: RunBundle; plaintext: Bytes };
@@ -222,6 +224,8 @@ export interface TrustAnswer {
   readonly verdict: 'verified' | 'changed';
   /** There is an ordinary session with the peer's device of this run. */
   readonly hasSession: boolean;
+  /** The keys that are held of the peer, trusted or not: the pin, and in `changed` the candidate. */
+  readonly stored?: readonly Bytes[];
 }
 
 export interface Prepared {

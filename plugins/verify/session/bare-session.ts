@@ -69,6 +69,10 @@ export class BareSession implements SessionOpener {
     return Promise.resolve({ verdict: 'verified', hasSession: false });
   }
 
+  servedKey(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   prepare({ now }: { now: number }): ReturnType<SessionOpener['prepare']> {
     const { party, registrationId, identity, random } = this.#parts;
     const owner = { device: party.device, registrationId, signPrekey: (key: Bytes) => identity.sign(key) };

@@ -7,6 +7,7 @@ const none = (): Promise<never> => Promise.reject(new Error('profile 1 opens no 
 
 export const noSessions: SessionOpener = {
   trust: () => Promise.resolve({ verdict: 'verified', hasSession: false }),
+  servedKey: () => Promise.resolve(undefined),
   prepare: none,
   openSession: none,
   takeSession: none,

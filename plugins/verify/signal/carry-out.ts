@@ -15,7 +15,7 @@ import { charge, hashCode, refund, rememberTyped } from '../limits.ts';
 import { isBusy, type Slot, type SlotStep } from '../machine/slot.ts';
 import type { Effect, Trusted } from '../machine/step.ts';
 import { decodeFrame } from '../messages/frame.ts';
-import { pinProven, setAside } from './opener.ts';
+import { noteProven, setAside } from './opener.ts';
 import { changeCounters, localKey, noteIntroducible, writeSlot } from './rows.ts';
 import { FRAME, TYPED } from './tags.ts';
 
@@ -100,9 +100,9 @@ function isHealedHere({ heals, hasOpened }: Trusted): boolean {
 }
 
 async function trust({ log }: CarryOutParts, tx: Transaction, trusted: Trusted): Promise<void> {
-  const { aci, device, identityKey, proof, found, heals, hasOpened, mayBeIntroduced, pni } = trusted;
+  const { aci, heals, mayBeIntroduced, pni } = trusted;
   if (isHealedHere(trusted)) await setAside(tx, aci);
-  if (!hasOpened) await pinProven(tx, { party: { aci, device }, identityKey, proof, found });
+  await noteProven(tx, trusted);
   if (heals) await tx.trust.sessions.rotateSenderKeys();
   noteIntroducible(tx, aci, mayBeIntroduced);
   if (pni === undefined) return;

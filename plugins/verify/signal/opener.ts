@@ -11,7 +11,7 @@ import {
   type Transaction,
 } from '../../../src/index.ts';
 import type { SessionOpener } from '../machine/settle.ts';
-import type { Found, Prepared, Questions, SessionRequest, TrustAnswer } from '../machine/step.ts';
+import type { Prepared, Questions, SessionRequest, TrustAnswer, Trusted } from '../machine/step.ts';
 import type { Party } from '../messages/service-id.ts';
 import { makeRunPrekeys } from '../session/run-prekeys.ts';
 
@@ -21,6 +21,23 @@ export interface OpenerParts {
   readonly transaction: Transaction;
   readonly own: OwnKey;
   readonly random: Random;
+  /** What the service has said, once it was asked. */
+  readonly served?: ServedKey | undefined;
+}
+
+/** 33 bytes; undefined where the service did not answer. */
+export interface ServedKey {
+  readonly key: Bytes | undefined;
+}
+
+/** The step needs the service's word: it is to be got without a batch or a lane, and the step begun again. */
+export class MustAsk extends Error {
+  readonly party: Party;
+
+  constructor(party: Party) {
+    super('the service is to be asked for a key');
+    this.party = party;
+  }
 }
 
 export class CoreOpener implements SessionOpener {
@@ -34,7 +51,15 @@ export class CoreOpener implements SessionOpener {
   async trust({ aci, identityKey }: Asked<'trust'>): Promise<TrustAnswer> {
     const { identities, sessions } = this.#parts.transaction.trust;
     const hasSession = !(await sessions.carrier(aci).exists());
-    return { verdict: await identities.wouldPin(aci, identityKey), hasSession };
+    const { pin, candidate } = await identities.get(aci);
+    const stored = [pin, candidate].filter((key) => key !== undefined);
+    return { verdict: await identities.wouldPin(aci, identityKey), hasSession, stored };
+  }
+
+  /** @throws MustAsk until the service was asked */
+  servedKey({ party }: Asked<'served-key'>): Promise<Bytes | undefined> {
+    const { served } = this.#parts;
+    return served === undefined ? Promise.reject(new MustAsk(party)) : Promise.resolve(served.key);
   }
 
   prepare({ now }: Asked<'prepare'>): Promise<Prepared> {
@@ -80,19 +105,23 @@ export async function setAside({ trust: { sessions } }: Transaction, peer: Aci):
 }
 
 /** Makes the proven key the pin, with what V-14 has found. */
-export async function pinProven(
+async function pinProven(
   { trust: { identities } }: Transaction,
   { party, identityKey, proof, found }: Pick<SessionRequest, 'party' | 'identityKey' | 'proof' | 'found'>,
 ): Promise<void> {
-  const [falseKey, ...others] = found?.falseKeys ?? [];
-  const options = found && falseKey && { found: { kind: found.kind, falseKey } };
+  const [falseKey, ...alsoFalse] = found?.falseKeys ?? [];
+  const options = found && falseKey && { found: { kind: found.kind, falseKey, alsoFalse } };
   await identities.pin(party.aci, identityKey, proof, options);
-  for (const key of alsoFalse(found, others)) await identities.setState(party.aci, { kind: 'revoke', key });
 }
 
-/** A reinstall makes no key bad. */
-function alsoFalse(found: Found | undefined, others: readonly Bytes[]): readonly Bytes[] {
-  return found?.kind === 'substituted' ? others : [];
+/**
+ * Notes a run that is through. Where it has opened a session the key was pinned for that, before ACCEPT was there: then
+ * the evidence is renewed, so that both sides hold the same.
+ */
+export async function noteProven(tx: Transaction, trusted: Trusted): Promise<void> {
+  const { aci, device, identityKey, proof, found, hasOpened } = trusted;
+  if (hasOpened) await tx.trust.identities.pin(aci, identityKey, proof);
+  else await pinProven(tx, { party: { aci, device }, identityKey, proof, found });
 }
 
 function addressOf({ aci, device }: Party): { serviceId: Aci; deviceId: number } {

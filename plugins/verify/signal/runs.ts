@@ -14,7 +14,7 @@ import type { Effect, Env, Event, Notice, Trusted } from '../machine/step.ts';
 import { isSame } from '../messages/wire.ts';
 import { carryOut, type Step } from './carry-out.ts';
 import type { LiveCodes } from './codes.ts';
-import { CoreOpener } from './opener.ts';
+import { CoreOpener, MustAsk, type ServedKey } from './opener.ts';
 import { readSlot, scanSlots } from './rows.ts';
 
 export interface RunsParts {
@@ -148,13 +148,14 @@ export class Runs {
     const { host, env, random } = this.#parts;
     const { own } = host.trust;
     const parts = { own, random, log: host.log };
+    let served: ServedKey | undefined;
     for (;;) {
       try {
         return await host.trust.update(peer, async (tx) => {
           const before = await readSlot(tx, peer);
           const event = await make(tx, before);
           if (event === undefined) return undefined;
-          const opener = new CoreOpener({ transaction: tx, own, random });
+          const opener = new CoreOpener({ transaction: tx, own, random, served });
           const advanced = await advance(env, before, event, opener);
           const step = { ...advanced, peer, before, typed, now: event.now };
           if (advanced.mustDiscard) throw new Discarded(step);
@@ -162,6 +163,11 @@ export class Runs {
           return step;
         });
       } catch (error) {
+        if (error instanceof MustAsk) {
+          const { aci, device } = error.party;
+          served = { key: await host.trust.servedKey({ serviceId: aci, deviceId: device }) };
+          continue;
+        }
         if (!(error instanceof Discarded)) throw error;
         const { step } = error;
         const isDone = await host.trust.update(peer, async (tx) => {
@@ -200,8 +206,11 @@ class Discarded extends Error {
   }
 }
 
-/** The key that a session with the peer would use now: in `changed`, the candidate. */
+/**
+ * The key that a session with the peer would use now. In `changed` there is none, so that both sides want a new session:
+ * those of the run are the carrier's. What is stored then is compared when the run has succeeded (`judgeStored`).
+ */
 export async function viewOf({ trust }: Transaction, peer: Aci): Promise<Bytes | undefined> {
-  const { state, pin, candidate } = await trust.identities.get(peer);
-  return state === 'changed' ? (candidate ?? pin) : pin;
+  const { state, pin } = await trust.identities.get(peer);
+  return state === 'changed' ? undefined : pin;
 }

@@ -62,6 +62,10 @@ describe('a run', () => {
     expect(await starting.end).toMatchObject({ event: 'verified', acknowledged: true });
     expect(await entering.end).toMatchObject({ event: 'verified', acknowledged: true });
     expect(starting.told.some(({ event }) => event === 'code')).toBe(false);
+    // Bob has pinned the key before there was an ACCEPT: in the end both hold the same evidence.
+    const [a, b] = [(await alice.view(bob)).evidence.at(-1), (await bob.view(alice)).evidence.at(-1)];
+    if (a?.kind !== 'pake' || b?.kind !== 'pake') throw new Error('no evidence of a run');
+    expect([a.vh, a.runId]).toEqual([b.vh, b.runId]);
   });
 
   it('V-9: shows nothing on the phones of either', async () => {

@@ -25,6 +25,7 @@ export async function proved(options: Options = {}): Promise<[Party, Party]> {
 export function watch(opener: SessionOpener, asked: string[]): SessionOpener {
   return {
     trust: (question) => (asked.push('trust'), opener.trust(question)),
+    servedKey: (question) => (asked.push('servedKey'), opener.servedKey(question)),
     prepare: (question) => (asked.push('prepare'), opener.prepare(question)),
     openSession: (question) => (asked.push('openSession'), opener.openSession(question)),
     takeSession: (question) => (asked.push('takeSession'), opener.takeSession(question)),
