@@ -232,15 +232,18 @@ export class Router {
     return undefined;
   }
 
-  /** Whether who wrote is trusted as far as the policy asks (V-32). Read beside the call's batch: it guards no write. */
-  async #meets({ sender }: Incoming, policy: Policy, plugin: string): Promise<boolean> {
+  /**
+   * Whether the key that a message was opened under is trusted as far as the policy asks (V-32). Read beside the call's
+   * batch: it guards no write.
+   */
+  async #meets({ sender, identityKey }: Incoming, policy: Policy, plugin: string): Promise<boolean> {
     const { trust, store, log } = this.#parts;
     if (trust === undefined) return true;
-    if (await trust.identities.meets(store.batch(), sender.serviceId, policy)) return true;
+    if (await trust.identities.meets(store.batch(), sender.serviceId, policy, identityKey)) return true;
     this.refused++;
     log.warn(
       { plugin, from: sender.serviceId, policy },
-      'a message was left unhandled: its sender is not trusted so far',
+      'a message was left unhandled: its sender, or the key that it came under, is not trusted so far',
     );
     return false;
   }

@@ -124,9 +124,24 @@ export class Identities {
     return counts ? bound.state : row.state;
   }
 
-  /** Whether a policy is met (V-32). A first contact meets `tofu`: its first key is what that asks for. */
-  async meets(batch: Staging, serviceId: ServiceId, policy: Policy): Promise<boolean> {
-    return satisfies(await this.state(batch, serviceId), policy);
+  /**
+   * Whether a message meets a policy (V-32). The state is of now and speaks of the pin; a message may have come before it,
+   * under a key that has been found false since. So above `tofu` the message has to be of the pin; a key that is known to be
+   * bad meets nothing. A first contact meets `tofu`: its first key is what that asks for.
+   * @param key that the message was opened under; undefined where no session was needed
+   */
+  async meets(
+    batch: Staging,
+    serviceId: ServiceId,
+    policy: Policy,
+    key: Uint8Array | undefined,
+  ): Promise<boolean> {
+    if (!satisfies(await this.state(batch, serviceId), policy)) return false;
+    const pin = await this.key(batch, serviceId);
+    if (key === undefined) return RANK[policy] <= RANK.tofu;
+    if (pin === undefined || equal(pin, key)) return true;
+    const { revoked } = await this.get(batch, serviceId);
+    return RANK[policy] <= RANK.tofu && !revoked.some((bad) => equal(bad, key));
   }
 
   /**

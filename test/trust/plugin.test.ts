@@ -13,14 +13,14 @@ import type { Transaction } from '../../src/context.ts';
 import { Dispatcher } from '../../src/inbox/dispatcher.ts';
 import { Plugins, type Host, type Plugin } from '../../src/plugin.ts';
 import { VERIFY_TAG } from '../../src/session/carrier.ts';
-import type { Proof } from '../../src/store/identity-row.ts';
+import type { Policy, Proof } from '../../src/store/identity-row.ts';
 import { identityRows, inboxRows, outboxRows, pluginState, type InboxRow } from '../../src/store/tables.ts';
 import { appType } from '../../src/router.ts';
 import { policy } from '../../src/trust/operator.ts';
 import type { OperatorRules } from '../../src/trust/policy.ts';
 import { verifyPniBlock, verifySignature } from '../../src/trust/own-key.ts';
 import type { RunBundle, RunPrekeys, Transition, TrustEvent } from '../../src/trust.ts';
-import { makePeer, type Peer } from '../support/peer.ts';
+import { keyPair, makePeer, type Peer } from '../support/peer.ts';
 import { trustOf } from '../support/trust.ts';
 
 const NOW = 1_700_000_000_000;
@@ -248,6 +248,9 @@ describe('policy', () => {
     rules?: OperatorRules,
     content = encodeText('!sign it', NOW),
     change?: Parameters<typeof policy>[1],
+    /** Under which key the message came; that of the contact if unsaid, `none` for a message of no session. */
+    under?: Bytes | 'none',
+    revoked: readonly Bytes[] = [],
   ): Promise<{ heard: string[]; outbound: (string | undefined)[] }> {
     const [a, b] = [await makePeer(), await makePeer()];
     const heard: string[] = [];
@@ -261,8 +264,11 @@ describe('policy', () => {
       rules,
     );
     const batch = a.store.batch();
-    identityRows.put(batch, b.aci, { key: toBase64(keyOf(b)), state, since: NOW });
+    const known = { key: toBase64(keyOf(b)), state, since: NOW, revoked: revoked.map(toBase64) };
+    identityRows.put(batch, b.aci, known);
+    const identityKey = under ?? keyOf(b);
     const row: InboxRow = {
+      ...(identityKey === 'none' ? {} : { identityKey }),
       source: b.aci,
       sourceDevice: 2,
       timestamp: NOW,
@@ -316,6 +322,23 @@ describe('policy', () => {
     for (const state of ['changed', 'revoked'] as const) {
       expect((await call(state, command({ policy: { inbound: 'any' } }))).heard).toEqual([]);
     }
+  });
+
+  it('V-32: speaks of the key that a message came under, not of who is trusted by the time it is handled', async () => {
+    const other = fromBase64(keyPair().publicKey);
+    const heard = async (inbound: Policy, under: Bytes | 'none', revoked: Bytes[] = []): Promise<number> => {
+      const handler = command({ policy: { inbound } });
+      const called = await call('verified', handler, {}, undefined, undefined, undefined, under, revoked);
+      return called.heard.length;
+    };
+    for (const policy of ['introduced', 'verified'] as const) {
+      expect([policy, await heard(policy, other)]).toEqual([policy, 0]);
+      expect([policy, await heard(policy, 'none')]).toEqual([policy, 0]);
+    }
+    // Taken on first use at its time, and a first use is all that is asked for.
+    expect(await heard('tofu', other)).toBe(1);
+    expect(await heard('tofu', 'none')).toBe(1);
+    for (const policy of ['any', 'tofu'] as const) expect(await heard(policy, other, [other])).toBe(0);
   });
 
   it("V-32: the operator's word goes before the plugin's, and that for a command before that for the plugin", async () => {

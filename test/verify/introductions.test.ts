@@ -22,8 +22,8 @@ describe('an introduction that arrives', () => {
     ]);
     const { identities } = carol.peer;
     const batch = carol.peer.store.batch();
-    expect(await identities.meets(batch, bob.aci, 'introduced')).toBe(true);
-    expect(await identities.meets(batch, bob.aci, 'verified')).toBe(false);
+    expect(await identities.meets(batch, bob.aci, 'introduced', bob.key)).toBe(true);
+    expect(await identities.meets(batch, bob.aci, 'verified', bob.key)).toBe(false);
   });
 
   it('V-38: is shown as a chain with who verified whom and when, and no mark of a verified one', async () => {
