@@ -16,7 +16,7 @@ import type { Policy } from './store/identity-row.ts';
 import { newRow } from './store/outbox-row.ts';
 import type { Staging, Store } from './store/store.ts';
 import { outboxRows, pluginState, pluginVolatile } from './store/tables.ts';
-import { stricter, type Policies } from './trust/policy.ts';
+import { isPolicy, stricter, type Policies } from './trust/policy.ts';
 import { trustTransaction, type TrustParts } from './trust/transaction.ts';
 import type { TrustTransaction } from './trust.ts';
 
@@ -72,7 +72,8 @@ export interface Transaction {
   /**
    * Stages a message, outside of the conversation in hand too.
    * @returns its timestamp, ms, which names it in receipts
-   * @throws BotError `PAYLOAD_TOO_LARGE`, `RECIPIENT_UNKNOWN`, `CONTENT_INVALID` (tag), `PERMISSION_NEEDED` without `send`
+   * @throws BotError `PAYLOAD_TOO_LARGE`, `RECIPIENT_UNKNOWN`, `CONTENT_INVALID` (tag, policy), `PERMISSION_NEEDED` without
+   *   `send`
    */
   send(recipient: ServiceId | 'self', message: Outgoing, options?: SendOptions): number;
   /** Identities, sessions and held messages. @throws BotError `PERMISSION_NEEDED` without `identities` */
@@ -111,7 +112,7 @@ export interface Context extends Incoming, Transaction {
   /**
    * Stages an answer to the sender; a message in a group is answered to its sender alone.
    * @returns its timestamp, ms
-   * @throws BotError `PAYLOAD_TOO_LARGE`, `CONTENT_INVALID` (tag)
+   * @throws BotError `PAYLOAD_TOO_LARGE`, `CONTENT_INVALID` (tag, policy)
    */
   reply(message: Outgoing, options?: SendOptions): number;
 }
@@ -224,7 +225,10 @@ export class StagedTransaction implements Transaction {
       trustOf(this.#parts, this.#scope); // frames go where nothing else may
     else if (carrier) throw new BotError('CONTENT_INVALID', 'only verification frames go by the carrier');
     const rule = this.#scope.outbound?.() ?? 'tofu';
-    const policy = stricter(rule, options.policy ?? rule);
+    const asked = options.policy ?? rule;
+    // A misspelt one would ask for nothing.
+    if (!isPolicy(asked)) throw new BotError('CONTENT_INVALID', `there is no policy ${String(asked)}`);
+    const policy = stricter(rule, asked);
     const row = newRow({ recipient, timestamp, devices, policy, carrier, ...what });
     outboxRows.put(this.#staging, recipient, timestamp, row);
     return timestamp;

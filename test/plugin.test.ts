@@ -316,3 +316,27 @@ describe('loading', () => {
     expect((await tally.text('!count'))[0]).toEqual({ kind: 'text', text: 'That makes 42.' });
   });
 });
+
+test('a policy or an option that is misspelt is no plugin: it would let everybody in', async () => {
+  const wrong: Plugin[] = [
+    plugin(nothing, { policy: 'verified' as never }),
+    plugin(nothing, { policy: { inbond: 'verified' } as never }),
+    plugin(nothing, { policy: { purpose: 'admin' as never } }),
+    ...[{ policy: 'verified' }, { policy: { inbound: 'verfied' } }, { inbound: 'verified' }].map((options) =>
+      plugin((host) => {
+        host.command('x', nothing, options as never);
+      }),
+    ),
+  ];
+  for (const source of wrong)
+    await expect(testPlugin(source)).rejects.toMatchObject({ code: 'PLUGIN_INVALID' });
+});
+
+test('a message that asks for a policy that there is not is refused', async () => {
+  const t = await testPlugin(
+    plugin((host) => {
+      host.text((ctx) => ctx.reply('x', { policy: 'Verified' as never }));
+    }),
+  );
+  await expect(t.text('x')).rejects.toMatchObject({ code: 'CONTENT_INVALID' });
+});

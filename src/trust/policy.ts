@@ -55,8 +55,8 @@ export function putSettings(batch: Staging, settings: PolicySettings): void {
   facts.put(batch, FACT, settings);
 }
 
-export function isPolicy(text: string): text is Policy {
-  return (POLICIES as readonly string[]).includes(text);
+export function isPolicy(value: unknown): value is Policy {
+  return (POLICIES as readonly unknown[]).includes(value);
 }
 
 /** The rules of a running bot. */

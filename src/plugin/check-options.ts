@@ -1,0 +1,39 @@
+/**
+ * Check options: what a plugin says of its handlers. Plugins are loaded without a type check, and a policy that is misspelt
+ * must not let everybody in.
+ */
+import { z } from 'zod';
+import { BotError } from '../errors.ts';
+import { policySchema } from '../trust/policy.ts';
+
+const rule = z.strictObject({
+  purpose: z.enum(['administration', 'signing', 'other']).optional(),
+  inbound: policySchema.optional(),
+  outbound: policySchema.optional(),
+});
+
+const handlerOptions = z.strictObject({
+  lane: z.custom((value) => typeof value === 'function', 'is no function').optional(),
+  deadlineMs: z.number().positive().optional(),
+  policy: rule.optional(),
+});
+
+/** @throws BotError `PLUGIN_INVALID` */
+export function checkRule(plugin: string, value: unknown): void {
+  check(plugin, 'a policy', rule.optional(), value);
+}
+
+/** @throws BotError `PLUGIN_INVALID` */
+export function checkHandlerOptions(plugin: string, value: unknown): void {
+  check(plugin, 'options of a handler', handlerOptions.optional(), value);
+}
+
+function check(plugin: string, what: string, schema: z.ZodType, value: unknown): void {
+  const { success, error } = schema.safeParse(value);
+  if (success) return;
+  const issues = error.issues.map(({ path, message }) => `${path.join('.') || 'all of it'}: ${message}`);
+  throw new BotError(
+    'PLUGIN_INVALID',
+    `the plugin ${plugin} has ${what} that cannot be used: ${issues.join('; ')}`,
+  );
+}
