@@ -11,6 +11,8 @@ export interface ContactIdentity {
   readonly pin: Bytes | undefined;
   /** ms; when the state was entered. */
   readonly since: number | undefined;
+  /** ms; when the pin took the place of another one; undefined where it is the first. */
+  readonly replacedAt: number | undefined;
   /** 33 bytes: a different key that appeared and is not trusted. */
   readonly candidate: Bytes | undefined;
   /** Whether the pin was ever verified, also while the state is `changed`. */
@@ -31,6 +33,7 @@ export function contactOf(row: Identity | undefined): ContactIdentity {
     state,
     pin: key === '' ? undefined : fromBase64(key),
     since,
+    replacedAt: row?.replacedAt,
     candidate: candidate === undefined ? undefined : fromBase64(candidate),
     wasVerified: verified || state === 'verified',
     revoked: (row?.revoked ?? []).map(fromBase64),

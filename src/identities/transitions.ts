@@ -234,10 +234,13 @@ function draftOf(row: Identity | undefined): Draft {
 function rowOf(row: Identity | undefined, draft: Draft, entry: HistoryEntry, now: number): Identity {
   const { key, state, candidate, verified, revoked, evidence } = draft;
   const samePin = row?.key === key;
+  const hadOther = row !== undefined && row.key !== '' && !samePin;
+  const replacedAt = hadOther ? now : row?.replacedAt;
   return {
     key,
     state,
     since: row?.state === state && samePin ? row.since : now,
+    ...(replacedAt === undefined ? {} : { replacedAt }),
     ...(candidate === undefined ? {} : { candidate }),
     ...(verified ? { verified } : {}),
     ...(revoked.length === 0 ? {} : { revoked }),

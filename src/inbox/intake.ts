@@ -180,7 +180,9 @@ export class Intake {
 
     const { serviceId: recipient, deviceId } = source;
     const { timestamp } = request;
-    const sent = await sentLog.get(batch, recipient, timestamp);
+    const sent = (await this.#isOtherKey(batch, recipient, timestamp))
+      ? undefined
+      : await sentLog.get(batch, recipient, timestamp);
     if (sent === undefined) {
       const content = encodeNull(fillerPadding(64, platform.random));
       return {
@@ -192,6 +194,15 @@ export class Intake {
     const devices = [...new Set([...(queued?.devices ?? []), deviceId])];
     const { content, tag } = sent;
     return { keep: false, outbox: [newRow({ recipient, timestamp, kind: 'resend', content, tag, devices })] };
+  }
+
+  /**
+   * Whether a message of ours may have been sealed for another key than the one that would get it now, of which nobody has
+   * proven that it is of the same contact. Who brings a new key must not be given what was written before.
+   */
+  async #isOtherKey(batch: Batch, recipient: ServiceId, timestamp: number): Promise<boolean> {
+    const { state, replacedAt } = await this.#parts.identities.get(batch, recipient);
+    return state !== 'verified' && replacedAt !== undefined && replacedAt >= timestamp;
   }
 
   /** What the person has verified on the phone (verification brief, section 11): evidence, if it is our key too. */

@@ -89,6 +89,8 @@ export interface Identity {
   readonly pni?: PniBinding;
   readonly evidence?: readonly Evidence[];
   readonly history?: readonly HistoryEntry[];
+  /** ms; when the key took the place of another one. */
+  readonly replacedAt?: number;
   /** Code of the reason why messages to this contact are held back, whatever the state. */
   readonly hold?: ErrorCode;
   /** Of a PNI: the ACI that it is bound to. */

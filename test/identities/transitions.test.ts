@@ -67,6 +67,19 @@ type Line = readonly [
 ];
 const bad = (key: Bytes): Partial<Identity> => ({ revoked: [toBase64(key)] });
 
+describe('replacedAt', () => {
+  it('is when a key took the place of another one, and stays', () => {
+    const first = transition(undefined, seen(PIN), 5);
+    expect(first?.replacedAt).toBeUndefined();
+    const followed = transition(first, seen(OTHER, true), 6);
+    expect(followed).toMatchObject({ key: toBase64(OTHER), replacedAt: 6 });
+    const verified = transition(followed, proven(OTHER), 7);
+    expect(verified?.replacedAt).toBe(6);
+    const accepted3 = transition(transition(verified, seen(THIRD), 8), accepted(THIRD), 9);
+    expect(accepted3).toMatchObject({ state: 'tofu', replacedAt: 9 });
+  });
+});
+
 /** The table of section 9 with V-14 and V-37; `same`: the row stays as it is, byte by byte. */
 const TABLE: Readonly<Record<string, readonly Line[]>> = {
   'a key is seen': [

@@ -12,7 +12,11 @@ import { own, type Bytes } from '../../src/bytes.ts';
 import { signal } from '../../src/proto/messages.js';
 import { OwnTags } from '../../src/session/peer-tags.ts';
 import type { Store } from '../../src/store/store.ts';
+import type { Identity } from '../../src/store/identity-row.ts';
 import {
+  type InboxRow,
+  type OutboxRow,
+  type QuarantineRow,
   account,
   contacts,
   facts,
@@ -25,9 +29,6 @@ import {
   quarantineRows,
   sentLog,
   sessions,
-  type InboxRow,
-  type OutboxRow,
-  type QuarantineRow,
 } from '../../src/store/tables.ts';
 import type { Delivery, Incoming } from '../../src/transport/request.ts';
 import { newRow } from '../../src/store/outbox-row.ts';
@@ -523,7 +524,10 @@ describe('Intake', () => {
   });
 
   describe('retry requests', () => {
-    async function refuse(logged: boolean): Promise<{ inbox: Inbox; alice: Peer; bob: Peer }> {
+    async function refuse(
+      logged: boolean,
+      known?: Partial<Identity>,
+    ): Promise<{ inbox: Inbox; alice: Peer; bob: Peer }> {
       // Bob has sent a text that Alice cannot read: her answer is a real retry request.
       const { alice, bob } = await pair();
       const inbox = inboxOf(bob);
@@ -540,6 +544,13 @@ describe('Intake', () => {
       if (logged) {
         const batch = bob.store.batch();
         sentLog.put(batch, alice.aci, NOW + 1, { content, sentAt: NOW, devices: [2], urgent: true, tag: '' });
+        await batch.commit();
+      }
+      if (known !== undefined) {
+        const batch = bob.store.batch();
+        const row = await identityRows.get(batch, alice.aci);
+        if (row === undefined) throw new Error('nothing is known of Alice');
+        identityRows.put(batch, alice.aci, { ...row, ...known });
         await batch.commit();
       }
       const plaintext = request?.plaintext ?? new Uint8Array(0);
@@ -561,6 +572,15 @@ describe('Intake', () => {
       expect(inbox.left).toMatchObject([
         { kind: 'null', recipient: alice.aci, devices: [alice.account.deviceId] },
       ]);
+    });
+
+    it('get nothing that was written before another key took the place of the contact’s, unless it is proven', async () => {
+      const kinds = async (known: Partial<Identity>): Promise<string[]> =>
+        (await refuse(true, known)).inbox.left.map(({ kind }) => kind);
+      expect(await kinds({ replacedAt: NOW + 1 })).toEqual(['null']);
+      expect(await kinds({ replacedAt: NOW + 1, state: 'introduced' })).toEqual(['null']);
+      expect(await kinds({ replacedAt: NOW + 1, state: 'verified' })).toEqual(['resend']);
+      expect(await kinds({ replacedAt: NOW })).toEqual(['resend']);
     });
 
     it('for another device are ignored', async () => {
