@@ -15,13 +15,15 @@ import { fromUtf8, own, toUtf8, type Bytes } from './bytes.ts';
 import { parseTag } from './content/app-message.ts';
 import { decodeContent } from './content/content.ts';
 import { encodeApp, encodeText, encodeTranscript } from './content/encode.ts';
-import { BotError } from './errors.ts';
+import { BotError, type ErrorCode } from './errors.ts';
 import { Dispatcher } from './inbox/dispatcher.ts';
 import type { Message, Task } from './inbox/lane.ts';
 import { systemPlatform, type Log, type Platform } from './platform.ts';
 import { Plugins, type PluginSource } from './plugin.ts';
 import type { AppType } from './router.ts';
+import type { TrustState } from './store/identity-row.ts';
 import { openMemory } from './store/memory.ts';
+import { policyOf } from './store/outbox-row.ts';
 import type { Store } from './store/store.ts';
 import {
   deadRows,
@@ -33,6 +35,8 @@ import {
   type OutboxRow,
 } from './store/tables.ts';
 import { ManualClock, settle } from './testing/clock.ts';
+import { accountOf, People } from './testing/people.ts';
+import { buildTrust, type Trust } from './trust/build.ts';
 
 export { ManualClock, settle } from './testing/clock.ts';
 
@@ -45,11 +49,18 @@ export const SENDER = '00000000-0000-4000-8000-000000000002' as Aci;
 export type Sent = (
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'app'; readonly tag: string; readonly payload: Bytes }
-) & { readonly to?: ServiceId; readonly devices?: readonly DeviceId[] };
+) & {
+  readonly to?: ServiceId;
+  readonly devices?: readonly DeviceId[];
+  /** Why a bot would hold it back: the recipient is not trusted as far as a policy asks. */
+  readonly held?: ErrorCode;
+};
 
 export interface From {
   readonly sender?: ServiceId;
   readonly device?: DeviceId;
+  /** How far they are trusted from now on. As before if unsaid; at first `tofu`. What a policy asks for is asked here too. */
+  readonly trust?: TrustState;
 }
 
 /** A message that was given up after five attempts. */
@@ -78,16 +89,18 @@ async function start(
   options: TestOptions,
   store: Store,
   clock: ManualClock,
+  account = accountOf(SELF),
 ): Promise<PluginTest> {
   const platform: Platform = { ...systemPlatform(options.log), clock };
   let last = 0;
   const stamp = (): number => (last = Math.max(clock.now(), last + 1));
   const onRow = (): void => undefined;
   const prefix = options.prefix === undefined ? {} : { prefix: options.prefix };
-  const plugins = new Plugins({ self: SELF, store, stamp, onRow, platform, ...prefix });
+  const trust = await buildTrust({ store, account, platform, stamp });
+  const plugins = new Plugins({ self: SELF, store, stamp, onRow, platform, trust, ...prefix });
   await plugins.install(source, options.config);
-  const again = (next: Store): Promise<PluginTest> => start(source, options, next, clock);
-  return new PluginTest({ clock, platform, store, plugins, stamp, again });
+  const again = (next: Store): Promise<PluginTest> => start(source, options, next, clock, account);
+  return new PluginTest({ clock, platform, store, plugins, trust, stamp, again });
 }
 
 interface TestParts {
@@ -95,6 +108,7 @@ interface TestParts {
   readonly platform: Platform;
   readonly store: Store;
   readonly plugins: Plugins;
+  readonly trust: Trust;
   readonly stamp: () => number;
   /** The same plugin on another store, at the same time. */
   readonly again: (store: Store) => Promise<PluginTest>;
@@ -104,6 +118,7 @@ export class PluginTest {
   readonly clock: ManualClock;
   readonly #parts: TestParts;
   readonly #dispatcher: Dispatcher;
+  readonly #people: People;
   readonly #plugin: string;
   readonly #stop = new AbortController();
   readonly #running: Promise<unknown>;
@@ -113,14 +128,23 @@ export class PluginTest {
   #lastSender: ServiceId = SENDER;
 
   constructor(parts: TestParts) {
-    const { clock, store, platform, plugins } = parts;
+    const { clock, store, platform, plugins, trust } = parts;
     this.#parts = parts;
     this.clock = clock;
     this.#plugin = plugins.list[0]?.name ?? '';
+    this.#people = new People(store, () => clock.now());
     const router = {
       route: (message: Message) => plugins.router.route(message).map((task) => this.#watch(message, task)),
     };
-    this.#dispatcher = new Dispatcher({ store, platform, router, onRow: () => undefined });
+    this.#dispatcher = new Dispatcher({
+      store,
+      platform,
+      router,
+      onRow: () => undefined,
+      onCommitted: (staging) => {
+        trust.desk.committed(staging);
+      },
+    });
     this.#running = Promise.all([this.#dispatcher.run(this.#stop.signal), plugins.run(this.#stop.signal)]);
   }
 
@@ -156,9 +180,11 @@ export class PluginTest {
   /** Any content, serialized. */
   async content(
     content: Bytes,
-    { sender = SENDER, device = 1 }: From = {},
+    { sender = SENDER, device = 1, trust }: From = {},
     timestamp = this.#parts.stamp(),
   ): Promise<readonly Sent[]> {
+    const { own } = this.#parts.trust;
+    const identityKey = sender === SELF ? own.identityKey : await this.#people.key(sender, trust);
     const id = ++this.#lastId;
     this.#lastSender = sender;
     const now = this.clock.now();
@@ -169,6 +195,7 @@ export class PluginTest {
       serverTimestamp: now,
       sealed: true,
       toPni: false,
+      identityKey,
       content,
       attempts: 0,
       retryAt: 0,
@@ -202,7 +229,7 @@ export class PluginTest {
     const batch = store.batch();
     for (const { recipient, timestamp } of rows) outboxRows.delete(batch, recipient, timestamp);
     await batch.commit();
-    return rows.sort((a, b) => a.timestamp - b.timestamp).map((row) => this.#sentOf(row));
+    return Promise.all(rows.sort((a, b) => a.timestamp - b.timestamp).map((row) => this.#sentOf(row)));
   }
 
   /** Messages that were given up. */
@@ -285,10 +312,13 @@ export class PluginTest {
     throw (this.#errors.get(id) as Error | undefined) ?? new BotError('PLUGIN_FAILED', row.error);
   }
 
-  #sentOf({ recipient, content, devices }: OutboxRow): Sent {
+  async #sentOf({ recipient, content, devices, policy }: OutboxRow): Promise<Sent> {
+    const { store, trust } = this.#parts;
+    const held = await trust.identities.refusal(store.batch(), recipient, policyOf({ policy }));
     const to = {
       ...(recipient === this.#lastSender ? {} : { to: recipient }),
       ...(devices.length === 0 ? {} : { devices }),
+      ...(held === undefined ? {} : { held: held.code }),
     };
     const decoded = decodeContent(content);
     if (decoded.kind === 'text') return { kind: 'text', text: decoded.text, ...to };

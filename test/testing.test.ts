@@ -102,3 +102,22 @@ test('starts the plugin on a restored backup, without what is volatile', async (
   await next.close();
   await t.close();
 });
+
+test('asks of those who write and are written to what a policy asks', async () => {
+  const t = await testPlugin(
+    plugin(
+      (host) => {
+        host.command('admin', (ctx) => ctx.reply('done'), { policy: { inbound: 'verified' } });
+        host.command('secret', (ctx) => ctx.reply('s', { policy: 'verified' }));
+        host.command('who', async (ctx) => ctx.reply((await host.trust.get(ctx.sender.serviceId)).state));
+      },
+      { permissions: ['identities'] },
+    ),
+  );
+  expect(await t.text('!admin')).toEqual([]);
+  expect(await t.text('!secret')).toEqual([{ kind: 'text', text: 's', held: 'PEER_UNVERIFIED' }]);
+  expect(await t.text('!who')).toEqual([{ kind: 'text', text: 'tofu' }]);
+  expect(await t.text('!admin', { trust: 'verified' })).toEqual([{ kind: 'text', text: 'done' }]);
+  expect(await t.text('!secret')).toEqual([{ kind: 'text', text: 's' }]);
+  await t.close();
+});

@@ -13,6 +13,7 @@ import type { DeviceBundle } from '../session/bundle.ts';
 import { VERIFY_TAG, type Carrier } from '../session/carrier.ts';
 import { isMeant } from '../session/peer-tags.ts';
 import type { Seal, SealedMessage, Session } from '../session/session.ts';
+import { policyOf } from '../store/outbox-row.ts';
 import type { Batch, Staging } from '../store/store.ts';
 import { peers, type OutboxRow } from '../store/tables.ts';
 
@@ -44,8 +45,7 @@ export class Gate {
   /** Why trust holds the row back; undefined when it may go. */
   async refusal(batch: Staging, row: OutboxRow): Promise<BotError | undefined> {
     if (isFrame(row)) return undefined;
-    const policy = row.policy === undefined || row.policy === '' ? 'tofu' : row.policy;
-    return this.#parts.identities.refusal(batch, row.recipient, policy);
+    return this.#parts.identities.refusal(batch, row.recipient, policyOf(row));
   }
 
   /** Why a guard refuses the row for good. */

@@ -54,6 +54,11 @@ export function newRow({ policy = 'tofu', carrier = false, ...row }: NewRow): Ou
   };
 }
 
+/** What a row asks of its recipient. */
+export function policyOf({ policy = '' }: { readonly policy?: OutboxRow['policy'] | undefined }): Policy {
+  return policy === '' ? 'tofu' : policy;
+}
+
 /** Which row a key of the outbox names. */
 export function readOutboxKey(key: string): Pick<OutboxRow, 'recipient' | 'timestamp'> {
   const [recipient, timestamp] = key.slice(outboxRows.key().length).split('/');
