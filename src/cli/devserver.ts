@@ -2,13 +2,12 @@
  * `devserver`: the development server until stopped, for trying a bot and for tests in any language.
  */
 import { writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
-import { startDevServer, type ProfileFile } from '../devserver/devserver.ts';
+import { startDevServer } from '../devserver/devserver.ts';
 import { REGISTRATION } from '../devserver/rules/verification.ts';
-import { BotError, describe } from '../errors.ts';
 import { aborted } from '../platform.ts';
 import { wholeNumber, withExamples, withOutput, type OutputOptions } from './options.ts';
+import { outputFile } from './output-file.ts';
 import type { Shell } from './shell.ts';
 
 const DIALECTS = ['jun25', 'dec25', 'aug26'] as const;
@@ -44,14 +43,14 @@ export function addDevserver(program: Command, shell: Shell): void {
   withExamples(command, 'devserver', 'devserver --port 8443 --profile server.json --dialect dec25').action(
     async (options: DevserverOptions) => {
       const { io } = shell;
-      const profile = resolve(io.cwd, options.profile);
+      const profile = await outputFile(io.cwd, options.profile, 'the profile');
       const server = await startDevServer({
         port: options.port,
         dialect: options.dialect,
         platform: shell.platform(options),
       });
       try {
-        await writeProfile(profile, server.profile);
+        await writeFile(profile, `${JSON.stringify(server.profile, undefined, 2)}\n`);
         const { port, controlUrl: control } = server;
         shell
           .printer(options)
@@ -71,12 +70,4 @@ export function addDevserver(program: Command, shell: Shell): void {
       }
     },
   );
-}
-
-async function writeProfile(file: string, profile: ProfileFile): Promise<void> {
-  try {
-    await writeFile(file, `${JSON.stringify(profile, undefined, 2)}\n`);
-  } catch (cause) {
-    throw new BotError('USAGE', `the profile cannot be written: ${describe(cause)}`, { cause });
-  }
 }

@@ -2,7 +2,6 @@
  * `link`: shows a code, and makes this data directory a device of the account whose phone scans it.
  */
 import { bareId } from '../inspect.ts';
-import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { link, type LinkEvent } from '../provisioning/link.ts';
 import { qrTerminal, writeQrFile } from '../provisioning/qr.ts';
@@ -11,6 +10,7 @@ import type { Account } from '../store/tables.ts';
 import { checkDeviceName } from '../session/device-name.ts';
 import type { Io, Printer } from './io.ts';
 import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
+import { outputFile } from './output-file.ts';
 import type { Shell } from './shell.ts';
 import { secretFor } from './unlocking.ts';
 
@@ -37,18 +37,17 @@ export function addLink(program: Command, shell: Shell): void {
     'link --server server.json --data ./data --name "Door bot" --qr code.png',
   ).action(async (options: LinkOptions) => {
     const { io } = shell;
-    checkDeviceName(options.name); // before a store is made
+    const { qr = options.json === true ? 'none' : 'terminal' } = options;
+    // Before a store is made.
+    checkDeviceName(options.name);
+    const picture = isPicture(qr) ? await outputFile(io.cwd, qr, 'the QR code') : qr;
     const profile = await serverProfile(io, options);
     const folder = dataFolder(io, options);
     const platform = shell.platform(options);
     const secret = await secretFor(io, folder, options);
     const store = await openLevel(folder, { secret, create: true, platform });
     try {
-      const progress = new Progress(
-        io,
-        shell.printer(options),
-        options.qr ?? (options.json === true ? 'none' : 'terminal'),
-      );
+      const progress = new Progress(io, shell.printer(options), picture);
       shell.printer(options).note(`Connecting to ${profile.chat} ...`);
       await link(
         { store, profile, platform, name: options.name },
@@ -65,8 +64,12 @@ export function addLink(program: Command, shell: Shell): void {
 }
 
 function qrOption(value: string): string {
-  if (value === 'terminal' || value === 'none' || /\.(png|svg)$/i.test(value)) return value;
+  if (!isPicture(value) || /\.(png|svg)$/i.test(value)) return value;
   throw new InvalidArgumentError('It is terminal, FILE.png, FILE.svg or none.');
+}
+
+function isPicture(qr: string): boolean {
+  return qr !== 'terminal' && qr !== 'none';
 }
 
 /** Shows each event of linking; pictures are written one after the other. */
@@ -77,6 +80,7 @@ class Progress {
   #writing: Promise<void> = Promise.resolve();
   #failure: Error | undefined;
 
+  /** @param qr terminal, none, or the path of a picture */
   constructor(io: Io, printer: Printer, qr: string) {
     this.#io = io;
     this.#printer = printer;
@@ -116,8 +120,8 @@ class Progress {
       return `${picture}Scan this code on the phone (linked devices), until ${until}:\n${url}`;
     });
     if (this.#qr === 'terminal' && this.#printer.json) this.#io.stderr.write(qrTerminal(url));
-    if (this.#qr === 'terminal' || this.#qr === 'none') return;
-    const file = resolve(this.#io.cwd, this.#qr);
+    if (!isPicture(this.#qr)) return;
+    const file = this.#qr;
     this.#writing = this.#writing
       .then(() => writeQrFile(url, file))
       .then(

@@ -1,13 +1,13 @@
 /**
  * `safety-number`: the digits that both sides read out, for contacts who have no bot to run a verification with.
  */
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { fromBase64 } from '../bytes.ts';
-import { writeQrFile } from '../provisioning/qr.ts';
+import { qrKindOf, writeQrFile } from '../provisioning/qr.ts';
 import type { SafetyNumberView } from '../trust/operator.ts';
 import { callAccount } from './account.ts';
 import { withData, withExamples, type AccountOptions } from './options.ts';
+import { outputFile } from './output-file.ts';
 import type { Shell } from './shell.ts';
 
 type Options = AccountOptions & { readonly qr?: string; readonly compare?: string };
@@ -32,14 +32,17 @@ export function addSafetyNumber(program: Command, shell: Shell): void {
     'safety-number +12125550100 --data ./data',
     'safety-number +12125550100 --qr number.png --data ./data',
   ).action(async (contact: string, options: Options) => {
-    const { compare, qr } = options;
+    const { compare } = options;
+    if (options.qr !== undefined) qrKindOf(options.qr);
+    const qr =
+      options.qr === undefined ? undefined : await outputFile(shell.io.cwd, options.qr, 'the QR code');
     const call = {
       call: 'safety number' as const,
       contact,
       ...(compare === undefined ? {} : { digits: compare }),
     };
     const found = (await callAccount(shell, options, call)) as SafetyNumberView;
-    if (qr !== undefined) await writeQrFile(fromBase64(found.scannable), resolve(shell.io.cwd, qr));
+    if (qr !== undefined) await writeQrFile(fromBase64(found.scannable), qr);
     shell.printer(options).print(found, () => textOf(found));
     if (found.match === false) shell.exitCode = 1;
   });

@@ -1,7 +1,7 @@
 /**
  * QR: a link, or bytes as they are, as a picture: for a terminal, a PNG file or an SVG file.
  */
-import { writeFile } from 'node:fs/promises';
+import { chmod, writeFile } from 'node:fs/promises';
 import qrcode, { type QRCodeSegment } from 'qrcode';
 import terminal from 'qrcode-terminal';
 import { copy, type Bytes } from '../bytes.ts';
@@ -36,21 +36,25 @@ export async function qrSvg(content: string | Bytes): Promise<string> {
  * @throws BotError `USAGE` for any other ending, or when the file cannot be written
  */
 export async function writeQrFile(content: string | Bytes, file: string): Promise<void> {
-  const lower = file.toLowerCase();
-  if (!lower.endsWith('.png') && !lower.endsWith('.svg')) {
-    throw new BotError('USAGE', 'a QR code is written as .png or .svg', {
-      next: 'Give --qr FILE.png or --qr FILE.svg.',
-    });
-  }
-  const data = lower.endsWith('.png') ? await qrPng(content) : await qrSvg(content);
+  const data = qrKindOf(file) === 'png' ? await qrPng(content) : await qrSvg(content);
   try {
     await writeFile(file, data, { mode: 0o600 });
+    await chmod(file, 0o600); // there may have been one
   } catch (cause) {
     throw new BotError('USAGE', `the QR code cannot be written: ${describe(cause)}`, {
       cause,
       next: 'Give a file that can be written.',
     });
   }
+}
+
+/** How the code is written to a file of this name. @throws BotError `USAGE` */
+export function qrKindOf(file: string): 'png' | 'svg' {
+  const kind = /\.(png|svg)$/i.exec(file)?.[1]?.toLowerCase();
+  if (kind === 'png' || kind === 'svg') return kind;
+  throw new BotError('USAGE', 'a QR code is written as .png or .svg', {
+    next: 'Give --qr FILE.png or --qr FILE.svg.',
+  });
 }
 
 function segmentsOf(content: string | Bytes): string | QRCodeSegment[] {
