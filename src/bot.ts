@@ -8,11 +8,10 @@ import { setMaxListeners } from 'node:events';
 import { finishRegistration } from './account/register.ts';
 import type { ServiceId } from './address.ts';
 import { startFresh } from './bot/fresh-start.ts';
-import { profileKeyOf, buildParts, type Parts } from './bot/parts.ts';
+import { encodeOutgoing, type Outgoing } from './bot/outgoing.ts';
+import { buildParts, type Parts } from './bot/parts.ts';
 import { Settlements } from './bot/settlements.ts';
 import { Stamps } from './bot/stamps.ts';
-import { parseTag } from './content/app-message.ts';
-import { encodeApp, encodeText } from './content/encode.ts';
 import { BotError, describe, isBotError } from './errors.ts';
 import type { DropCounts } from './inbox/intake.ts';
 import type { Unseen } from './inbox/receiver.ts';
@@ -24,7 +23,7 @@ import { InlineHandlers } from './plugin/inline.ts';
 import { resumeLink } from './provisioning/link.ts';
 import { otherServer, withRemedy } from './service/own-device.ts';
 import type { Profile } from './service/profile.ts';
-import { newRow, type NewRow } from './store/outbox-row.ts';
+import { newRow } from './store/outbox-row.ts';
 import type { TrustEvent } from './trust.ts';
 import type { Trust } from './trust/build.ts';
 import type { OperatorRules } from './trust/policy.ts';
@@ -65,11 +64,6 @@ export type BotEvent =
   | { readonly kind: 'notice'; readonly plugin: string; readonly message: string }
   /** A message that no handler sees has been taken: null messages, what the framework itself reads, what cannot be opened. */
   | ({ readonly kind: 'unseen' } & Unseen);
-
-/** What `send` takes. */
-export type Outgoing =
-  | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'app'; readonly tag: string; readonly payload: Uint8Array };
 
 /** How a message ended; `devices` are those that got it, and no filler. */
 export type Sent = Ending;
@@ -178,7 +172,7 @@ export class Bot {
     await this.#stamps.open(store);
     const timestamp = this.#stamps.next();
     const devices = options.deviceId === undefined ? [] : [options.deviceId];
-    const row = newRow({ recipient, timestamp, devices, ...encode(message, timestamp, account) });
+    const row = newRow({ recipient, timestamp, devices, ...encodeOutgoing(message, timestamp, account) });
     const batch = store.batch();
     outboxRows.put(batch, recipient, timestamp, row);
     await batch.commit();
@@ -195,6 +189,9 @@ export class Bot {
   get trust(): Trust | undefined {
     return this.#parts?.trust;
   }
+
+  /** A timestamp of ours that was never given before, ms: for a row that is left in the outbox from outside. */
+  readonly stamp = (): number => this.#stamps.next();
 
   /** Asks a plugin for its operator. @throws BotError `PLUGIN_NOT_LOADED`, `SERVER_UNREACHABLE`, and what the plugin throws */
   async act(plugin: string, name: string, call: ActCall): Promise<object> {
@@ -370,18 +367,6 @@ export class Bot {
   #emit(event: BotEvent): void {
     this.#options.onEvent?.(event);
   }
-}
-
-function encode(
-  message: Outgoing,
-  timestamp: number,
-  account: Account,
-): Pick<NewRow, 'kind' | 'tag' | 'content'> {
-  if (message.kind === 'text') {
-    return { kind: 'text', content: encodeText(message.text, timestamp, profileKeyOf(account)) };
-  }
-  const tag = parseTag(message.tag);
-  return { kind: 'app', tag, content: encodeApp(tag, message.payload) };
 }
 
 /** Finishes a link or a registration that was interrupted. */

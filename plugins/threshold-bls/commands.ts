@@ -202,8 +202,14 @@ function flagOf(option: string): string {
 /** What happens meanwhile, for people. */
 function progress(call: SubcommandCall): (event: object) => void {
   return (event) => {
-    const { step, party, reason } = event as { step?: string; party?: number; reason?: string };
-    if (step === 'waiting') call.note('waiting for the other parties: each runs the same command');
+    const { step, ceremony, party, reason } = event as Partial<
+      Record<'step' | 'ceremony' | 'reason', string> & { party: number }
+    >;
+    if (step === 'waiting') {
+      const id = ceremony?.slice(0, 12) ?? '';
+      call.note(`ceremony ${id}: waiting for the other parties; each runs the same command`);
+      call.note(`Ctrl-C leaves it open; countersign rounds abort ${id} ends it`);
+    }
     if (step === 'blamed') call.note(`party ${String(party)} ${String(reason)}`);
   };
 }

@@ -14,7 +14,7 @@ import { openLevel, storeInfo } from '../store/level.ts';
 import type { Store } from '../store/store.ts';
 import { account } from '../store/tables.ts';
 import { noteLinked } from '../store/unlinked.ts';
-import { answer, needsServer, type Call } from './calls.ts';
+import { answer, leavesMessages, needsServer, type Call } from './calls.ts';
 import { askRunning } from './control-client.ts';
 import type { Io } from './io.ts';
 import {
@@ -31,7 +31,7 @@ import { secretFor } from './unlocking.ts';
 const LOCK_TRIES = 10;
 const LOCK_WAIT_MS = 300;
 
-/** How long a command that went online for a plugin stays for what the plugin has left to be sent. */
+/** How long a command that went online stays for what it has left to be sent. */
 const SEND_MS = 15_000;
 const SEND_POLL_MS = 100;
 /** How long a device that was said to be removed has to come online all the same. */
@@ -132,7 +132,7 @@ interface OnlineParts {
 
 /** Stays online as long as the call takes. Messages that come meanwhile are kept for the next `run`. */
 async function answerOnline(parts: OnlineParts, call: Call, signal: AbortSignal): Promise<object> {
-  const { store, platform, plugin } = parts;
+  const { store, platform } = parts;
   const { linger, tell } = parts.extras;
   const done = new AbortController();
   const over = new AbortController();
@@ -156,7 +156,7 @@ async function answerOnline(parts: OnlineParts, call: Call, signal: AbortSignal)
     await linger?.(result);
     return result;
   } finally {
-    if (plugin !== undefined) await sendRest(store, platform, AbortSignal.any([signal, over.signal]));
+    if (leavesMessages(call)) await sendRest(store, platform, AbortSignal.any([signal, over.signal]));
     done.abort();
     await ended;
   }

@@ -30,11 +30,13 @@ import { withRemedy } from '../service/own-device.ts';
 import { parseProfile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import { account as accountCell } from '../store/tables.ts';
-import type { Outgoing, Sent } from '../bot.ts';
+import type { Sent } from '../bot.ts';
+import type { Outgoing } from '../bot/outgoing.ts';
 import type { ActCall } from '../plugin/acts.ts';
 import type { ConnectionState, Requester } from '../transport/request.ts';
 import type { Trust } from '../trust/build.ts';
 import { listOwnDevices, unlinkOwnDevice } from './own-devices.ts';
+import { answerRounds, roundsCalls } from './rounds-calls.ts';
 import { answerTrust, trustCalls } from './trust-calls.ts';
 
 const id = z.string();
@@ -52,6 +54,7 @@ export const callSchema = z.discriminatedUnion('call', [
   z.object({ call: z.literal('approve'), link: z.string().max(4096), waitMs: z.number().min(0) }),
   z.object({ call: z.literal('trust list') }),
   ...trustCalls,
+  ...roundsCalls,
   z.object({ call: z.literal('outbox') }),
   z.object({ call: z.literal('quarantine') }),
   z.object({ call: z.literal('quarantine drop'), id }),
@@ -85,6 +88,7 @@ export const callSchema = z.discriminatedUnion('call', [
 export type Call = z.infer<typeof callSchema>;
 /** How long `send` stays for the copy that goes to our own devices. */
 const COPY_MS = 5_000;
+const SENDING = ['send', 'act', 'rounds abort'];
 
 type SendCall = Extract<Call, { call: 'send' }>;
 
@@ -103,6 +107,8 @@ export interface RunningBot {
   ): Promise<{ timestamp: number }>;
   sent(recipient: ServiceId, timestamp: number, signal: AbortSignal): Promise<Sent>;
   act(plugin: string, name: string, call: ActCall): Promise<object>;
+  /** A timestamp of ours that was never given before, ms. */
+  stamp(): number;
   /** Rows were changed from outside: look at them now. */
   ring(): void;
 }
@@ -126,7 +132,12 @@ export interface SendResult {
 
 /** Whether the call cannot be answered from the rows alone. */
 export function needsServer(call: Call): boolean {
-  return ['send', 'act', 'devices', 'unlink', 'doctor', 'remove device', 'approve'].includes(call.call);
+  return ['devices', 'unlink', 'doctor', 'remove device', 'approve', ...SENDING].includes(call.call);
+}
+
+/** Whether it leaves messages to be sent, which the command stays online for. */
+export function leavesMessages(call: Call): boolean {
+  return call.call === 'act' || call.call === 'rounds abort';
 }
 
 /**
@@ -170,6 +181,10 @@ async function answerCall(parts: CallParts, call: Call, signal: AbortSignal): Pr
     case 'trust import':
     case 'safety number':
       return answerTrust(parts, call);
+    case 'rounds list':
+    case 'rounds show':
+    case 'rounds abort':
+      return answerRounds(parts, call, () => online(bot));
     case 'quarantine drop':
       return dropQuarantined(store, call.id);
     case 'dead drop':

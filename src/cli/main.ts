@@ -14,6 +14,7 @@ import { addLink } from './link.ts';
 import { addLookCommands } from './look.ts';
 import { addPluginCommands } from './plugin-commands.ts';
 import { addRestore } from './restore.ts';
+import { addRounds } from './rounds.ts';
 import { addRun } from './run.ts';
 import { addSend } from './send.ts';
 import { Shell } from './shell.ts';
@@ -64,6 +65,7 @@ function programFor(shell: Shell): Command {
   addUnlink(program, shell);
   addTrust(program, shell);
   addSafetyNumber(program, shell);
+  addRounds(program, shell);
   addDoctor(program, shell);
   addStore(program, shell);
   addAccountCommands(program, shell);

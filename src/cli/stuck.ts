@@ -4,7 +4,6 @@
 import type { Command } from 'commander';
 import type { DeadLine, QuarantineLine } from '../inspect.ts';
 import { callAccount } from './account.ts';
-import type { Call } from './calls.ts';
 import { columns, timeText } from './io.ts';
 import { withData, withExamples, type AccountOptions } from './options.ts';
 import type { Shell } from './shell.ts';
@@ -65,7 +64,7 @@ function addAction(
   shell: Shell,
   name: string,
   description: string,
-  call: Extract<Call, { id: string }>['call'],
+  call: 'quarantine drop' | 'dead drop' | 'dead retry',
 ): void {
   const command = withData(
     parent.command(name).argument('<id>', 'as the list shows it').description(description),
