@@ -182,6 +182,9 @@ export class Sesame {
     const content = this.#content(row);
     return session.exclusive(recipient, async () => {
       const batch = store.batch();
+      // Asked before too, which spares the requests; since then the server had all the time it wanted.
+      const held = await gate.refusal(batch, row);
+      if (held !== undefined) throw new Settled({ kind: 'held', error: held });
       const peer = await peers.get(batch, 'aci', recipient);
       const devices = others(peer, recipient === ownAci ? ownDevice : 0);
       if (devices.length === 0) {

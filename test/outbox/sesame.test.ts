@@ -159,6 +159,27 @@ describe('Sesame', () => {
     expect(await identityRows.get(alice.store.batch(), bob.aci)).toMatchObject({ state: 'changed' });
   });
 
+  it('asks the policy again before it seals: the server chooses how long its answers take', async () => {
+    const { hub, alice, bob } = await pair();
+    const known = { key: bob.account.identity.publicKey, since: NOW } as const;
+    const note = async (state: 'verified' | 'tofu'): Promise<void> => {
+      const batch = alice.store.batch();
+      identityRows.put(batch, bob.aci, { ...known, state });
+      await batch.commit();
+    };
+    await note('verified');
+    hub.before = async ({ path }) => {
+      if (path.startsWith('/v2/keys')) await note('tofu');
+      return undefined;
+    };
+    const row = { ...text(bob), policy: 'verified' as const };
+    expect(await deliver(hub, alice, row)).toMatchObject({
+      kind: 'held',
+      error: { code: 'PEER_UNVERIFIED' },
+    });
+    expect(hub.requests.map(({ verb }) => verb)).not.toContain('PUT');
+  });
+
   it('tries again later when the server gives keys that do not hold', async () => {
     const { hub, alice, bob } = await pair();
     const bundle = bob.bundle();

@@ -33,7 +33,8 @@ export class Hub {
   readonly letters: Letter[] = [];
   readonly requests: Request[] = [];
   /** Asked first; undefined lets the request through. May throw. */
-  before: (request: Request, from: Peer) => Answer | undefined = () => undefined;
+  before: (request: Request, from: Peer) => Answer | undefined | Promise<Answer | undefined> = () =>
+    undefined;
 
   add(...peers: Peer[]): this {
     this.peers.push(...peers);
@@ -49,7 +50,11 @@ export class Hub {
       request: async (request): Promise<Response> => {
         await Promise.resolve();
         this.requests.push(request);
-        const { status, body, headers = {} } = this.before(request, from) ?? this.#answer(request, from);
+        const {
+          status,
+          body,
+          headers = {},
+        } = (await this.before(request, from)) ?? this.#answer(request, from);
         return {
           status,
           message: '',
