@@ -14,6 +14,7 @@ import { Settlements } from './bot/settlements.ts';
 import { Stamps } from './bot/stamps.ts';
 import { BotError, describe, isBotError } from './errors.ts';
 import type { DropCounts } from './inbox/intake.ts';
+import { lastListen, noteListen, type Listen } from './inbox/listening.ts';
 import type { Unseen } from './inbox/receiver.ts';
 import type { Ending } from './outbox/sender.ts';
 import { systemPlatform, type Platform } from './platform.ts';
@@ -47,6 +48,11 @@ export interface BotOptions {
   readonly prefix?: string;
   /** False: what arrives is kept for the next run, and no handler is called; `app`: but for app messages of its plugins. */
   readonly dispatch?: boolean | 'app';
+  /**
+   * What is opened: `all`, or only what bears an outer tag (`tagged`; docs/outer-tag.md). Default: as this store was last
+   * told, at first `all`.
+   */
+  readonly listen?: Listen;
   /** What is asked of contacts, by plugin: goes before what plugins say themselves. */
   readonly policy?: OperatorRules;
   /** Sockets; those of the network unless a test or a benchmark says otherwise. */
@@ -240,7 +246,8 @@ export class Bot {
 
   /** @returns undefined when the abort came first */
   async #build(account: Account, signal: AbortSignal): Promise<Parts | undefined> {
-    const { store, service: profile, prefix, openSocket, dispatch = true } = this.#options;
+    const { store, service: profile, prefix, openSocket, dispatch = true, listen } = this.#options;
+    if (listen !== undefined) await noteListen(store, listen);
     const building = buildParts({
       store,
       account,
@@ -263,6 +270,7 @@ export class Bot {
       },
       policy: this.#options.policy,
       onlyTags: dispatch === 'app',
+      listen: listen ?? (await lastListen(store)),
       onNotice: (plugin, message) => {
         this.#emit({ kind: 'notice', plugin, message });
       },

@@ -10,18 +10,23 @@ import { decodeContent } from '../content/content.ts';
 import type { BotError } from '../errors.ts';
 import { Dispatcher, type DispatcherParts } from '../inbox/dispatcher.ts';
 import { Intake } from '../inbox/intake.ts';
+import { Listening, type Listen } from '../inbox/listening.ts';
 import { Parking } from '../inbox/parking.ts';
 import { Receiver, type Unseen } from '../inbox/receiver.ts';
 import { Replay } from '../inbox/replay.ts';
 import { Gate } from '../outbox/gate.ts';
+import { Greeting } from '../outbox/greeting.ts';
 import { Pacing } from '../outbox/pacing.ts';
 import { Receipts } from '../outbox/receipts.ts';
 import { Sealing } from '../outbox/sealing.ts';
 import { Sender, type Ending } from '../outbox/sender.ts';
 import { Sesame } from '../outbox/sesame.ts';
+import { Tagging } from '../outbox/tagging.ts';
 import type { Platform } from '../platform.ts';
 import { Plugins } from '../plugin.ts';
 import { endpointOf, type Profile } from '../service/profile.ts';
+import { outerMark, routeKeyOf } from '../session/outer-tag.ts';
+import { checkedIdentity } from '../session/own-identity.ts';
 import { announceChanges, OwnTags } from '../session/peer-tags.ts';
 import { Session } from '../session/session.ts';
 import { readOutboxKey } from '../store/outbox-row.ts';
@@ -53,6 +58,8 @@ export interface PartsNeeds {
   readonly onCall: DispatcherParts['onCall'];
   /** Only app messages for the plugins are handled. What else arrives is kept, and no tags are announced. */
   readonly onlyTags: boolean;
+  /** Which envelopes are opened. */
+  readonly listen: Listen;
   /** A plugin's line for the operator. */
   readonly onNotice: (plugin: string, message: string) => void;
   /** Told of each change of trust. Returns at once and does not throw. */
@@ -113,7 +120,13 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     ...(prefix === undefined ? {} : { prefix }),
   });
   await install?.(plugins);
-  const tags = new OwnTags(install === undefined || needs.onlyTags ? undefined : plugins.tags);
+  const own = checkedIdentity(account);
+  const tags = new OwnTags(
+    install === undefined || needs.onlyTags ? undefined : plugins.tags,
+    outerMark(routeKeyOf(own)),
+    // Who has lost what we told, and would not be heard any more, is told again.
+    needs.listen === 'tagged' ? 'tagged' : '',
+  );
   await announceChanges(store, tags, stamp);
 
   const { authenticated, anonymous } = connections(needs);
@@ -123,10 +136,23 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     upkeep.ring();
   };
 
+  const listening = new Listening({ mode: needs.listen, store, identities, own });
+  await listening.open();
+  const onPeer = (peer: ServiceId): void => {
+    listening.noteChange(peer);
+  };
+  identities.onCommitted(({ serviceId }) => {
+    onPeer(serviceId);
+  });
+  const gate = new Gate({ identities, carrier, session, guards });
+  const greeting = new Greeting({ store, session, gate, tags, ownAci, onOutbox, onPeer });
   const sesame = new Sesame({
     store,
     session,
-    gate: new Gate({ identities, carrier, session, guards }),
+    gate,
+    tagging: new Tagging({ own, identities, clock }),
+    ...(needs.listen === 'tagged' ? { greeting } : {}),
+    onPeer,
     platform,
     ownAci,
     ownDevice,
@@ -190,6 +216,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     session,
     intake,
     parking,
+    listening,
     platform,
     stamp,
     onOutbox,

@@ -61,6 +61,8 @@ export interface DropCounts {
   unknownTags: number;
   blocked: number;
   refused: number;
+  /** In tagged listening: what had no outer tag, unopened. */
+  untagged: number;
 }
 
 /** What the numbers of a sync request mean. */
@@ -79,7 +81,13 @@ export class Intake {
   readonly #parts: IntakeParts;
   readonly #resends = new HourlyLimit(RESENDS);
   readonly #blocked = new Set<ServiceId>();
-  readonly drops: DropCounts = { nullMessages: 0, unknownTags: 0, blocked: 0, refused: 0 };
+  readonly drops: DropCounts = {
+    nullMessages: 0,
+    unknownTags: 0,
+    blocked: 0,
+    refused: 0,
+    untagged: 0,
+  };
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;

@@ -31,6 +31,7 @@ import type { Content } from '../content/content.ts';
 import { HourlyLimit } from './hourly-limit.ts';
 import { inboxRow, markOf, nameOf, type InboxSource } from './inbox-row.ts';
 import type { Intake } from './intake.ts';
+import type { Listening } from './listening.ts';
 import type { Parking, Unopened } from './parking.ts';
 import { Places } from './places.ts';
 import { Stoppable } from './stoppable.ts';
@@ -40,6 +41,8 @@ export interface ReceiverParts {
   readonly session: Session;
   readonly intake: Intake;
   readonly parking: Parking;
+  /** Absent: everything is opened as it is. */
+  readonly listening?: Listening;
   readonly platform: Platform;
   /** A timestamp of ours that was never given before, ms. */
   readonly stamp: () => number;
@@ -113,6 +116,8 @@ export class Receiver {
     for await (const item of items) {
       if (item.kind === 'drained') {
         this.#parts.onDrained();
+      } else if (await this.#isUnheard(item.delivery)) {
+        item.delivery.ack();
       } else {
         if (!unacked.tryEnter()) await unacked.enter();
         if (!opening.tryEnter()) await opening.enter();
@@ -132,6 +137,10 @@ export class Receiver {
    * @param again it was parked: it has been seen, and stays where it is if it still cannot be let in
    */
   async accept(delivery: Delivery, again = false): Promise<Outcome> {
+    if (!again && (await this.#isUnheard(delivery))) {
+      delivery.ack();
+      return 'dropped';
+    }
     for (let attempt = 1; ; attempt++) {
       const taken = await this.#take(delivery, again);
       try {
@@ -146,6 +155,16 @@ export class Receiver {
         throw error;
       }
     }
+  }
+
+  /** Whether it is to be dropped as it is: nothing is opened and nothing written. */
+  async #isUnheard({ body }: Delivery): Promise<boolean> {
+    const { listening, intake } = this.#parts;
+    if (listening === undefined) return false;
+    if (listening.isStale) await listening.refresh();
+    if (listening.hears(body)) return false;
+    intake.drops.untagged++;
+    return true;
   }
 
   async #settle(delivery: Delivery, opening: Places, unacked: Places): Promise<void> {
@@ -182,6 +201,7 @@ export class Receiver {
     let envelope: Envelope;
     try {
       envelope = decodeEnvelope(delivery.body);
+      envelope = this.#parts.listening?.strip(envelope) ?? envelope;
     } catch (error) {
       return this.#quarantine(
         delivery,

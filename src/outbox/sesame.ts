@@ -18,13 +18,15 @@ import { listDevices } from '../service/devices.ts';
 import { fetchBundles, type Bundle } from '../service/keys.ts';
 import { sendMessages, type OutgoingMessage, type SendOutcome } from '../service/messages.ts';
 import { isMeant, type OwnTags } from '../session/peer-tags.ts';
-import type { Session } from '../session/session.ts';
+import type { SealedMessage, Session } from '../session/session.ts';
 import type { Batch, Store } from '../store/store.ts';
-import { outboxRows, peers, type OutboxRow, type Peer } from '../store/tables.ts';
+import { outboxRows, peers, type OutboxRow, type Peer, type PeerDevice } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 import type { Gate } from './gate.ts';
+import type { Greeting } from './greeting.ts';
 import type { Pacing } from './pacing.ts';
 import type { SealedRoute, Sealing } from './sealing.ts';
+import type { Tagging } from './tagging.ts';
 
 export interface SesameParts {
   readonly store: Store;
@@ -38,10 +40,16 @@ export interface SesameParts {
   readonly authenticated: Requester;
   readonly anonymous: Requester;
   readonly tags: OwnTags;
+  /** Absent: nothing bears an outer tag. */
+  readonly tagging?: Tagging;
+  /** Absent: announcements follow what they are about. */
+  readonly greeting?: Greeting;
   /** A timestamp of ours that was never given before, ms. */
   readonly stamp: () => number;
   /** A row was staged and its commit begun. Returns at once and does not throw. */
   readonly onOutbox: (row: OutboxRow) => void;
+  /** Devices or tags of a peer have changed. Returns at once and does not throw. */
+  readonly onPeer?: (peer: ServiceId) => void;
 }
 
 export type Result =
@@ -109,6 +117,7 @@ export class Sesame {
     const refused = await gate.guarded(row);
     if (refused !== undefined) return { kind: 'failed', error: refused };
     await this.#checkRegistered(row.recipient);
+    if ((await this.#parts.greeting?.before(row)) === true) return { kind: 'paced', delayMs: 1 };
     for (let round = 0; round < ROUNDS; round++) {
       signal.throwIfAborted();
       // The carrier's sessions are under a key that is not the pin, and the seal would be for the pin.
@@ -194,7 +203,8 @@ export class Sesame {
       const messages: OutgoingMessage[] = [];
       const meant: number[] = [];
       const lacking: number[] = [];
-      for (const { id: deviceId, registrationId } of devices) {
+      for (const device of devices) {
+        const { id: deviceId, registrationId } = device;
         const to = { serviceId: recipient, deviceId };
         const mine = peer !== undefined && isMeant(peer, deviceId, row.tag, row.devices);
         const sealed =
@@ -205,7 +215,7 @@ export class Sesame {
                 seal: route?.seal,
               });
         if (sealed === undefined) lacking.push(deviceId);
-        else messages.push({ ...sealed, deviceId, registrationId });
+        else messages.push({ ...(await this.#tag(batch, row, device, sealed)), deviceId, registrationId });
         if (mine) meant.push(deviceId);
       }
       if (lacking.length > 0) return { kind: 'lacking', devices: lacking };
@@ -213,9 +223,19 @@ export class Sesame {
       const announcement = announces ? await tags.announce(batch, recipient, stamp) : undefined;
       if (announcement !== undefined) outboxRows.put(batch, recipient, announcement.timestamp, announcement);
       await batch.commit(); // durable before the ciphertext leaves, so no message key is used twice
-      if (announcement !== undefined) onOutbox(announcement);
+      if (announcement !== undefined) {
+        this.#parts.onPeer?.(recipient);
+        onOutbox(announcement);
+      }
       return { kind: 'sealed', messages, meant };
     });
+  }
+
+  /** The outer tag, for a device that takes one. The carrier's peers are under another key than the one it is made with. */
+  async #tag(batch: Batch, row: OutboxRow, to: PeerDevice, sealed: SealedMessage): Promise<SealedMessage> {
+    const { tagging, gate } = this.#parts;
+    if (tagging === undefined || to.tags === undefined || (await gate.byCarrier(batch, row))) return sealed;
+    return tagging.add(batch, row.recipient, to, sealed);
   }
 
   /** What goes to our own account as a text is a transcript of itself: "note to self" is only that. */
@@ -381,6 +401,7 @@ export class Sesame {
       }
       await this.#commit(batch);
     });
+    this.#parts.onPeer?.(recipient);
   }
 }
 

@@ -4,6 +4,7 @@
 import { IdentityKeyPair, PrivateKey, ProtocolAddress, PublicKey } from '@signalapp/libsignal-client';
 import type { DeviceId, IdentityKind, ServiceId } from '../address.ts';
 import { fromBase64, type Bytes } from '../bytes.ts';
+import { BotError } from '../errors.ts';
 import type { Account, StoredKeyPair } from '../store/tables.ts';
 
 export interface OwnIdentity {
@@ -23,6 +24,13 @@ export function ownIdentity(account: Account, kind: IdentityKind): OwnIdentity |
   const { pni, pniIdentity, pniRegistrationId } = account;
   if (pni === null || pniIdentity === null || pniRegistrationId === null) return undefined;
   return make(kind, pni, deviceId, pniIdentity, pniRegistrationId);
+}
+
+/** The identity of our ACI. @throws BotError `STORE_DAMAGED` when the account row has none */
+export function checkedIdentity(account: Account): OwnIdentity {
+  const own = ownIdentity(account, 'aci');
+  if (own === undefined) throw new BotError('STORE_DAMAGED', 'the account row has no ACI identity');
+  return own;
 }
 
 /** Our identity keys by service id, 33 bytes. */

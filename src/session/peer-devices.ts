@@ -5,7 +5,7 @@ import type { Aci, Address, IdentityKind } from '../address.ts';
 import type { Staging, Store } from '../store/store.ts';
 import { peers, senderKeys, sessions, type Peer } from '../store/tables.ts';
 
-/** Another registration id is another device, whose tags are unknown. */
+/** Another registration id is another device: its tags are unknown, and it has not heard ours. */
 export async function noteDevice(
   batch: Staging,
   kind: IdentityKind,
@@ -17,7 +17,8 @@ export async function noteDevice(
   if (known?.registrationId === registrationId) return;
   const others = peer.devices.filter((device) => device.id !== address.deviceId);
   const devices = [...others, { id: address.deviceId, registrationId }].sort((a, b) => a.id - b.id);
-  peers.put(batch, kind, address.serviceId, { ...peer, devices });
+  const announced = peer.announced === undefined ? {} : { announced: '' };
+  peers.put(batch, kind, address.serviceId, { ...peer, devices, ...announced });
 }
 
 /**

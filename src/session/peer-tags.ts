@@ -14,13 +14,19 @@ import { newRow } from '../store/outbox-row.ts';
 /** Our own tags as they are announced. */
 export class OwnTags {
   readonly #tags: readonly Tag[] | undefined;
+  readonly #told: readonly Tag[];
   readonly #hash: string;
 
-  /** @param tags undefined: not known in this process, so all are taken and none is announced */
-  constructor(tags: readonly Tag[] | undefined) {
-    this.#tags = tags === undefined ? undefined : [...tags].sort();
+  /**
+   * @param tags undefined: not known in this process, so all are taken and none is announced
+   * @param mark the line by which peers learn how to make outer tags for us (`outer-tag.ts`)
+   * @param occasion with another one than before, all are told again at the start
+   */
+  constructor(tags: readonly Tag[] | undefined, mark?: Tag, occasion = '') {
+    this.#tags = tags;
+    this.#told = [...(tags ?? []), ...(mark === undefined ? [] : [mark])].sort();
     this.#hash = createHash('sha256')
-      .update((this.#tags ?? []).join('\n'))
+      .update(this.#told.join('\n') + occasion)
       .digest('base64url')
       .slice(0, 16);
   }
@@ -40,7 +46,7 @@ export class OwnTags {
     const peer: Peer = (await peers.get(batch, 'aci', to)) ?? { devices: [] };
     if (peer.announced === this.#hash) return undefined;
     peers.put(batch, 'aci', to, { ...peer, announced: this.#hash });
-    const content = encodeApp(ANNOUNCE, encodeAnnouncement(this.#tags));
+    const content = encodeApp(ANNOUNCE, encodeAnnouncement(this.#told));
     return newRow({ recipient: to, timestamp: stamp(), kind: 'announce', content });
   }
 }

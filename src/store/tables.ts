@@ -69,7 +69,7 @@ export interface Peer {
   readonly sealed?: 'unknown' | 'refused';
   /** Base64, 32 bytes; from their messages. */
   readonly profileKey?: string;
-  /** Hash of our tag set that we have announced to this peer. */
+  /** Hash of our tag set that we have announced to this peer; empty: a device of theirs has come since. */
   readonly announced?: string;
 }
 

@@ -1,10 +1,14 @@
 /** An outbox over a hub: what `Bot` wires, without sockets. */
 import { Gate, type Guard } from '../../src/outbox/gate.ts';
+import { Greeting } from '../../src/outbox/greeting.ts';
 import { Pacing } from '../../src/outbox/pacing.ts';
 import { Sealing } from '../../src/outbox/sealing.ts';
 import { Sender, type Ending } from '../../src/outbox/sender.ts';
 import { Sesame } from '../../src/outbox/sesame.ts';
+import { Tagging } from '../../src/outbox/tagging.ts';
 import { Carrier } from '../../src/session/carrier.ts';
+import { outerMark, routeKeyOf } from '../../src/session/outer-tag.ts';
+import { checkedIdentity } from '../../src/session/own-identity.ts';
 import { OwnTags } from '../../src/session/peer-tags.ts';
 import { newRow, type NewRow } from '../../src/store/outbox-row.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -26,24 +30,39 @@ export interface Outbox {
   stop(): Promise<void>;
 }
 
-export function outboxOf(
-  peer: Peer,
-  hub: Hub,
-  options: { sealed?: boolean; store?: Store; tags?: readonly Tag[]; guards?: readonly Guard[] } = {},
-): Outbox {
+export interface OutboxChoices {
+  readonly sealed?: boolean;
+  readonly store?: Store;
+  readonly tags?: readonly Tag[];
+  readonly guards?: readonly Guard[];
+  /** As in tagged listening: what is announced goes first. */
+  readonly greets?: boolean;
+}
+
+export function outboxOf(peer: Peer, hub: Hub, options: OutboxChoices = {}): Outbox {
   const { account, identities, session, platform, aci: ownAci } = peer;
   const store = options.store ?? peer.store;
   let stamp = 1_800_000_000_000;
   const ended: { row: OutboxRow; end: Ending }[] = [];
+  const own = checkedIdentity(account);
+  const tags = new OwnTags(options.tags, outerMark(routeKeyOf(own)));
+  const gate = new Gate({
+    identities,
+    session,
+    carrier: new Carrier({ store, account, identities, platform }),
+    guards: options.guards ?? [],
+  });
+  const onOutbox = (row: OutboxRow): void => {
+    sender.offer(row);
+  };
+  const onPeer = (): void => undefined;
+  const greeting = new Greeting({ store, session, gate, tags, ownAci, onOutbox, onPeer });
   const sesame = new Sesame({
     store,
     session,
-    gate: new Gate({
-      identities,
-      session,
-      carrier: new Carrier({ store, account, identities, platform }),
-      guards: options.guards ?? [],
-    }),
+    gate,
+    tagging: new Tagging({ own, identities, clock: platform.clock }),
+    ...(options.greets === true ? { greeting } : {}),
     sealing: new Sealing(platform.clock, options.sealed ?? false),
     pacing: new Pacing(),
     platform,
@@ -51,11 +70,9 @@ export function outboxOf(
     ownDevice: account.deviceId,
     authenticated: hub.requester(peer),
     anonymous: hub.requester(peer),
-    tags: new OwnTags(options.tags),
+    tags,
     stamp: () => ++stamp,
-    onOutbox: (row) => {
-      sender.offer(row);
-    },
+    onOutbox,
   });
   const sender: Sender = new Sender({
     store,

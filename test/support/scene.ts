@@ -8,6 +8,7 @@ import { Bot, type BotEvent } from '../../src/bot.ts';
 import { startDevServer, type DevServer, type DevServerOptions } from '../../src/devserver/devserver.ts';
 import type { DialectName } from '../../src/devserver/dialect.ts';
 import type { PhoneMessage } from '../../src/devserver/phone.ts';
+import type { Listen } from '../../src/inbox/listening.ts';
 import { systemPlatform, type Platform } from '../../src/platform.ts';
 import { link } from '../../src/provisioning/link.ts';
 import { loadProfile, parseProfile, type Profile } from '../../src/service/profile.ts';
@@ -125,6 +126,7 @@ export interface BotChoices {
   readonly store?: Store;
   readonly platform?: Platform;
   readonly profile?: Profile;
+  readonly listen?: Listen;
 }
 
 export class RunningBot {
@@ -159,6 +161,7 @@ export class RunningBot {
       store,
       service: options.profile ?? profile,
       platform,
+      ...(options.listen === undefined ? {} : { listen: options.listen }),
       onEvent: (event) => {
         this.events.push(event);
         if (event.kind === 'ready') ready();

@@ -1,0 +1,352 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { serviceIdToBytes } from '../../src/address.ts';
+import { own, type Bytes } from '../../src/bytes.ts';
+import { encodeText, encodeTranscript } from '../../src/content/encode.ts';
+import { decodeEnvelope } from '../../src/content/envelope.ts';
+import { Intake } from '../../src/inbox/intake.ts';
+import { lastListen, Listening, noteListen, type Listen } from '../../src/inbox/listening.ts';
+import { Parking } from '../../src/inbox/parking.ts';
+import { Receiver } from '../../src/inbox/receiver.ts';
+import { signal } from '../../src/proto/messages.js';
+import { Carrier } from '../../src/session/carrier.ts';
+import { OUTER_BYTES } from '../../src/session/outer-tag.ts';
+import { checkedIdentity } from '../../src/session/own-identity.ts';
+import { OwnTags } from '../../src/session/peer-tags.ts';
+import { openMemory } from '../../src/store/memory.ts';
+import { peers } from '../../src/store/tables.ts';
+import type { Delivery, Incoming } from '../../src/transport/request.ts';
+import { ManualClock, testPlatform } from '../support/clock.ts';
+import { envelopeFrom, makePeer, wireEnvelope, type Peer } from '../support/peer.ts';
+import { announced, Authority, befriend, tagged } from '../support/tagged.ts';
+import { WatchedStore } from '../support/watched-store.ts';
+
+const NOW = 1_795_300_000_000;
+const DAY_MS = 86_400_000;
+
+interface Bot {
+  readonly peer: Peer;
+  readonly listening: Listening;
+  readonly receiver: Receiver;
+  readonly intake: Intake;
+  /** Commits that wrote something. */
+  writes(): number;
+  /** Texts that reached the inbox. */
+  readonly texts: string[];
+}
+
+function platformAt(time: number): ReturnType<typeof testPlatform> {
+  return testPlatform({ clock: new ManualClock(time) });
+}
+
+async function botOf(peer: Peer, mode: Listen = 'tagged'): Promise<Bot> {
+  const { account, identities, platform, session, aci } = peer;
+  let writes = 0;
+  const store = new WatchedStore(peer.store, (commit) => {
+    writes++;
+    return commit();
+  });
+  const tags = new OwnTags([]);
+  const listening = new Listening({ mode, store, identities, own: checkedIdentity(account) });
+  await listening.open();
+  let stamp = NOW;
+  const texts: string[] = [];
+  const common = { store, session, platform, tags, identities, stamp: () => ++stamp };
+  const intake = new Intake({
+    ...common,
+    ownAci: aci,
+    ownDevice: account.deviceId,
+    onContacts: () => undefined,
+  });
+  const carrier = new Carrier({ store, account, identities, platform });
+  const receiver = new Receiver({
+    ...common,
+    intake,
+    parking: new Parking({ ...common, carrier }),
+    listening,
+    onInbox: (_, __, content) => {
+      if (content?.kind === 'text') texts.push(content.text);
+      if (content?.kind === 'receipt') texts.push('a receipt');
+      if (content?.kind === 'sync') texts.push('a transcript');
+    },
+    onOutbox: () => undefined,
+    onPrekey: () => undefined,
+    onDrained: () => undefined,
+  });
+  return { peer, listening, receiver, intake, writes: () => writes, texts };
+}
+
+/** Bob listens, Alice knows how to be heard by him. */
+async function scene(
+  mode: Listen = 'tagged',
+  trustRoots: readonly Bytes[] = [],
+): Promise<{ alice: Peer; bob: Peer; bot: Bot }> {
+  const alice = await makePeer({ platform: platformAt(NOW) });
+  const bob = await makePeer({ platform: platformAt(NOW), trustRoots });
+  await befriend(alice, bob, NOW);
+  return { alice, bob, bot: await botOf(bob, mode) };
+}
+
+const textOf = (from: Peer, to: Peer, text: string, timestamp = NOW): Promise<Bytes> =>
+  envelopeFrom(from, to, encodeText(text, timestamp), { timestamp });
+
+function delivery(body: Bytes): Delivery & { acked: number } {
+  const made = {
+    body,
+    serverTime: undefined,
+    acked: 0,
+    ack: (): void => {
+      made.acked++;
+    },
+    abandon: (): void => undefined,
+  };
+  return made;
+}
+
+/** Hands envelopes over; all must be acked once. */
+async function receive(bot: Bot, ...bodies: Bytes[]): Promise<void> {
+  const deliveries = bodies.map(delivery);
+  const incoming = async function* (): AsyncIterable<Incoming> {
+    for (const each of deliveries) {
+      await Promise.resolve();
+      yield { kind: 'delivery', delivery: each };
+    }
+  };
+  await bot.receiver.run(incoming(), new AbortController().signal);
+  expect(deliveries.map(({ acked }) => acked)).toEqual(deliveries.map(() => 1));
+}
+
+/** All are dropped, and nothing is written. */
+async function dropped(bot: Bot, ...bodies: Bytes[]): Promise<void> {
+  const before = { writes: bot.writes(), untagged: bot.intake.drops.untagged, texts: [...bot.texts] };
+  await receive(bot, ...bodies);
+  expect(bot.intake.drops.untagged).toBe(before.untagged + bodies.length);
+  expect(bot.writes()).toBe(before.writes);
+  expect(bot.texts).toEqual(before.texts);
+}
+
+describe('tagged listening', () => {
+  it('opens what bears a tag, and drops what bears none, acked, counted and unwritten', async () => {
+    const { alice, bob, bot } = await scene();
+    const stranger = await makePeer({ platform: platformAt(NOW) });
+    await receive(bot, await tagged(alice, bob, await textOf(alice, bob, 'heard'), { timestamp: NOW }));
+    expect(bot.texts).toEqual(['heard']);
+    expect(bot.intake.drops.untagged).toBe(0);
+    await dropped(
+      bot,
+      await textOf(alice, bob, 'without a tag'),
+      await textOf(stranger, bob, 'a stranger'),
+      own(randomBytes(200)),
+      wireEnvelope(stranger, bob, 6, own(randomBytes(300)), { timestamp: NOW }),
+      wireEnvelope(stranger, bob, 1, own(randomBytes(OUTER_BYTES)), { timestamp: NOW }),
+      wireEnvelope(stranger, bob, 8, own(randomBytes(40)), { timestamp: NOW }),
+      wireEnvelope(stranger, bob, 0, own(randomBytes(40)), { timestamp: NOW }),
+    );
+  });
+
+  it('drops what it accepts by hand, too', async () => {
+    const { alice, bob, bot } = await scene();
+    const given = delivery(await textOf(alice, bob, 'without a tag'));
+    expect(await bot.receiver.accept(given)).toBe('dropped');
+    expect(given.acked).toBe(1);
+    expect(bot.intake.drops.untagged).toBe(1);
+  });
+
+  it('finds the tag of a sealed sender before the seal is opened', async () => {
+    const authority = new Authority();
+    const { alice, bob, bot } = await scene('tagged', [authority.trustRoot]);
+    const seal = authority.seal(alice, NOW);
+    const sealedText = (text: string): Promise<Bytes> =>
+      envelopeFrom(alice, bob, encodeText(text, NOW), { timestamp: NOW, seal });
+    await receive(bot, await tagged(alice, bob, await sealedText('sealed'), { timestamp: NOW }));
+    expect(bot.texts).toEqual(['sealed']);
+    await dropped(bot, await sealedText('sealed, and without a tag'));
+  });
+
+  it('drops tags that are forged, cut, of another device, of another pair or of the other direction', async () => {
+    const { alice, bob, bot } = await scene();
+    const [mallory, carol] = [
+      await makePeer({ platform: platformAt(NOW) }),
+      await makePeer({ platform: platformAt(NOW) }),
+    ];
+    await befriend(mallory, bob, NOW);
+    await befriend(carol, bob, NOW);
+    bot.listening.noteChange(mallory.aci); // known as ours; of Carol it was not told
+    const genuine = await tagged(alice, bob, await textOf(alice, bob, 'genuine'), { timestamp: NOW });
+    const content = decodeEnvelope(genuine).content;
+    const inEnvelope = (bytes: Uint8Array, from = alice): Bytes =>
+      wireEnvelope(from, bob, 1, own(bytes), { timestamp: NOW });
+    const changed = Uint8Array.from(content);
+    changed[5] = (changed[5] ?? 0) ^ 1;
+    await dropped(
+      bot,
+      inEnvelope(changed),
+      inEnvelope(content.subarray(0, -1)),
+      inEnvelope(content.subarray(0, -OUTER_BYTES)),
+      inEnvelope(Buffer.concat([content.subarray(0, -12), randomBytes(12)])),
+      inEnvelope(Buffer.concat([content.subarray(0, -24), randomBytes(24)])),
+      inEnvelope(Buffer.concat([Buffer.from('another ciphertext'), content.subarray(-OUTER_BYTES)])),
+      // Mallory knows Bob's route key, and sends under Alice's name, or what Alice has tagged under his own.
+      await tagged(mallory, bob, await textOf(mallory, bob, 'x'), { timestamp: NOW, as: alice }),
+      inEnvelope(content, mallory),
+      // Bob's own tag for Alice comes back.
+      await tagged(bob, alice, await textOf(alice, bob, 'x'), {
+        timestamp: NOW,
+        device: announced(bob),
+        as: alice,
+      }),
+      await tagged(carol, bob, await textOf(carol, bob, 'x'), { timestamp: NOW }),
+    );
+    await receive(
+      bot,
+      genuine,
+      await tagged(mallory, bob, await textOf(mallory, bob, 'm'), { timestamp: NOW }),
+    );
+    expect(bot.texts).toEqual(['genuine', 'm']);
+  });
+
+  it('takes a tag of the day on which the server took the message, and of the days beside it', async () => {
+    const { alice, bob, bot } = await scene();
+    const from = (days: number, text: string, server = NOW): Promise<Bytes> =>
+      textOf(alice, bob, text, server).then((envelope) =>
+        tagged(alice, bob, envelope, {
+          timestamp: server,
+          clock: new ManualClock(server + days * DAY_MS),
+        }),
+      );
+    await receive(bot, await from(-1, 'yesterday'), await from(0, 'today'), await from(1, 'tomorrow'));
+    await dropped(bot, await from(-2, 'too old'), await from(2, 'to come'), await from(-400, 'long ago'));
+    // It has waited in the server's queue for a month.
+    await receive(bot, await from(0, 'late', NOW - 30 * DAY_MS));
+    expect(bot.texts).toEqual(['yesterday', 'today', 'tomorrow', 'late']);
+  });
+
+  it('takes the same tagged message again as what it is: a copy', async () => {
+    const { alice, bob, bot } = await scene();
+    const envelope = await tagged(alice, bob, await textOf(alice, bob, 'once'), { timestamp: NOW });
+    await receive(bot, envelope, envelope);
+    await receive(bot, envelope);
+    expect(bot.texts).toEqual(['once']);
+    expect(bot.intake.drops.untagged).toBe(0);
+  });
+
+  it('lets through what comes from our own account, and the receipts of the server', async () => {
+    const { alice, bob, bot } = await scene();
+    const phone = await makePeer({ platform: platformAt(NOW), deviceOf: bob.account, deviceId: 1 });
+    const transcript = encodeTranscript(encodeText('from the phone', NOW), alice.aci, NOW, false);
+    if (transcript === undefined) throw new Error('nothing to show');
+    await receive(
+      bot,
+      await envelopeFrom(phone, bob, transcript, { timestamp: NOW }),
+      own(
+        signal.Envelope.encode({
+          type: 5,
+          clientTimestamp: NOW,
+          sourceServiceId: alice.aci,
+          sourceDevice: 2,
+          destinationServiceIdBinary: serviceIdToBytes(bob.aci),
+        }).finish(),
+      ),
+    );
+    expect(bot.texts.toSorted()).toEqual(['a receipt', 'a transcript']);
+    // Our own name under a seal proves nothing before the seal is open.
+    await dropped(bot, wireEnvelope(phone, bob, 6, own(randomBytes(300)), { timestamp: NOW }));
+  });
+
+  it('hears a peer from the moment that it is told of, and under its new key from the moment of that', async () => {
+    const { bob, bot } = await scene();
+    const carol = await makePeer({ platform: platformAt(NOW) });
+    await befriend(carol, bob, NOW);
+    await dropped(bot, await tagged(carol, bob, await textOf(carol, bob, 'early'), { timestamp: NOW }));
+    bot.listening.noteChange(carol.aci);
+    expect(bot.listening.isStale).toBe(true);
+    await receive(bot, await tagged(carol, bob, await textOf(carol, bob, 'told'), { timestamp: NOW }));
+    expect(bot.listening.isStale).toBe(false);
+    expect(bot.texts).toEqual(['told']);
+
+    const renewed = await makePeer({ platform: platformAt(NOW), aci: carol.aci });
+    const hello = await tagged(renewed, bob, await textOf(renewed, bob, 'who?'), { timestamp: NOW });
+    await dropped(bot, hello);
+    const batch = bob.store.batch();
+    const key = checkedIdentity(renewed.account).keys.publicKey.serialize();
+    await bob.identities.save(batch, carol.aci, key);
+    await bob.identities.change(batch, carol.aci, { kind: 'accepted', key });
+    await batch.commit();
+    bot.listening.noteChange(carol.aci);
+    await receive(bot, hello);
+    expect(bot.texts).toEqual(['told', 'who?']);
+  });
+
+  it('forgets a device that is gone, and keeps those to whom nothing was told silent', async () => {
+    const { alice, bob, bot } = await scene();
+    const patch = async (announcedHash: string | undefined, devices: 'none' | 'all'): Promise<void> => {
+      const batch = bob.store.batch();
+      const known = await peers.get(batch, 'aci', alice.aci);
+      peers.put(batch, 'aci', alice.aci, {
+        devices: devices === 'none' ? [] : (known?.devices ?? []),
+        ...(announcedHash === undefined ? {} : { announced: announcedHash }),
+      });
+      await batch.commit();
+      bot.listening.noteChange(alice.aci);
+    };
+    const next = async (): Promise<Bytes> =>
+      tagged(alice, bob, await textOf(alice, bob, 'x'), { timestamp: NOW });
+    await patch(undefined, 'all');
+    await dropped(bot, await next());
+    await patch('', 'all');
+    await receive(bot, await next());
+    await patch('', 'none');
+    await dropped(bot, await next());
+  });
+
+  it('finds one of a thousand peers by one look, and makes each key once', async () => {
+    const { alice, bob } = await scene();
+    const batch = bob.store.batch();
+    for (let n = 0; n < 1000; n++) {
+      const { account, aci } = { account: alice.account, aci: uuid(n) };
+      await bob.identities.save(batch, aci, checkedIdentity(account).keys.publicKey.serialize());
+      peers.put(batch, 'aci', aci, { devices: [{ id: 2, registrationId: 1 }], announced: 'our tags' });
+    }
+    await batch.commit();
+    const bot = await botOf(bob);
+    await receive(bot, await tagged(alice, bob, await textOf(alice, bob, 'found'), { timestamp: NOW }));
+    expect(bot.texts).toEqual(['found']);
+    const envelope = await textOf(alice, bob, 'no tag');
+    const began = performance.now();
+    for (let n = 0; n < 2000; n++) expect(bot.listening.hears(envelope)).toBe(false);
+    // Trying a thousand keys would take a thousand times as long as it does: milliseconds each.
+    expect((performance.now() - began) / 2000).toBeLessThan(0.5);
+  });
+});
+
+describe('listening to all', () => {
+  it('takes tags off and opens what is there, of whatever day and whoever made them', async () => {
+    const { alice, bob, bot } = await scene('all');
+    const clock = new ManualClock(NOW - 90 * DAY_MS);
+    const stranger = await makePeer({ platform: platformAt(NOW) });
+    await receive(
+      bot,
+      await textOf(alice, bob, 'plain'),
+      await tagged(alice, bob, await textOf(alice, bob, 'tagged'), { timestamp: NOW }),
+      await tagged(alice, bob, await textOf(alice, bob, 'with a wrong clock'), { timestamp: NOW, clock }),
+      await tagged(stranger, bob, await textOf(stranger, bob, 'of a stranger'), { timestamp: NOW }),
+    );
+    expect(bot.texts.toSorted()).toEqual(['of a stranger', 'plain', 'tagged', 'with a wrong clock']);
+    expect(bot.intake.drops.untagged).toBe(0);
+  });
+});
+
+describe('how a store listens', () => {
+  it('is to all until something else was said, and is remembered', async () => {
+    const store = openMemory();
+    expect(await lastListen(store)).toBe('all');
+    await noteListen(store, 'tagged');
+    expect(await lastListen(store)).toBe('tagged');
+    await noteListen(store, 'all');
+    expect(await lastListen(store)).toBe('all');
+  });
+});
+
+function uuid(n: number): Peer['aci'] {
+  return `00000000-0000-4000-8000-${String(n).padStart(12, '0')}` as Peer['aci'];
+}
