@@ -30,8 +30,7 @@ export function addTrust(program: Command, shell: Shell): void {
   withExamples(trust, 'trust list --data ./data', 'trust accept +12125550100 --data ./data');
   addList(trust, shell);
   addShow(trust, shell);
-  addAccept(trust, shell);
-  addRevoke(trust, shell);
+  for (const command of KEY_COMMANDS) addKeyCommand(trust, shell, command);
   addPolicy(trust, shell);
   addImport(trust, shell);
 }
@@ -61,38 +60,42 @@ function addShow(trust: Command, shell: Shell): void {
   );
 }
 
-function addAccept(trust: Command, shell: Shell): void {
-  const command = withData(
-    trust
-      .command('accept')
-      .argument('<contact>', 'ACI, number or name')
-      .option('--key <base64>', 'this key, also where it was revoked; else the one that appeared')
-      .description('trust the new identity key of a contact; make sure that it is theirs before'),
-  );
-  withExamples(command, `trust accept ${ACI} --data ./data`).action(
-    async (contact: string, options: KeyOptions) => {
-      const call = { call: 'trust accept' as const, contact, ...(options.key && { key: options.key }) };
-      const taken = (await callAccount(shell, options, call)) as TrustLine;
-      shell
-        .printer(options)
-        .print(taken, () => `the new key of ${taken.aci} is trusted: ${taken.identityKey}`);
-    },
-  );
+/** Of what an operator says about the key of one contact. */
+interface KeyCommand {
+  readonly name: 'accept' | 'revoke';
+  readonly description: string;
+  readonly key: string;
+  readonly done: (contact: TrustLine) => string;
 }
 
-function addRevoke(trust: Command, shell: Shell): void {
+const KEY_COMMANDS: readonly KeyCommand[] = [
+  {
+    name: 'accept',
+    description: 'trust the new identity key of a contact; make sure that it is theirs before',
+    key: 'this key, also where it was revoked; else the one that appeared',
+    done: ({ aci, identityKey }) => `the new key of ${aci} is trusted: ${identityKey}`,
+  },
+  {
+    name: 'revoke',
+    description: 'a key of this contact is bad: send nothing under it, and drop what comes',
+    key: 'another key than the one that is held',
+    done: ({ aci, state }) => `noted; ${aci} is ${state}`,
+  },
+];
+
+function addKeyCommand(trust: Command, shell: Shell, { name, description, key, done }: KeyCommand): void {
   const command = withData(
     trust
-      .command('revoke')
+      .command(name)
       .argument('<contact>', 'ACI, number or name')
-      .option('--key <base64>', 'another key than the one that is held')
-      .description('a key of this contact is bad: send nothing under it, and drop what comes'),
+      .option('--key <base64>', key)
+      .description(description),
   );
-  withExamples(command, `trust revoke ${ACI} --data ./data`).action(
+  withExamples(command, `trust ${name} ${ACI} --data ./data`).action(
     async (contact: string, options: KeyOptions) => {
-      const call = { call: 'trust revoke' as const, contact, ...(options.key && { key: options.key }) };
+      const call = { call: `trust ${name}` as const, contact, ...(options.key && { key: options.key }) };
       const now = (await callAccount(shell, options, call)) as TrustLine;
-      shell.printer(options).print(now, () => `noted; ${now.aci} is ${now.state}`);
+      shell.printer(options).print(now, () => done(now));
     },
   );
 }
