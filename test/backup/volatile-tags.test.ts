@@ -5,7 +5,7 @@ import { writeBackup } from '../../src/backup/backup.ts';
 import { restoreBackup } from '../../src/backup/restore.ts';
 import { isVolatile, noteVolatileTags, volatileTags } from '../../src/backup/volatile-tags.ts';
 import type { Aci } from '../../src/address.ts';
-import { fromUtf8, type Bytes } from '../../src/bytes.ts';
+import { fromUtf8 } from '../../src/bytes.ts';
 import { parseTag } from '../../src/content/app-message.ts';
 import { encodeApp, encodeText } from '../../src/content/encode.ts';
 import { appType, definePlugin } from '../../src/index.ts';
@@ -14,7 +14,8 @@ import { Plugins } from '../../src/plugin.ts';
 import { openLevel } from '../../src/store/level.ts';
 import { newRow } from '../../src/store/outbox-row.ts';
 import type { Store } from '../../src/store/store.ts';
-import { deadRows, inboxRows, outboxRows, sentLog, type InboxRow } from '../../src/store/tables.ts';
+import { deadRows, inboxRows, outboxRows, sentLog } from '../../src/store/tables.ts';
+import { inboxRow } from '../support/inbox-row.ts';
 import { CHEAP_SCRYPT, PLAIN, tempFolder } from '../support/store-folder.ts';
 import { linkedStore } from '../upkeep/fixtures.ts';
 
@@ -30,23 +31,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await folder.remove();
 });
-
-function inbox(content: Bytes): InboxRow {
-  return {
-    source: BOB,
-    sourceDevice: 1,
-    timestamp: 1,
-    serverTimestamp: 1,
-    sealed: true,
-    toPni: false,
-    content,
-    attempts: 0,
-    retryAt: 0,
-    error: '',
-    plugin: '',
-    receivedAt: 1,
-  };
-}
 
 /** One row of each table and kind of message. */
 async function fill(store: Store): Promise<void> {
@@ -66,10 +50,10 @@ async function fill(store: Store): Promise<void> {
       newRow({ recipient: BOB, timestamp, kind: tag === '' ? 'text' : 'app', tag, content }),
     );
     sentLog.put(batch, BOB, timestamp, { content, sentAt: 1, devices: [1], urgent: true, tag });
-    inboxRows.put(batch, timestamp, inbox(content));
-    deadRows.put(batch, timestamp, inbox(content));
+    inboxRows.put(batch, timestamp, inboxRow(BOB, content));
+    deadRows.put(batch, timestamp, inboxRow(BOB, content));
   }
-  deadRows.put(batch, 9, inbox(fromUtf8('not a content')));
+  deadRows.put(batch, 9, inboxRow(BOB, fromUtf8('not a content')));
   await batch.commit();
 }
 

@@ -1,7 +1,5 @@
 /** What comes after a run that died: rows one at a time, and a count that outlives the process. */
 import { describe, expect, test } from 'vitest';
-import type { Aci } from '../../src/address.ts';
-import { encodeText } from '../../src/content/encode.ts';
 import { BotError } from '../../src/errors.ts';
 import { noteEndFromWithin } from '../../src/inbox/caution.ts';
 import { Dispatcher } from '../../src/inbox/dispatcher.ts';
@@ -9,34 +7,18 @@ import { MemoryDisk, openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
 import { deadRows, facts, inboxRows, pluginState, type InboxRow } from '../../src/store/tables.ts';
 import { ManualClock, settle, testPlatform } from '../support/clock.ts';
+import { textRow } from '../support/inbox-row.ts';
 
 type Handle = (text: string, attempt: number) => unknown;
 
 const NEVER = new Promise<never>(() => undefined);
-
-function row(source: string, text: string): InboxRow {
-  return {
-    source: source as Aci,
-    sourceDevice: 1,
-    timestamp: 5,
-    serverTimestamp: 6,
-    sealed: false,
-    toPni: false,
-    content: encodeText(text, 5),
-    attempts: 0,
-    retryAt: 0,
-    error: '',
-    plugin: '',
-    receivedAt: 7,
-  };
-}
 
 /** Rows of as many conversations: nothing but a bound keeps them from running side by side. */
 async function seed(...texts: string[]): Promise<MemoryDisk> {
   const disk = new MemoryDisk();
   const store = openMemory(disk);
   const batch = store.batch();
-  for (const [i, text] of texts.entries()) inboxRows.put(batch, i + 1, row(`sender-${String(i)}`, text));
+  for (const [i, text] of texts.entries()) inboxRows.put(batch, i + 1, textRow(`sender-${String(i)}`, text));
   await batch.commit();
   await store.close();
   return disk;
@@ -157,9 +139,9 @@ describe('a run that died', () => {
     await second.dispatcher.idle();
     for (const id of [10, 11]) {
       const batch = second.store.batch();
-      inboxRows.put(batch, id, row(`later-${String(id)}`, 'new'));
+      inboxRows.put(batch, id, textRow(`later-${String(id)}`, 'new'));
       await batch.commit();
-      second.dispatcher.offer(id, row(`later-${String(id)}`, 'new'));
+      second.dispatcher.offer(id, textRow(`later-${String(id)}`, 'new'));
     }
     await settle();
     expect(running).toBe(2);
@@ -222,10 +204,10 @@ test('a run writes once at its start and once at its end, however many messages 
   await settle();
   for (let id = 1; id <= 20; id++) {
     const batch = life.store.batch();
-    inboxRows.put(batch, id, row('one', 'text'));
+    inboxRows.put(batch, id, textRow('one', 'text'));
     pluginState.put(batch, 'p', 'k', Uint8Array.of(id));
     await batch.commit();
-    life.dispatcher.offer(id, row('one', 'text'));
+    life.dispatcher.offer(id, textRow('one', 'text'));
   }
   await life.dispatcher.idle();
   await life.end();

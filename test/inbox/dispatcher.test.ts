@@ -2,7 +2,6 @@
 import * as fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Aci, ServiceId } from '../../src/address.ts';
-import { encodeText } from '../../src/content/encode.ts';
 import { Dispatcher, type DispatcherParts } from '../../src/inbox/dispatcher.ts';
 import type { Call } from '../../src/inbox/attempt.ts';
 import type { Message, Task } from '../../src/inbox/lane.ts';
@@ -12,6 +11,7 @@ import { MemoryDisk, openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
 import { deadRows, inboxRows, outboxRows, pluginState, type InboxRow } from '../../src/store/tables.ts';
 import { ManualClock, settle, testPlatform } from '../support/clock.ts';
+import { textRow } from '../support/inbox-row.ts';
 import { FAULT_KINDS, FaultyStore } from '../support/store-faults.ts';
 
 const A = '00000000-0000-4000-8000-00000000000a' as Aci;
@@ -21,23 +21,6 @@ type Handle = (text: string, call: Call, message: Message) => unknown;
 
 function textOf({ content }: Message): string {
   return content.kind === 'text' ? content.text : content.kind;
-}
-
-function inboxRow(source: ServiceId, text: string): InboxRow {
-  return {
-    source,
-    sourceDevice: 1,
-    timestamp: 5,
-    serverTimestamp: 6,
-    sealed: false,
-    toPni: false,
-    content: encodeText(text, 5),
-    attempts: 0,
-    retryAt: 0,
-    error: '',
-    plugin: '',
-    receivedAt: 7,
-  };
 }
 
 async function rowsOf(store: Store): Promise<number[]> {
@@ -95,7 +78,7 @@ class Bench {
   /** Stores a row and offers it, as the receiver does. */
   give(source: ServiceId, text: string, offer = true): Promise<void> {
     const id = ++this.#lastId;
-    const row = inboxRow(source, text);
+    const row = textRow(source, text);
     const batch = this.store.batch();
     inboxRows.put(batch, id, row);
     const durable = batch.commit();
@@ -153,7 +136,7 @@ describe('rows', () => {
 
   test('that cannot be read go to dead at once', async () => {
     const b = bench({ p: () => undefined }).start();
-    const row = { ...inboxRow(A, ''), content: Uint8Array.of(0xff, 0xff) };
+    const row = { ...textRow(A, ''), content: Uint8Array.of(0xff, 0xff) };
     const batch = b.store.batch();
     inboxRows.put(batch, 1, row);
     await batch.commit();
@@ -603,7 +586,7 @@ test('a crash at any commit loses nothing and takes effect once', async () => {
     const disk = new MemoryDisk();
     const store = openMemory(disk);
     const batch = store.batch();
-    for (const id of [1, 2, 3]) inboxRows.put(batch, id, inboxRow(id === 2 ? B : A, String(id)));
+    for (const id of [1, 2, 3]) inboxRows.put(batch, id, textRow(id === 2 ? B : A, String(id)));
     await batch.commit();
     await store.close();
     return disk;
