@@ -73,7 +73,7 @@ export type RegisterEvent =
 
 export interface RegisteredAccount {
   readonly account: Account;
-  /** The account existed, and has lost its linked devices. */
+  /** The server had the account already, and has removed its linked devices; not so where a lost answer was its own. */
   readonly reregistration: boolean;
 }
 
@@ -284,7 +284,8 @@ class Registering {
     pending: PendingRegistration,
   ): Promise<Extract<RegistrationOutcome, { kind: 'registered' }> | undefined> {
     const outcome = await this.#ask(pending, { recoveryPassword: recoveryPasswordOf(pending) });
-    if (outcome.kind === 'registered') return outcome;
+    // What the server had already is what the lost request has made: nobody else lost a device.
+    if (outcome.kind === 'registered') return { ...outcome, reregistration: false };
     // Not known whether it is ours: the keys are kept, and the next call finds out.
     const isUnknown = outcome.kind === 'rate-limited' || outcome.kind === 'unavailable';
     if (isUnknown) throw refusal(outcome, this.#parts.platform.clock.now());

@@ -67,7 +67,8 @@ export function addRegister(group: Command, shell: Shell): void {
         show(printer, event);
       };
       const { account, reregistration } = await register(parts, onProgress, io.signal);
-      if (reregistration) printer.note('The account existed: its linked devices are removed.');
+      if (reregistration)
+        printer.note('The server had this account already: any devices that were linked to it are removed.');
       const { aci, pni, number } = account;
       printer.print(
         { aci, pni: bareId(pni), number },
