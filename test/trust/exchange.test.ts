@@ -1,111 +1,33 @@
-/** What trust does to messages: parked, dropped, held, let through by the carrier. */
+/** What trust does to what comes: parked, dropped, opened in the end. */
 import { describe, expect, it } from 'vitest';
-import type { Bytes } from '../../src/bytes.ts';
-import { fromBase64, own, toBase64 } from '../../src/bytes.ts';
-import { parseTag } from '../../src/content/app-message.ts';
-import { encodeApp, encodeText } from '../../src/content/encode.ts';
-import { BotError } from '../../src/errors.ts';
+import { own } from '../../src/bytes.ts';
+import { encodeText } from '../../src/content/encode.ts';
 import { MAX_PARKED } from '../../src/inbox/parking.ts';
-import { VERIFY_TAG } from '../../src/session/carrier.ts';
-import type { Policy, Proof } from '../../src/store/identity-row.ts';
-import { newRow } from '../../src/store/outbox-row.ts';
 import {
-  carrierSessions,
   identityRows,
   outboxRows,
   parkedRows,
   quarantineRows,
   senderKeys,
   sessions,
-  type OutboxRow,
 } from '../../src/store/tables.ts';
 import { acceptIdentity, compareSafetyNumber, revokeIdentity } from '../../src/trust/operator.ts';
 import { trustTransaction } from '../../src/trust/transaction.ts';
-import { Hub } from '../support/hub.ts';
-import { envelopeFrom, makePeer, type Peer } from '../support/peer.ts';
-import { stationOf, type Station } from '../support/station.ts';
-
-let time = 1_800_000_000_000;
-const PROOF: Proof = { kind: 'safety-number', by: 'operator', at: 1 };
-
-interface Scene {
-  readonly hub: Hub;
-  readonly alice: Station;
-  readonly bob: Station;
-}
-
-async function pair(): Promise<Scene> {
-  const [a, b] = [await makePeer(), await makePeer()];
-  const hub = new Hub().add(a, b);
-  return { hub, alice: await stationOf(hub, a), bob: await stationOf(hub, b) };
-}
-
-/** Bob's account with other keys, in his place on the server. */
-async function inPlaceOf(hub: Hub, { peer }: Station): Promise<Station> {
-  const other = await makePeer({ aci: peer.aci });
-  hub.remove(peer);
-  hub.add(other);
-  return stationOf(hub, other);
-}
-
-async function leave(from: Station, row: Parameters<typeof newRow>[0]): Promise<OutboxRow> {
-  const made = newRow(row);
-  const batch = from.peer.store.batch();
-  outboxRows.put(batch, made.recipient, made.timestamp, made);
-  await batch.commit();
-  return made;
-}
-
-async function deliver(from: Station, row: OutboxRow): Promise<{ kind: string; error?: { code: string } }> {
-  return from.outbox.sesame.deliver(row, AbortSignal.timeout(10_000));
-}
-
-async function say(from: Station, to: Station, text: string, policy?: Policy): ReturnType<typeof deliver> {
-  const timestamp = ++time;
-  const rule = policy === undefined ? {} : { policy };
-  const content = encodeText(text, timestamp);
-  return deliver(from, newRow({ recipient: to.peer.aci, timestamp, kind: 'text', content, ...rule }));
-}
-
-async function frame(
-  from: Station,
-  to: Station,
-  payload: string,
-  options: { carrier?: boolean; devices?: number[] } = {},
-): ReturnType<typeof deliver> {
-  const content = encodeApp(VERIFY_TAG, Buffer.from(payload));
-  const { aci } = to.peer;
-  return deliver(
-    from,
-    newRow({ recipient: aci, timestamp: ++time, kind: 'app', tag: VERIFY_TAG, content, ...options }),
-  );
-}
-
-/** Texts, and payloads of frames. */
-async function heard(station: Station): Promise<string[]> {
-  return (await station.inbox()).map(({ content }) => {
-    if (content.kind === 'text') return content.text;
-    return content.kind === 'app' ? Buffer.from(content.payload).toString() : content.kind;
-  });
-}
-
-async function stateOf(of: Station, about: Station): Promise<string | undefined> {
-  return (await identityRows.get(of.peer.store.batch(), about.peer.aci))?.state;
-}
-
-function keyOf({ account }: Peer): Bytes {
-  return fromBase64(account.identity.publicKey);
-}
-
-/** Alice has heard of Bob, and then somebody with other keys writes under his name. */
-async function changed(texts: readonly string[]): Promise<Scene & { readonly other: Station }> {
-  const { hub, alice, bob } = await pair();
-  await say(bob, alice, 'it is me');
-  await alice.receive();
-  const other = await inPlaceOf(hub, bob);
-  for (const text of texts) await say(other, alice, text);
-  return { hub, alice, bob, other };
-}
+import { envelopeFrom, makePeer } from '../support/peer.ts';
+import {
+  changed,
+  heard,
+  inPlaceOf,
+  keyOf,
+  nextTime,
+  pair,
+  pin,
+  PROOF,
+  rows,
+  say,
+  stateOf,
+  until,
+} from '../support/exchange.ts';
 
 describe('a contact whose key has changed', () => {
   it('V-31: is parked before any state is written, and opened in order once accepted', async () => {
@@ -130,7 +52,7 @@ describe('a contact whose key has changed', () => {
     const { alice, other } = await changed(['the oldest']);
     await alice.receive();
     for (let i = 0; i < MAX_PARKED + 4; i++) {
-      const timestamp = ++time;
+      const timestamp = nextTime();
       const body = await envelopeFrom(other.peer, alice.peer, encodeText(`text ${String(i)}`, timestamp), {
         timestamp,
       });
@@ -153,7 +75,7 @@ describe('a contact whose key has changed', () => {
     // A field that no version knows, of 1 MiB.
     const ballast = Buffer.concat([Buffer.from('c23e808040', 'hex'), Buffer.alloc(1024 * 1024)]);
     for (let i = 0; i < 9; i++) {
-      const timestamp = ++time;
+      const timestamp = nextTime();
       const body = await envelopeFrom(other.peer, alice.peer, encodeText(`text ${String(i)}`, timestamp), {
         timestamp,
       });
@@ -171,7 +93,7 @@ describe('a contact whose key has changed', () => {
     const { alice, other } = await changed(['one']);
     await alice.receive();
     alice.outbox.start();
-    const timestamp = ++time;
+    const timestamp = nextTime();
     const content = encodeText('a secret', timestamp);
     const row = await alice.outbox.leave({ recipient: other.peer.aci, timestamp, kind: 'text', content });
     await until(() => alice.outbox.ended.length === 1);
@@ -268,7 +190,7 @@ describe('the paths on which libsignal asks for no trust', () => {
         sealed: true,
         resendable: true,
       },
-      time,
+      nextTime(),
     );
     expect(opened).toEqual({ kind: 'refused', standing: 'changed' });
   });
@@ -300,157 +222,3 @@ describe('the paths on which libsignal asks for no trust', () => {
     expect((await alice.receive())[0]).not.toBe('stored');
   });
 });
-
-describe('the carrier', () => {
-  it('brings frames to and from a contact in changed, and nothing else', async () => {
-    const { alice, other } = await changed(['parked']);
-    expect(await frame(other, alice, 'OFFER')).toMatchObject({ kind: 'delivered' });
-    expect(await alice.receive()).toEqual(['parked', 'stored']);
-    const [, row] = await alice.inbox();
-    expect(toBase64(row?.row.identityKey ?? new Uint8Array())).toBe(other.peer.account.identity.publicKey);
-
-    expect(await frame(alice, other, 'REPLY')).toMatchObject({ kind: 'delivered' });
-    await other.receive();
-    expect(await heard(other)).toEqual(['REPLY']);
-    // By now the other's session is answered: what it says goes by the same ratchet, and is parked all the same.
-    await say(other, alice, 'a text');
-    expect(await alice.receive()).toEqual(['parked']);
-
-    await pin(alice, other.peer.aci, keyOf(other.peer));
-    await alice.replay();
-    expect(await heard(alice)).toEqual(['it is me', 'OFFER', 'parked', 'a text']);
-  });
-
-  it('takes the sessions of a healed contact, and brings ACCEPT to one who has not healed yet', async () => {
-    const { hub, alice, bob } = await pair();
-    await say(alice, bob, 'hello');
-    await bob.receive();
-    await say(bob, alice, 'hello yourself');
-    await alice.receive();
-    hub.add(await makePeer({ aci: alice.peer.aci, deviceId: 3 })); // the directory lies about another device
-
-    const batch = bob.peer.store.batch();
-    const { sessions: writes, identities } = trustTransaction(bob.trust, batch);
-    await identities.pin(alice.peer.aci, keyOf(alice.peer), PROOF);
-    await writes.moveToCarrier(alice.peer.aci);
-    await batch.commit();
-    expect(await sessions.get(bob.peer.store.batch(), 'aci', alice.peer.aci, 2)).toBeUndefined();
-    expect(await frame(bob, alice, 'ACCEPT', { carrier: true, devices: [2] })).toMatchObject({
-      kind: 'delivered',
-      devices: [2],
-    });
-    expect(await stateOf(bob, alice)).toBe('verified');
-    await alice.receive();
-    expect(await heard(alice)).toEqual(['hello yourself', 'ACCEPT']);
-
-    const over = bob.peer.store.batch();
-    await trustTransaction(bob.trust, over).sessions.carrier(alice.peer.aci).end();
-    await over.commit();
-    expect(await rows(bob, carrierSessions.key())).toBe(0);
-  });
-
-  it('lets a filler go to a false key, so that the device list stops no frame', async () => {
-    const { hub, alice, bob } = await pair();
-    await say(alice, bob, 'hello');
-    await pin(alice, bob.peer.aci, keyOf(bob.peer));
-    const liar = await makePeer({ aci: bob.peer.aci, deviceId: 5 });
-    hub.add(liar);
-    expect(await frame(alice, bob, 'DONE', { devices: [2] })).toMatchObject({
-      kind: 'delivered',
-      devices: [2],
-    });
-    expect(await stateOf(alice, bob)).toBe('verified');
-    expect(await say(alice, bob, 'a text')).toMatchObject({
-      kind: 'held',
-      error: { code: 'IDENTITY_CHANGED' },
-    });
-  });
-});
-
-describe('policy and guard of what is sent', () => {
-  it('V-32: a message that asks for a verified contact waits for the verification', async () => {
-    const { alice, bob } = await pair();
-    await say(alice, bob, 'hello');
-    expect(await say(alice, bob, 'the plan', 'verified')).toMatchObject({
-      kind: 'held',
-      error: { code: 'PEER_UNVERIFIED' },
-    });
-    const timestamp = ++time;
-    const row = {
-      recipient: bob.peer.aci,
-      timestamp,
-      kind: 'text',
-      content: encodeText('x', timestamp),
-    } as const;
-    const left = await leave(alice, { ...row, policy: 'verified' });
-    const held = alice.peer.store.batch();
-    outboxRows.put(held, left.recipient, timestamp, { ...left, state: 'held', error: 'PEER_UNVERIFIED' });
-    await held.commit();
-    await pin(alice, bob.peer.aci, keyOf(bob.peer));
-    const now = await outboxRows.get(alice.peer.store.batch(), left.recipient, timestamp);
-    expect(now).toMatchObject({ state: 'queued', error: '' });
-    expect(now && (await deliver(alice, now))).toMatchObject({ kind: 'delivered' });
-  });
-
-  it('V-20: a guard refuses a text before it is sealed, and only texts', async () => {
-    const { hub, alice, bob } = await pair();
-    await say(alice, bob, 'hello');
-    const asked: string[] = [];
-    alice.trust.guards.push(({ text }) => {
-      asked.push(text);
-      return text.includes('482913') ? new BotError('CONTENT_INVALID', 'this is a code') : undefined;
-    });
-    const sent = hub.letters.length;
-    expect(await say(alice, bob, 'it is 482913')).toMatchObject({
-      kind: 'failed',
-      error: { message: 'this is a code' },
-    });
-    expect(hub.letters).toHaveLength(sent);
-    expect(await say(alice, bob, 'call me')).toMatchObject({ kind: 'delivered' });
-    const chess = parseTag('example.org/chess/1');
-    const content = encodeApp(chess, Buffer.from('482913'));
-    const row = newRow({ recipient: bob.peer.aci, timestamp: ++time, kind: 'app', tag: chess, content });
-    expect(await deliver(alice, row)).toMatchObject({ kind: 'delivered' });
-    expect(asked).toEqual(['it is 482913', 'call me']);
-  });
-
-  it('holds a contact on the word of a plugin, frames excepted, until it is released', async () => {
-    const { alice, bob } = await pair();
-    await say(alice, bob, 'hello');
-    const batch = alice.peer.store.batch();
-    await trustTransaction(alice.trust, batch).outbox.hold(bob.peer.aci, 'PEER_UNVERIFIED');
-    await batch.commit();
-    expect(await say(alice, bob, 'wait')).toMatchObject({ kind: 'held', error: { code: 'PEER_UNVERIFIED' } });
-    expect(await frame(alice, bob, 'PROOF')).toMatchObject({ kind: 'delivered' });
-    const free = alice.peer.store.batch();
-    await trustTransaction(alice.trust, free).outbox.release(bob.peer.aci);
-    await free.commit();
-    expect(await say(alice, bob, 'go')).toMatchObject({ kind: 'delivered' });
-  });
-});
-
-it('V-14: the inbox row keeps the key under which a message was opened', async () => {
-  const { alice, bob } = await pair();
-  await say(bob, alice, 'hello');
-  await alice.receive();
-  const [row] = await alice.inbox();
-  expect(toBase64(row?.row.identityKey ?? new Uint8Array())).toBe(bob.peer.account.identity.publicKey);
-});
-
-async function pin(of: Station, aci: Peer['aci'], key: Bytes): Promise<void> {
-  const batch = of.peer.store.batch();
-  await trustTransaction(of.trust, batch).identities.pin(aci, key, PROOF);
-  await batch.commit();
-  of.trust.desk.committed(batch);
-}
-
-async function rows(of: Station, prefix: string): Promise<number> {
-  let count = 0;
-  for await (const [key] of of.peer.store.scan(prefix)) count += key === '' ? 0 : 1;
-  return count;
-}
-
-async function until(done: () => boolean): Promise<void> {
-  for (let i = 0; i < 500 && !done(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
-  expect(done()).toBe(true);
-}
