@@ -4,7 +4,7 @@
  *   tsx child.ts FOLDER PROFILE [STEP NUMBER MOMENT]
  *
  * STEP is `commit` or `send` (a frame on a socket), NUMBER counts from 1, MOMENT is `before`, `during` or `after`. It
- * prints `ready` once; without a step it runs until SIGTERM.
+ * prints `ready` once; without a step it runs until SIGTERM, and prints `rest` again and again while it has nothing to do.
  */
 import { writeSync } from 'node:fs';
 import { WebSocket } from 'ws';
@@ -12,6 +12,7 @@ import echo from '../../plugins/echo/index.ts';
 import { Bot } from '../../src/bot.ts';
 import { loadProfile } from '../../src/service/profile.ts';
 import { openLevel } from '../../src/store/level.ts';
+import { inboxRows, outboxRows, owedReceipts } from '../../src/store/tables.ts';
 import { counting } from '../support/crash-plugin.ts';
 import { WatchedStore } from '../support/watched-store.ts';
 
@@ -53,6 +54,20 @@ const stop = new AbortController();
 process.once('SIGTERM', () => {
   stop.abort();
 });
+async function isAtRest(): Promise<boolean> {
+  for (const table of [inboxRows, owedReceipts, outboxRows]) {
+    for await (const [key] of table.scan(store, undefined, { limit: 1 })) if (key !== '') return false;
+  }
+  return true;
+}
+
+async function tellRest(): Promise<void> {
+  while (!stop.signal.aborted) {
+    if (await isAtRest()) writeSync(1, 'rest\n');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
 const bot = new Bot({
   store,
   service: await loadProfile(profile),
@@ -60,6 +75,9 @@ const bot = new Bot({
     if (kind === 'ready') writeSync(1, 'ready\n');
   },
 });
-await bot.use(echo).use(counting).run(stop.signal);
+await Promise.all([
+  bot.use(echo).use(counting).run(stop.signal),
+  step === undefined ? tellRest() : Promise.resolve(),
+]);
 await store.close();
 writeSync(1, `${JSON.stringify(counts)}\n`);

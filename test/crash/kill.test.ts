@@ -4,6 +4,9 @@
  * session are walked over too, and another bot sends it an app message. In the end all phones have got what they were
  * promised, once by timestamp.
  *
+ * What is waited for are things that happen, and the limits of time are wide: with a slow disk the rows that a killed
+ * process leaves take seconds each, since they are called one at a time and counted before.
+ *
  * CRASH_WALK=full takes every step; otherwise a spread of them.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -22,6 +25,10 @@ import { PLAIN, tempFolder } from '../support/store-folder.ts';
 
 const CHILD = fileURLToPath(new URL('child.ts', import.meta.url));
 const FULL = process.env['CRASH_WALK'] === 'full';
+/** What one thing that is waited for may take, ms. */
+const WAIT_MS = 120_000;
+/** What shows that a point is not reached: a round is over, and so long nothing followed, ms. */
+const REST_MS = 3_000;
 /** Steps of one round, with some room: a point that is never reached is killed from outside. */
 const STEPS = { commit: 30, send: 30 };
 const MOMENTS = { commit: ['before', 'during', 'after'], send: ['before', 'after'] } as const;
@@ -81,7 +88,8 @@ afterAll(async () => {
 });
 
 function start(point?: Point): {
-  ready: Promise<void>;
+  /** Resolves when the bot has nothing to do, looked at from now on; needs a start without a point. */
+  rests: () => Promise<void>;
   ended: Promise<{ signal: string | null; code: number | null }>;
 } {
   const step = point === undefined ? [] : [point.step, String(point.number), point.moment];
@@ -89,24 +97,28 @@ function start(point?: Point): {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   child = process_;
-  const ready = new Promise<void>((resolve) => {
-    process_.stdout.once('data', () => {
-      resolve();
-    });
+  let out = '';
+  process_.stdout.on('data', (chunk: Buffer) => {
+    out += chunk.toString();
   });
+  const rests = async (): Promise<void> => {
+    out = '';
+    await expect.poll(() => out, { timeout: WAIT_MS, interval: 100 }).toContain('rest\n');
+  };
   const ended = new Promise<{ signal: string | null; code: number | null }>((resolve) => {
     process_.once('close', (code, signal) => {
       resolve({ code, signal });
     });
   });
-  return { ready, ended };
+  return { rests, ended };
 }
 
-async function write(n: number): Promise<void> {
+async function write(n: number): Promise<Phone> {
   const friend = await scene.server.createPhone();
   friends.push(friend);
   await friend.send(aci, '!ping', { sealed: n % 2 === 1 });
   await other.bot.send(aci as RunningBot['aci'], { kind: 'app', tag: ECHO, payload: Buffer.from(String(n)) });
+  return friend;
 }
 
 /** What a phone shows: a timestamp of a sender once. */
@@ -118,32 +130,31 @@ function shown(messages: readonly PhoneMessage[], kind: PhoneMessage['kind']): s
   return [...seen.values()].map(({ text }) => text ?? '').sort();
 }
 
-async function isAnswered(friend: Phone | undefined, n: number): Promise<boolean> {
-  if (friend === undefined) return false;
+async function isAnswered(friend: Phone, n: number): Promise<boolean> {
   const texts = shown(await friend.messages(), 'text');
   return texts.length >= (twice.has(friend) ? 4 : 2) && answers.includes(`re:${String(n)}`);
 }
 
 it(
   'loses nothing and repeats nothing when the process is killed at any step',
-  { timeout: FULL ? 1_800_000 : 180_000 },
+  { timeout: FULL ? 3_600_000 : 900_000 },
   async () => {
     const walk = points();
     let killed = 0;
     for (const [n, point] of walk.entries()) {
-      await write(n);
+      const friend = await write(n);
       const { ended } = start(point);
       const running = child;
       const isOver = (): boolean => running?.exitCode !== null || running.signalCode !== null;
-      // What comes late in a round needs a second message on the session.
-      const until = Date.now() + 15_000;
-      while (!isOver() && Date.now() < until && !(await isAnswered(friends.at(-1), n))) await sleep(50);
-      const friend = friends.at(-1);
-      if (!isOver() && friend !== undefined) {
+      const isRoundOver = async (): Promise<boolean> => isOver() || isAnswered(friend, n);
+      await until(isRoundOver);
+      if (!isOver()) {
+        // What comes late in a round needs a second message on the session.
         await friend.send(aci, '!echo again');
         twice.add(friend);
+        await until(isRoundOver);
       }
-      const late = Date.now() + 3000;
+      const late = Date.now() + REST_MS;
       while (!isOver() && Date.now() < late) await sleep(50);
       if (!isOver()) child?.kill('SIGKILL');
       else killed++;
@@ -151,11 +162,11 @@ it(
     }
 
     const last = start();
-    await last.ready;
     for (const [n, friend] of friends.entries()) {
-      await expect.poll(() => isAnswered(friend, n), { timeout: 30_000, interval: 100 }).toBe(true);
+      await until(() => isAnswered(friend, n));
+      await until(async () => shown(await friend.messages(), 'receipt').length > 0);
     }
-    await sleep(3000); // receipts are gathered for a second
+    await last.rests();
     child?.kill('SIGTERM');
     expect(await last.ended).toEqual({ code: 0, signal: null });
     // A point that is never reached proves nothing, and says that the numbers above are out of date.
@@ -194,6 +205,10 @@ async function check(): Promise<void> {
   expect(total).toBe(messages);
   expect(total).toBeGreaterThanOrEqual(2 * friends.length);
   await store.close();
+}
+
+async function until(done: () => Promise<boolean>): Promise<void> {
+  await expect.poll(done, { timeout: WAIT_MS, interval: 50 }).toBe(true);
 }
 
 function sleep(ms: number): Promise<void> {
