@@ -71,10 +71,18 @@ async function load(name: string, url: string): Promise<Readonly<Record<string, 
     if (!hooked) hookModules();
     return (await import(url)) as Record<string, unknown>;
   } catch (cause) {
-    throw new BotError('PLUGIN_INVALID', `the plugin ${name} could not be loaded: ${describe(cause)}`, {
-      cause,
-    });
+    const message = `the plugin ${name} could not be loaded: ${describe(cause)}`;
+    throw new BotError('PLUGIN_INVALID', message, requiresUs(cause) ? { cause, next: IMPORT_US } : { cause });
   }
+}
+
+/** What a CommonJS file can do: the hooks below are not asked by `require`. */
+const IMPORT_US =
+  "In a CommonJS plugin export a function that gets it: module.exports = async () => { const { definePlugin } = await import('countersign'); ... }";
+
+function requiresUs(cause: unknown): boolean {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  return code === 'MODULE_NOT_FOUND' && /^Cannot find module 'countersign['/]/.test(message);
 }
 
 let hooked = false;

@@ -73,6 +73,29 @@ describe('the countersign process', () => {
     expect(JSON.parse(run.out())).toMatchObject({ reason: 'NOT_LINKED' }); // the plugin was loaded before
   });
 
+  it('lends it to a CommonJS plugin that imports it, and tells one that requires it how', async () => {
+    writeFileSync(join(folder, 'server.json'), '{"name": "none", "chat": "http://127.0.0.1:1"}');
+    const end = async (source: string): Promise<unknown> => {
+      const file = join(folder, 'plugin.cjs');
+      writeFileSync(file, source);
+      const run = start('run', '--json', '--server', 'server.json', '--data', 'none', '--plugin', file);
+      expect(await run.ended).toBe(1);
+      return JSON.parse(run.out());
+    };
+    const make = "definePlugin({ name: 'common', version: '1', setup() {} })";
+    expect(
+      await end(`const { definePlugin } = require('countersign'); module.exports = ${make};`),
+    ).toMatchObject({
+      reason: 'PLUGIN_INVALID',
+      error: { next: expect.stringContaining('await import') as string },
+    });
+    expect(
+      await end(
+        `module.exports = async () => { const { definePlugin } = await import('countersign'); return ${make}; };`,
+      ),
+    ).toMatchObject({ reason: 'NOT_LINKED' });
+  });
+
   it.each(['SIGINT', 'SIGTERM'] as const)('stops cleanly at %s', async (signal) => {
     const run = start('devserver', '--json');
     await expect.poll(run.out, { timeout: 20_000 }).toContain('"ready"');
