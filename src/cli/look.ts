@@ -66,6 +66,7 @@ function statusText(found: Status): string {
     `quarantine   ${String(found.quarantine)}`,
     `prekeys      aci ${String(aci.ec)} EC, ${String(aci.kyber)} Kyber; pni ${String(pni.ec)} EC, ${String(pni.kyber)} Kyber`,
     `plugins      ${found.plugins.length === 0 ? '-' : found.plugins.join(', ')}`,
+    ...(found.dropped?.untagged ? [`untagged     ${String(found.dropped.untagged)} dropped unopened`] : []),
   ].join('\n');
 }
 

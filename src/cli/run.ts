@@ -2,15 +2,16 @@
  * `run`: the bot itself, until a signal ends it. While it runs, other commands reach the store through its control socket.
  */
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { Bot, type BotEvent } from '../bot.ts';
 import { BotError, isBotError } from '../errors.ts';
+import { LISTEN, type Listen } from '../inbox/listening.ts';
 import { loadPlugin } from '../plugin/load.ts';
 import { openStore } from './account.ts';
 import { leaveEnd, takeEnd } from './last-end.ts';
 import { failureText, toFailure, type Io, type Printer } from './io.ts';
 import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
-import { readPluginConfig } from './plugin-config.ts';
+import { readPluginConfig, type RunConfig } from './plugin-config.ts';
 import { serve } from './serve.ts';
 import type { Shell } from './shell.ts';
 import type { Watch } from './watchdog.ts';
@@ -18,6 +19,7 @@ import type { Watch } from './watchdog.ts';
 interface RunOptions extends AccountOptions {
   readonly plugin: readonly string[];
   readonly config?: string;
+  readonly listen?: Listen;
 }
 
 export function addRun(program: Command, shell: Shell): void {
@@ -31,12 +33,19 @@ export function addRun(program: Command, shell: Shell): void {
         collect,
         [],
       )
-      .option('--config <file>', 'JSON: {"plugins": {NAME: {...}}}'),
+      .option('--config <file>', 'JSON: {"plugins": {NAME: {...}}, "listen": "all" or "tagged"}')
+      .addOption(
+        new Option(
+          '--listen <what>',
+          'what is opened: all (the default), or only what bots send that know this one (docs/outer-tag.md)',
+        ).choices(LISTEN),
+      ),
   );
   withExamples(
     command,
     'run --server server.json --data ./data --plugin echo',
     'run --server server.json --data ./data --plugin ./my-plugin.ts --config bot.json',
+    'run --server server.json --data ./data --plugin echo --listen tagged',
   ).action(async (options: RunOptions) => {
     const printer = shell.printer(options);
     try {
@@ -99,10 +108,13 @@ async function serveWith(
   const platform = shell.platform(options);
   const folder = dataFolder(io, options);
   const service = await serverProfile(io, options);
-  const { plugins: config, policy } =
-    options.config === undefined
-      ? { plugins: {}, policy: {} }
-      : await readPluginConfig(resolve(io.cwd, options.config));
+  const {
+    plugins: config,
+    policy,
+    listen,
+  }: RunConfig = options.config === undefined
+    ? { plugins: {}, policy: {} }
+    : await readPluginConfig(resolve(io.cwd, options.config));
   const configs: Readonly<Record<string, unknown>> = config;
   watch?.name(options.plugin);
   const plugins = await Promise.all(
@@ -135,6 +147,7 @@ async function serveWith(
       service,
       platform,
       policy,
+      listen: options.listen ?? listen ?? 'all',
       ...(watch === undefined ? {} : { onCall: watch.onCall }),
       onEvent: (event) => {
         show(printer, event);
