@@ -64,7 +64,7 @@ export class FalseDevice {
     this.#identities = new AnyIdentity(identity, registrationId);
   }
 
-  /** Fresh keys, kept until they are used. */
+  /** Fresh keys, which are kept. */
   async serve(now: number): Promise<ServedDevice> {
     const id = this.#nextId++;
     const [prekey, signed, kyber] = [PrivateKey.generate(), PrivateKey.generate(), KEMKeyPair.generate()];

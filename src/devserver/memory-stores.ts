@@ -1,6 +1,7 @@
 /**
- * libsignal's stores in memory, for whoever sits between two accounts in the attack lab (`interceptor.ts`). They trust
- * every key: that is what the attacker wants.
+ * libsignal's stores in memory, for whoever sits between two accounts in the attack lab (`interceptor.ts`), and for the
+ * devices that tests work by hand. They trust every key: that is what the attacker wants. Records can be changed from
+ * outside, by `name.device` or by id.
  */
 import {
   IdentityChange,
@@ -19,6 +20,7 @@ import {
 } from '@signalapp/libsignal-client';
 
 export class AnyIdentity extends IdentityKeyStore {
+  readonly known = new Map<string, PublicKey>();
   readonly #own: PrivateKey;
   readonly #registrationId: number;
 
@@ -36,7 +38,8 @@ export class AnyIdentity extends IdentityKeyStore {
     return Promise.resolve(this.#registrationId);
   }
 
-  override saveIdentity(): Promise<IdentityChange> {
+  override saveIdentity(address: ProtocolAddress, key: PublicKey): Promise<IdentityChange> {
+    this.known.set(keyOf(address), key);
     return Promise.resolve(IdentityChange.NewOrUnchanged);
   }
 
@@ -44,73 +47,73 @@ export class AnyIdentity extends IdentityKeyStore {
     return Promise.resolve(true);
   }
 
-  override getIdentity(): Promise<PublicKey | null> {
-    return Promise.resolve(null);
+  override getIdentity(address: ProtocolAddress): Promise<PublicKey | null> {
+    return Promise.resolve(this.known.get(keyOf(address)) ?? null);
   }
 }
 
 export class MemorySessions extends SessionStore {
-  readonly #records = new Map<string, SessionRecord>();
+  readonly records = new Map<string, SessionRecord>();
 
   override saveSession(address: ProtocolAddress, record: SessionRecord): Promise<void> {
-    this.#records.set(keyOf(address), record);
+    this.records.set(keyOf(address), record);
     return Promise.resolve();
   }
 
   override getSession(address: ProtocolAddress): Promise<SessionRecord | null> {
-    return Promise.resolve(this.#records.get(keyOf(address)) ?? null);
+    return Promise.resolve(this.records.get(keyOf(address)) ?? null);
   }
 
   override getExistingSessions(addresses: ProtocolAddress[]): Promise<SessionRecord[]> {
-    return Promise.all(addresses.map((address) => present(this.#records.get(keyOf(address)))));
+    return Promise.all(addresses.map((address) => present(this.records.get(keyOf(address)))));
   }
 }
 
 export class MemoryPrekeys extends PreKeyStore {
-  readonly #records = new Map<number, PreKeyRecord>();
+  readonly records = new Map<number, PreKeyRecord>();
 
   override savePreKey(id: number, record: PreKeyRecord): Promise<void> {
-    this.#records.set(id, record);
+    this.records.set(id, record);
     return Promise.resolve();
   }
 
   override getPreKey(id: number): Promise<PreKeyRecord> {
-    return present(this.#records.get(id));
+    return present(this.records.get(id));
   }
 
   override removePreKey(id: number): Promise<void> {
-    this.#records.delete(id);
+    this.records.delete(id);
     return Promise.resolve();
   }
 }
 
 export class MemorySignedPrekeys extends SignedPreKeyStore {
-  readonly #records = new Map<number, SignedPreKeyRecord>();
+  readonly records = new Map<number, SignedPreKeyRecord>();
 
   override saveSignedPreKey(id: number, record: SignedPreKeyRecord): Promise<void> {
-    this.#records.set(id, record);
+    this.records.set(id, record);
     return Promise.resolve();
   }
 
   override getSignedPreKey(id: number): Promise<SignedPreKeyRecord> {
-    return present(this.#records.get(id));
+    return present(this.records.get(id));
   }
 }
 
 export class MemoryKyberPrekeys extends KyberPreKeyStore {
-  readonly #records = new Map<number, KyberPreKeyRecord>();
+  readonly records = new Map<number, KyberPreKeyRecord>();
 
   override saveKyberPreKey(id: number, record: KyberPreKeyRecord): Promise<void> {
-    this.#records.set(id, record);
+    this.records.set(id, record);
     return Promise.resolve();
   }
 
   override getKyberPreKey(id: number): Promise<KyberPreKeyRecord> {
-    return present(this.#records.get(id));
+    return present(this.records.get(id));
   }
 
-  override markKyberPreKeyUsed(id: number): Promise<void> {
-    this.#records.delete(id);
+  /** It may be one of last resort. */
+  override markKyberPreKeyUsed(): Promise<void> {
     return Promise.resolve();
   }
 }

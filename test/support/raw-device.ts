@@ -30,10 +30,16 @@ import {
 import { uuidFromBytes } from '../../src/address.ts';
 import { concat, copy, decodeProto, fromBase64, fromBigInt, toBase64, type Bytes } from '../../src/bytes.ts';
 import type { DevServer } from '../../src/devserver/devserver.ts';
+import {
+  AnyIdentity,
+  MemoryKyberPrekeys,
+  MemoryPrekeys,
+  MemorySessions,
+  MemorySignedPrekeys,
+} from '../../src/devserver/memory-stores.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
 import { signal } from '../../src/proto/messages.js';
 import { RawSocket, type RawOptions, type RawResponse } from './raw-client.ts';
-import { RawIdentities, RawKyberPrekeys, RawPrekeys, RawSessions, RawSignedPrekeys } from './raw-stores.ts';
 
 export interface WireKey {
   keyId: number;
@@ -65,9 +71,9 @@ type Kind = 'aci' | 'pni';
 class RawIdentity {
   readonly key: PrivateKey;
   readonly registrationId: number;
-  readonly prekeys = new RawPrekeys();
-  readonly signed = new RawSignedPrekeys();
-  readonly kyber = new RawKyberPrekeys();
+  readonly prekeys = new MemoryPrekeys();
+  readonly signed = new MemorySignedPrekeys();
+  readonly kyber = new MemoryKyberPrekeys();
   #nextId = 1;
 
   constructor(key: PrivateKey, registrationId: number) {
@@ -161,8 +167,8 @@ export class RawDevice {
   readonly profileKey: Bytes;
   readonly identities: Readonly<Record<Kind, RawIdentity>>;
   readonly password = toBase64(crypto.getRandomValues(new Uint8Array(16))).replace('==', '');
-  readonly sessions = new RawSessions();
-  readonly stores: RawIdentities;
+  readonly sessions = new MemorySessions();
+  readonly stores: AnyIdentity;
   deviceId = 0;
 
   private constructor(server: DevServer, { message, aci }: Provisioned) {
@@ -176,7 +182,7 @@ export class RawDevice {
       aci: new RawIdentity(key(message.aciIdentityKeyPrivate), id()),
       pni: new RawIdentity(key(message.pniIdentityKeyPrivate), id()),
     };
-    this.stores = new RawIdentities(this.identities.aci.key, this.identities.aci.registrationId);
+    this.stores = new AnyIdentity(this.identities.aci.key, this.identities.aci.registrationId);
   }
 
   /** Links in full. @throws Error naming the status when the server refuses */
