@@ -15,7 +15,7 @@ import { VERIFY_TAG } from './session/carrier.ts';
 import type { Policy } from './store/identity-row.ts';
 import { newRow } from './store/outbox-row.ts';
 import type { Staging, Store } from './store/store.ts';
-import { outboxRows, pluginState, pluginVolatile } from './store/tables.ts';
+import { outboxRows, pluginState, pluginVolatile, sentLog } from './store/tables.ts';
 import { isPolicy, stricter, type Policies } from './trust/policy.ts';
 import { trustTransaction, type TrustParts } from './trust/transaction.ts';
 import type { TrustTransaction } from './trust.ts';
@@ -40,6 +40,11 @@ export interface SendOptions {
   readonly policy?: Policy;
   /** A frame of `countersign.verify/1` goes by the carrier; with the permission `identities`. */
   readonly carrier?: boolean;
+  /**
+   * False: nothing of it is kept once it is sent, for what is a secret. Who cannot open it gets no other copy by asking for it;
+   * the plugin sees to that.
+   */
+  readonly logged?: boolean;
 }
 
 /** Something that makes a value of what was stored, and throws when it does not fit: a zod schema, for one. */
@@ -76,6 +81,8 @@ export interface Transaction {
    *   `send`
    */
   send(recipient: ServiceId | 'self', message: Outgoing, options?: SendOptions): number;
+  /** Takes back one of the plugin's messages, and what is kept of it; one that is under way may still arrive. */
+  withdraw(recipient: ServiceId, timestamp: number): void;
   /** Identities, sessions and held messages. @throws BotError `PERMISSION_NEEDED` without `identities` */
   readonly trust: TrustTransaction;
 }
@@ -209,9 +216,14 @@ export class StagedTransaction implements Transaction {
     return this.stage(recipient === 'self' ? this.#parts.self : recipient, message, options);
   }
 
+  withdraw(recipient: ServiceId, timestamp: number): void {
+    outboxRows.delete(this.#staging, recipient, timestamp);
+    sentLog.delete(this.#staging, recipient, timestamp);
+  }
+
   /** Without asking for the permission. */
   stage(recipient: ServiceId, message: Outgoing, options: SendOptions = {}): number {
-    const { devices = [], carrier = false } = options;
+    const { devices = [], carrier = false, logged = true } = options;
     if (!isAci(recipient) && !isPni(recipient))
       throw new BotError('RECIPIENT_UNKNOWN', 'the recipient is not a service id');
     const { stamp, profileKey } = this.#parts;
@@ -229,7 +241,7 @@ export class StagedTransaction implements Transaction {
     // A misspelt one would ask for nothing.
     if (!isPolicy(asked)) throw new BotError('CONTENT_INVALID', `there is no policy ${String(asked)}`);
     const policy = stricter(rule, asked);
-    const row = newRow({ recipient, timestamp, devices, policy, carrier, ...what });
+    const row = newRow({ recipient, timestamp, devices, policy, carrier, logged, ...what });
     outboxRows.put(this.#staging, recipient, timestamp, row);
     return timestamp;
   }
@@ -283,6 +295,10 @@ class MessageContext {
 
   reply(message: Outgoing, options?: SendOptions): number {
     return this.#writes.stage(this.#sender, message, options);
+  }
+
+  withdraw(recipient: ServiceId, timestamp: number): void {
+    this.#writes.withdraw(recipient, timestamp);
   }
 
   send(recipient: ServiceId | 'self', message: Outgoing, options?: SendOptions): number {

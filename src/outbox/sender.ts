@@ -230,8 +230,9 @@ export class Sender {
       { recipient: row.recipient, error: describe(error), retryAt: named || now + backoff },
       'sending later',
     );
-    await this.#settle(row, (batch, current) => {
+    await this.#settle(row, (batch, current, isThere) => {
       const { recipient, timestamp, attempts } = current;
+      if (!isThere) return; // it was taken back while it was under way
       outboxRows.put(batch, recipient, timestamp, {
         ...current,
         attempts: attempts + 1,
@@ -277,7 +278,8 @@ export class Sender {
       { recipient, error: describe(error) },
       state === 'held' ? 'a message is held back' : 'a message will not be sent',
     );
-    await this.#settle(row, async (batch, current) => {
+    await this.#settle(row, async (batch, current, isThere) => {
+      if (!isThere) return;
       // What nobody asked for leaves nothing behind to look at.
       const isAsked = row.kind === 'text' || row.kind === 'app';
       if (isAsked)
@@ -295,10 +297,13 @@ export class Sender {
   }
 
   /** Changes the row as it is now: while it was under way, another device may have asked for the same message. */
-  async #settle<T>(row: OutboxRow, change: (batch: Batch, current: OutboxRow) => T | Promise<T>): Promise<T> {
+  async #settle<T>(
+    row: OutboxRow,
+    change: (batch: Batch, current: OutboxRow, isThere: boolean) => T | Promise<T>,
+  ): Promise<T> {
     return writeAgainOnConflict(this.#parts.store, async (batch) => {
       const current = await outboxRows.get(batch, row.recipient, row.timestamp);
-      return change(batch, current ?? row);
+      return change(batch, current ?? row, current !== undefined);
     });
   }
 }

@@ -20,6 +20,8 @@ const VERSION = 1;
 const KINDS = { hello: 1, roster: 2, message: 3, confirm: 4, ask: 5, abort: 6 } as const;
 const SIGNATURE_BYTES = 64;
 const HASH_BYTES = 32;
+/** Place of a message's recipient: behind version, kind, topic, id, round and sender. */
+const RECIPIENT_AT = 1 + 1 + ID_BYTES + ID_BYTES + 1 + 1;
 /** Two messages prove that their sender told two tales. */
 const MAX_EVIDENCE = 2;
 /** Longest reason of an abort, bytes. */
@@ -77,6 +79,11 @@ export function decodeFrame(payload: Uint8Array): Frame {
 /** The topic alone. @throws BotError `CONTENT_INVALID` */
 export function topicOfFrame(payload: Uint8Array): string {
   return toHex(new Reader(payload.subarray(2)).bytes(ID_BYTES));
+}
+
+/** Whether it is a message for one party alone. */
+export function isPrivate(payload: Uint8Array): boolean {
+  return payload[1] === KINDS.message && payload[RECIPIENT_AT] !== 0;
 }
 
 function restOf(frame: Frame): Bytes {

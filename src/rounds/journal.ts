@@ -5,14 +5,19 @@
  *   volatile  rounds/run/TOPIC       the head          rounds/slot/TOPIC/KEY  a slot
  *   state     rounds/open/TOPIC      the head, while the run is open           rounds/restored  the last restore seen
  */
-import type { Bytes } from '../bytes.ts';
+import { fromUtf8, toUtf8, type Bytes } from '../bytes.ts';
 import type { State, Transaction } from '../context.ts';
+import type { Policy } from '../store/identity-row.ts';
+import { ROUNDS } from './entry.ts';
+import { isPrivate } from './frame.ts';
+import type { Identified } from './party-set.ts';
 import { changesOf, decodeRun, encodeHead } from './run-row.ts';
-import { isOpen, type Run } from './run.ts';
+import { isOpen, type Run, type Sending } from './run.ts';
 
 const RUN = 'rounds/run/';
 const SLOT = 'rounds/slot/';
 const OPEN = 'rounds/open/';
+const ON_ITS_WAY = 'w/';
 const RESTORED = 'rounds/restored';
 const NO_SLOTS = new Map<string, never>();
 
@@ -37,6 +42,41 @@ export function saveRun({ state, volatile }: Transaction, before: Run | undefine
   }
   if (!isOpen(phase)) state.delete(OPEN + topic);
   else if (before?.phase !== phase) state.put(OPEN + topic, head);
+}
+
+/**
+ * Leaves what the run sends to go out with it. Private messages are not kept once they are sent, and those that are not sent
+ * yet are taken back when their round is over: by then they are confirmed, or the ceremony has ended.
+ * @param run with the slots as they are saved: which private messages are on their way is noted there
+ * Slot: w/ROUND/TO, the timestamp of the latest copy as text; one that was not sent yet is taken back for it.
+ */
+export function sendAll(
+  tx: Transaction,
+  run: Run,
+  slots: Map<string, Bytes>,
+  send: readonly Sending[],
+  policy: Policy,
+): void {
+  const current = isOpen(run.phase) ? `${ON_ITS_WAY}${String(run.round)}/` : 'none';
+  const takeBack = (key: string, { aci }: Identified): void => {
+    const timestamp = slots.get(key);
+    if (timestamp !== undefined) tx.withdraw(aci, Number(toUtf8(timestamp)));
+    slots.delete(key);
+  };
+  for (const key of [...slots.keys()].filter((name) => name.startsWith(ON_ITS_WAY))) {
+    const party = run.proposal.parties[Number(key.split('/')[2]) - 1];
+    if (!key.startsWith(current) && party !== undefined) takeBack(key, party);
+  }
+  for (const { to, payload } of send) {
+    const party = run.proposal.parties[to - 1];
+    if (party === undefined) continue;
+    const logged = !isPrivate(payload);
+    const key = current + String(to);
+    if (!logged) takeBack(key, party);
+    const options = { devices: [party.deviceId], policy, logged };
+    const timestamp = tx.send(party.aci, { tag: ROUNDS.tag, payload }, options);
+    if (!logged) slots.set(key, fromUtf8(String(timestamp)));
+  }
 }
 
 /** Forgets a run. */

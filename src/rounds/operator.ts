@@ -10,9 +10,8 @@ import { writeAgainOnConflict } from '../store/again.ts';
 import type { Staging, Store } from '../store/store.ts';
 import { account, pluginVolatile } from '../store/tables.ts';
 import { end } from './ceremony.ts';
-import { ROUNDS } from './entry.ts';
 import { MAX_REASON } from './frame.ts';
-import { listRuns, loadRun, saveRun } from './journal.ts';
+import { listRuns, loadRun, saveRun, sendAll } from './journal.ts';
 import { isOpen, type Run } from './run.ts';
 import { waitingFor } from './waiting.ts';
 
@@ -98,13 +97,10 @@ export async function abortCeremony(
         next: 'Nothing is left to be ended.',
       });
     const { run: after, send } = end(run, reason, now());
-    saveRun(tx, run, after);
-    for (const { to, payload } of send) {
-      const party = run.proposal.parties[to - 1];
-      // Whoever was trusted enough to take part is enough so to hear that it is over.
-      const options = { devices: party === undefined ? [] : [party.deviceId], policy: 'introduced' as const };
-      if (party !== undefined) tx.send(party.aci, { tag: ROUNDS.tag, payload }, options);
-    }
+    const slots = new Map(after.slots);
+    // Whoever was trusted enough to take part is enough so to hear that it is over.
+    sendAll(tx, after, slots, send, 'introduced');
+    saveRun(tx, run, { ...after, slots });
     return detailsOf({ plugin, run: after });
   });
 }

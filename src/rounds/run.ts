@@ -10,6 +10,7 @@
  *   input             until the ceremony begins          state         the protocol's, until the end
  *   m/ROUND/FROM/TO   a message, TO 0 = all              c/ROUND/FROM  what FROM confirms to have seen
  *   e/…               of a ceremony that has not begun   abort, roster what is sent again to who asks
+ *   w/…               of the runtime: private messages on their way (journal.ts)
  *   held              the output, until all have confirmed the last round (`Protocol.isHeld`)
  */
 import { EMPTY, type Bytes } from '../bytes.ts';

@@ -9,13 +9,14 @@ import { equal } from '../bytes.ts';
 import type { Context, Permission, Transaction } from '../context.ts';
 import { BotError, describe, isBotError } from '../errors.ts';
 import { systemPlatform, type Random } from '../platform.ts';
+import { Pacing } from '../outbox/pacing.ts';
 import type { AppFields } from '../router.ts';
 import { verifySignature } from '../trust/own-key.ts';
 import type { PolicyRule } from '../trust.ts';
 import { end, open, take, tick, wakeAt } from './ceremony.ts';
 import { ROUNDS, type Entry, type OpenRequest, type RoundsHost, type RoundsOptions } from './entry.ts';
 import type { Frame } from './frame.ts';
-import { deleteRun, listRuns, loadRun, saveRun, takeRestored } from './journal.ts';
+import { deleteRun, listRuns, loadRun, saveRun, sendAll, takeRestored } from './journal.ts';
 import { isParty, type PartySet } from './party-set.ts';
 import { decodeProposal, topicOf, type Proposal } from './proposal.ts';
 import { isOpen, type Result, type Run, type Tools } from './run.ts';
@@ -50,6 +51,7 @@ export class Rounds {
   readonly #policy: 'introduced' | 'verified';
   readonly #random: Random;
   readonly #wakes = new Map<string, number>();
+  readonly #answers = new Pacing();
   #host: RoundsHost | undefined;
 
   constructor(
@@ -168,6 +170,9 @@ export class Rounds {
     if (party === undefined || identityKey === undefined) return;
     if (!isParty(party, { aci: party.aci, deviceId: sender.deviceId, identityKey })) return;
     if ((await this.#mistrust(ctx, [party])) !== undefined) return;
+    // Such are answered: a flood of them must not become one of ours, on our own disk first.
+    const isAnswered = frame.kind === 'hello' || frame.kind === 'ask';
+    if (isAnswered && this.#answers.take(party.aci, this.#attached.clock.now()) > 0) return;
     if (run === undefined) await this.#invited(ctx, frame, party.index);
     else
       await this.#apply(
@@ -264,12 +269,8 @@ export class Rounds {
         kept.set('output', new Uint8Array(entry.protocol.output.encode(output.value)));
       else await entry.done(output.value, { topic: run.topic, run }, tx);
     }
+    sendAll(tx, run, kept, send, this.#policy);
     saveRun(tx, before, { ...run, slots: kept });
-    for (const { to, payload } of send) {
-      const party = run.proposal.parties[to - 1];
-      if (party === undefined) continue;
-      tx.send(party.aci, { tag: ROUNDS.tag, payload }, { devices: [party.deviceId], policy: this.#policy });
-    }
     this.#noteWake(run);
   }
 

@@ -21,6 +21,8 @@ export interface NewRow {
   readonly policy?: Policy;
   /** A verification frame that goes by the carrier. */
   readonly carrier?: boolean;
+  /** False: not even what is logged of its kind. */
+  readonly logged?: boolean;
 }
 
 /** What people wait for wakes phones and is kept for resends; only texts are shown on our own other devices. */
@@ -35,7 +37,7 @@ const TRAITS: Readonly<Record<OutboxKind, { urgent: boolean; log: boolean; trans
   resend: { urgent: true, log: false, transcript: false },
 };
 
-export function newRow({ policy = 'tofu', carrier = false, ...row }: NewRow): OutboxRow {
+export function newRow({ policy = 'tofu', carrier = false, logged = true, ...row }: NewRow): OutboxRow {
   const traits = TRAITS[row.kind];
   return {
     devices: [],
@@ -44,7 +46,7 @@ export function newRow({ policy = 'tofu', carrier = false, ...row }: NewRow): Ou
     ...row,
     ...traits,
     // A retry request is answered in the ordinary session, where a frame of the carrier has no business.
-    log: traits.log && !carrier,
+    log: traits.log && logged && !carrier,
     ...(policy === 'tofu' ? {} : { policy }),
     ...(carrier ? { carrier } : {}),
     attempts: 0,
