@@ -19,6 +19,11 @@ export function addAccountCommands(program: Command, shell: Shell): void {
   const group = program
     .command('account')
     .description('be the primary device of an account: no phone is needed');
+  withExamples(
+    group,
+    'account register --number +15550001111 --server server.json --data ./phone',
+    "account approve 'sgnl://linkdevice?uuid=...&pub_key=...' --server server.json --data ./phone",
+  );
   group.hook('preAction', () => {
     shell.reword = withRegister;
   });
@@ -74,7 +79,7 @@ function addAccountSend(group: Command, shell: Shell): void {
       .command('send')
       .description('send a text, to try things out')
       .argument('<recipient>', 'ACI, PNI:uuid, self, or a number or name that exactly one contact has')
-      .argument('<text>')
+      .argument('<text>', 'the text')
       .option('--wait <seconds>', 'how long to wait until it is sent', wholeNumber(0, 86_400), 30),
   );
   withExamples(command, 'account send self "hello" --server server.json --data ./phone').action(

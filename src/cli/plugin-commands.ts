@@ -28,7 +28,8 @@ export async function addPluginCommands(
   shell: Shell,
   argv: readonly string[],
 ): Promise<void> {
-  const called = argv.find((word) => !word.startsWith('-'));
+  const [first, second] = argv.filter((word) => !word.startsWith('-'));
+  const called = first === 'help' ? second : first;
   for (const [word, { plugin, description }] of Object.entries(GROUPS)) {
     const group = program.command(word).description(description);
     if (word !== called) continue;
@@ -37,6 +38,10 @@ export async function addPluginCommands(
     group.enablePositionalOptions();
     const { subcommands = [] } = await loadPlugin(plugin, shell.io.cwd);
     for (const subcommand of subcommands) addSubcommand(group, shell, plugin, subcommand);
+    // One that is a command itself has its own.
+    if (subcommands.some(({ name }) => name === word)) continue;
+    const parts = subcommands.filter(({ name }) => name.startsWith(`${word} `));
+    withExamples(group, ...parts.flatMap(({ examples = [] }) => examples.slice(0, 1)));
   }
 }
 
@@ -102,9 +107,9 @@ function callOf(
           });
         });
     },
-    act: (name, { contact, contacts, input = {} }, onEvent) => {
+    act: (name, { contact, contacts, input = {}, offline = false }, onEvent) => {
       const others = contacts === undefined ? {} : { contacts: [...contacts] };
-      const call = { call: 'act' as const, plugin, name, contact, ...others, input };
+      const call = { call: 'act' as const, plugin, name, contact, ...others, input, offline };
       return callAccount(shell, options, call, onEvent === undefined ? {} : { tell: onEvent });
     },
     openStore: () => openStore(shell, options),

@@ -1,6 +1,6 @@
 /**
- * `countersign verify start | enter | status | cancel | unlock`: through the bot that runs with this plugin, or by going
- * online for it.
+ * `countersign verify start | enter | status | cancel | unlock`: through the bot that runs with this plugin. Without
+ * one, the two that need the other side go online for it, the rest looks into the rows of the data directory.
  *
  * What prompts say is V-25's and V-26's: the code goes by phone or in person, is typed on one device, and the digits at
  * the end may be compared.
@@ -52,21 +52,24 @@ export const signalCommands: readonly Subcommand[] = [
     name: 'verify status',
     description: 'verifications under way, and guesses',
     arguments: { '[contact]': CONTACT['<contact>'] },
-    shares: 'account',
+    shares: 'data',
+    examples: ['verify status --data ./data'],
     run: status,
   },
   {
     name: 'verify cancel',
     description: 'end a verification that is under way',
     arguments: { '[contact]': 'ACI, number or name; all if absent' },
-    shares: 'account',
+    shares: 'data',
+    examples: [`verify cancel ${ACI} --data ./data`],
     run: cancel,
   },
   {
     name: 'verify unlock',
     description: 'take codes of a contact again, after too many were wrong',
     arguments: CONTACT,
-    shares: 'account',
+    shares: 'data',
+    examples: [`verify unlock ${ACI} --data ./data`],
     run: unlock,
   },
 ];
@@ -122,19 +125,23 @@ async function enter(call: SubcommandCall): Promise<void> {
 }
 
 async function status(call: SubcommandCall): Promise<void> {
-  const found = (await call.act('status', { contact: call.arguments[0] })) as VerifyStatus;
+  const found = (await call.act('status', { contact: call.arguments[0], offline: true })) as VerifyStatus;
   call.print(found, () => statusText(found));
 }
 
 async function cancel(call: SubcommandCall): Promise<void> {
-  const { cancelled } = (await call.act('cancel', { contact: call.arguments[0] })) as { cancelled: string[] };
+  const { cancelled } = (await call.act('cancel', { contact: call.arguments[0], offline: true })) as {
+    cancelled: string[];
+  };
   call.print({ cancelled }, () =>
     cancelled.length === 0 ? 'nothing is under way' : `ended: ${cancelled.join(', ')}`,
   );
 }
 
 async function unlock(call: SubcommandCall): Promise<void> {
-  const { unlocked } = (await call.act('unlock', { contact: call.arguments[0] })) as { unlocked: string };
+  const { unlocked } = (await call.act('unlock', { contact: call.arguments[0], offline: true })) as {
+    unlocked: string;
+  };
   call.print({ unlocked }, () => `codes of ${unlocked} are taken again`);
 }
 
