@@ -1,9 +1,10 @@
 /** Introductions that contradict what is known, that are taken back or suspended, and the bundles that come with them. */
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { copy, type Bytes } from '../../src/bytes.ts';
+import { copy } from '../../src/bytes.ts';
 import { Identities } from '../../src/identities/identities.ts';
 import { ownKeys } from '../../src/session/own-identity.ts';
+import { sessions } from '../../src/store/tables.ts';
 import { acceptIdentity, revokeIdentity } from '../../src/trust/operator.ts';
 import { decodeStatement } from '../../plugins/verify/introductions/statement.ts';
 import { ManualClock, settle } from '../support/clock.ts';
@@ -202,37 +203,12 @@ describe('V-39: an introduction that is taken back', () => {
 });
 
 describe('a bundle that comes with an introduction', () => {
-  it('opens one session with the contact under the introduced key, where no service gives bundles out', async () => {
+  it('is part of what is signed, and changes nothing: there is a service that gives prekeys out', async () => {
     const { alice, bob, carol } = await scene();
-    const { bundle, prekeys } = handed(bob);
-    await alice.update((tx) =>
-      alice.introducing.issuing.issue(tx, {
-        ...{ subject: bob.aci, to: [carol.aci], bundles: [bundle] },
-        ...{ days: 1, hasAgreed: false, isUnsigned: false },
-      }),
-    );
-    expect(await alice.post(carol)).toMatchObject([{ kind: 'used' }]);
-    const hello = new TextEncoder().encode('hello');
-    const open = (): Promise<Bytes | undefined> =>
-      carol.host.trust.update(bob.aci, (tx) => carol.introducing.book.openHanded(tx, bob.aci, hello));
-    const initial = await open();
-    expect(await open()).toBeUndefined();
-    const from = { serviceId: carol.aci, deviceId: carol.peer.account.deviceId };
-    const heard = await bob.host.trust.update(carol.aci, async ({ trust }) => {
-      await trust.identities.pin(carol.aci, carol.key, { kind: 'safety-number', by: 'operator', at: T0 });
-      return trust.sessions.openInitial(from, initial ?? new Uint8Array(0), prekeys);
-    });
-    expect(new TextDecoder().decode(heard)).toBe('hello');
-  });
-
-  it('of other keys than the introduced one opens none', async () => {
-    const { alice, bob, carol, clock } = await scene();
-    const mallory = await member(clock);
-    const { bundle } = handed(mallory);
-    await carol.receive(alice, made(alice, { ...about(bob, carol), bundle }));
-    const opening = carol.host.trust.update(bob.aci, (tx) =>
-      carol.introducing.book.openHanded(tx, bob.aci, new Uint8Array(1)),
-    );
-    await expect(opening).rejects.toMatchObject({ code: 'CONTENT_INVALID' });
+    const receipt = await carol.receive(alice, made(alice, { ...about(bob, carol), bundle: handed(bob) }));
+    expect(receipt).toMatchObject({ kind: 'used' });
+    expect(await carol.state(bob)).toBe('introduced');
+    const { deviceId } = bob.peer.account;
+    expect(await sessions.get(carol.peer.store.batch(), 'aci', bob.aci, deviceId)).toBeUndefined();
   });
 });

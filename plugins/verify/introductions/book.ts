@@ -103,24 +103,6 @@ export class Book {
     return next;
   }
 
-  /**
-   * Opens a session with a contact from the bundle that came with an introduction, where no service gives one out. Each
-   * bundle is good for one session, and the contact's key must be the introduced one (both signatures are checked).
-   * @returns a serialized PreKeySignalMessage; undefined without a bundle that counts and was not used
-   * @throws BotError `CONTENT_INVALID` when a key or signature of the bundle does not hold
-   */
-  async openHanded(tx: Transaction, subject: Aci, plaintext: Uint8Array): Promise<Bytes | undefined> {
-    const { pin } = await tx.trust.identities.get(subject);
-    for (const { got, subjectKey } of await this.#live(tx, subject)) {
-      const { bundle } = got.signed.statement;
-      if (bundle === undefined || got.isSpent || pin === undefined || !isSame(pin, subjectKey)) continue;
-      const message = await tx.trust.sessions.openFromBundle(subject, subjectKey, bundle, plaintext);
-      await putGot(tx.state, { ...got, isSpent: true });
-      return message;
-    }
-    return undefined;
-  }
-
   async #view(tx: Transaction, { statement }: Signed, held: Got | undefined, bearer: Bearer): Promise<View> {
     const { own, isMember } = this.#parts;
     const { introducer, subject, audience } = statement;
@@ -156,10 +138,7 @@ export class Book {
       if (isSame(held.signed.body, signed.body)) return { kind: 'known', statement };
       return { kind: 'refused', reason: 'reused' };
     }
-    const got: Got = {
-      ...{ signed, bytes, receivedAt: view.now, until: statement.notAfter },
-      ...{ revokedAt: undefined, isSpent: false },
-    };
+    const got: Got = { signed, bytes, receivedAt: view.now, until: statement.notAfter, revokedAt: undefined };
     await this.#makeRoom(tx, got);
     await putGot(tx.state, got);
     if (verdict === 'shown') return { kind: 'shown', statement };
@@ -196,7 +175,7 @@ export class Book {
     if (verdict !== 'used') return { kind: 'refused', reason: verdict };
     if (held?.revokedAt !== undefined) return { kind: 'known', statement };
     if (held === undefined) {
-      const got = { signed, bytes, receivedAt: view.now, revokedAt: view.now, isSpent: false };
+      const got = { signed, bytes, receivedAt: view.now, revokedAt: view.now };
       await this.#makeRoom(tx, { ...got, until: statement.notAfter });
       await putGot(tx.state, { ...got, until: statement.notAfter });
       return { kind: 'revoked', statement };

@@ -13,7 +13,6 @@ import {
   type ContactIdentity,
   type OwnKey,
   type Random,
-  type RunBundle,
   type Transaction,
 } from '../../../src/index.ts';
 import { isSame } from '../messages/wire.ts';
@@ -49,8 +48,6 @@ export interface IssueRequest {
   readonly hasAgreed: boolean;
   /** No signature: believed only in a session with us, and no proof towards others that we know the subject. */
   readonly isUnsigned: boolean;
-  /** The subject's prekeys, in the order of `to`, where no service gives them out. */
-  readonly bundles?: readonly RunBundle[];
 }
 
 export class Issuing {
@@ -68,7 +65,7 @@ export class Issuing {
    */
   async issue(tx: Transaction, request: IssueRequest): Promise<Given[]> {
     const { own, now } = this.#parts;
-    const { subject, to, group, bundles = [] } = request;
+    const { subject, to, group } = request;
     if ([subject, ...to].includes(own.aci) || to.includes(subject))
       throw invalid('a contact is introduced to another one, and neither is this account');
     const contact = await verified(tx, subject);
@@ -87,9 +84,9 @@ export class Issuing {
         ? to.map((aci) => ({ audience: { kind: 'aci', aci }, to: [aci] }))
         : [{ audience: { kind: 'group', id: group }, to }];
     const given: Given[] = [];
-    for (const [i, { audience, to: recipients }] of audiences.entries()) {
+    for (const { audience, to: recipients } of audiences) {
       const id = this.#parts.random.bytes(ID_BYTES);
-      const statement = { ...common, id, audience, bundle: bundles[i] };
+      const statement = { ...common, id, audience, bundle: undefined };
       given.push(await this.#give(tx, statement, recipients, request.isUnsigned));
     }
     return given;

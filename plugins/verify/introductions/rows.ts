@@ -28,8 +28,6 @@ export interface Got {
   readonly revokedAt: number | undefined;
   /** ms; when the row can go. */
   readonly until: number;
-  /** The bundle that came with it has opened a session. */
-  readonly isSpent: boolean;
 }
 
 /** A statement of ours. */
@@ -52,7 +50,7 @@ const OF = 'introductions/of/';
 const ms = z.int().min(0);
 const base64 = z.base64().transform((text) => new Uint8Array(Buffer.from(text, 'base64')));
 const common = { version: z.literal(1), statement: base64, revokedAt: ms.nullable() };
-const gotRow = z.object({ ...common, receivedAt: ms, until: ms, isSpent: z.boolean() });
+const gotRow = z.object({ ...common, receivedAt: ms, until: ms });
 const givenRow = z.object({ ...common, to: z.array(z.string().transform((text) => text as Aci)) });
 const listRow = z.array(z.string()).catch([]);
 
@@ -68,8 +66,8 @@ export async function getGot(state: State, introducer: Aci, id: string): Promise
 export async function putGot(state: State, got: Got): Promise<void> {
   const { introducer, subject } = got.signed.statement;
   const id = idOf(got.signed);
-  const { receivedAt, until, isSpent, revokedAt = null } = got;
-  const row = { version: 1, statement: textOf(got.bytes), receivedAt, revokedAt, until, isSpent };
+  const { receivedAt, until, revokedAt = null } = got;
+  const row = { version: 1, statement: textOf(got.bytes), receivedAt, revokedAt, until };
   state.putJson(`${GOT}${introducer}/${id}`, row);
   await addTo(state, `${BY}${introducer}`, id);
   await addTo(state, `${ABOUT}${subject}`, `${introducer}/${id}`);
@@ -165,8 +163,8 @@ function readGot(row: Uint8Array | undefined): Got | undefined {
   const { data } = gotRow.safeParse(jsonOf(row));
   const signed = data && decodeStatement(data.statement);
   if (data === undefined || signed === undefined) return undefined;
-  const { statement: bytes, receivedAt, revokedAt, until, isSpent } = data;
-  return { signed, bytes, receivedAt, revokedAt: revokedAt ?? undefined, until, isSpent };
+  const { statement: bytes, receivedAt, revokedAt, until } = data;
+  return { signed, bytes, receivedAt, revokedAt: revokedAt ?? undefined, until };
 }
 
 function readGiven(row: Uint8Array | undefined): Given | undefined {

@@ -11,6 +11,10 @@
  * Keys are not `lv` here: their length is the field's. A statement has one encoding, all else is refused; depth is read as it
  * is, since what is not 0 is refused by a rule and not by the format. Signatures are randomised, so a statement is known
  * by its introducer and id, and two are the same when all before the signature is.
+ *
+ * Left out of section 10: bundles that are handed on where there is no service. Bots are accounts of a service, which gives
+ * prekeys out, refused unless they are under the introduced key; programs without one have no contacts to introduce. The
+ * field stays, as it is of the format and signed: nobody here fills it, and one that comes filled is read and not used.
  * Spec: verification brief, section 10.
  */
 import { verifySignature, type Aci, type Bytes, type OwnKey, type RunBundle } from '../../../src/index.ts';
@@ -46,7 +50,7 @@ export interface Statement {
   readonly audience: Audience;
   /** 0..255; 0 is the only one that is ever used. */
   readonly depth: number;
-  /** The subject's prekeys, handed on where no service has them. */
+  /** The subject's prekeys, as others may hand them on. Not used. */
   readonly bundle: RunBundle | undefined;
 }
 

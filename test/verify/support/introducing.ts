@@ -5,7 +5,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { afterEach } from 'vitest';
 import { parseAci, type Aci } from '../../../src/address.ts';
 import { copy, type Bytes } from '../../../src/bytes.ts';
-import type { RunBundle, RunPrekeys } from '../../../src/trust.ts';
+import type { RunBundle } from '../../../src/trust.ts';
 import type { GivenLine } from '../../../plugins/verify/introductions/listing.ts';
 import type { IntroductionOptions } from '../../../plugins/verify/introductions/plugin.ts';
 import { encodeStatement, type Statement } from '../../../plugins/verify/introductions/statement.ts';
@@ -88,8 +88,9 @@ export function about(subject: Member, to: Member, key = subject.key): Partial<S
 }
 
 /** Prekeys of a member's, made for an introduction. */
-export function handed(by: Member): { readonly bundle: RunBundle; readonly prekeys: RunPrekeys } {
+export function handed(by: Member): RunBundle {
   const { own } = by.host.trust;
   const { deviceId: device, registrationId } = own;
-  return makeRunPrekeys({ device, registrationId, signPrekey: (key) => own.signPrekey(key) }, random, T0);
+  const signPrekey = (key: Bytes): Bytes => own.signPrekey(key);
+  return makeRunPrekeys({ device, registrationId, signPrekey }, random, T0).bundle;
 }
