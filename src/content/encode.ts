@@ -26,6 +26,9 @@ export function encodeText(text: string, timestamp: number, profileKey?: Bytes):
     throw new BotError(
       'PAYLOAD_TOO_LARGE',
       `the text has ${String(length)} bytes; at most ${String(MAX_TEXT_BYTES)} fit`,
+      {
+        next: 'Send it in several texts: a long one would have to be an attachment, which is not built. To a program, an app message (--tag) takes more.',
+      },
     );
   }
   return encode({ dataMessage: { body: text, timestamp, ...(profileKey ? { profileKey } : {}) } });

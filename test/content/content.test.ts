@@ -226,6 +226,7 @@ describe('contents', () => {
       expect.objectContaining({
         code: 'PAYLOAD_TOO_LARGE',
         message: expect.stringContaining('2050') as string,
+        next: expect.stringContaining('several texts') as string,
       }),
     );
     expect(decodeContent(encodeText('ä'.repeat(1024), NOW))).toMatchObject({ kind: 'text' });
