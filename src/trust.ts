@@ -151,6 +151,11 @@ export interface TrustTransaction {
 export interface IdentityWrites {
   get(aci: ServiceId): Promise<ContactIdentity>;
   /**
+   * Whether the account knows them by more than what they have sent: they are in its list of contacts, there is evidence
+   * for their key, or something was sent to them of late.
+   */
+  isContact(aci: Aci): Promise<boolean>;
+  /**
    * A run, a safety number or an import has succeeded for this key. The table of section 9 decides: `verified` makes it
    * the pin, releases what was held and parked for the contact once committed, and tells our own devices; `changed`
    * means that it contradicts a verified pin or is listed as revoked (V-14): it is now the candidate and nothing heals.
@@ -247,10 +252,15 @@ export interface SessionWrites {
   /** The carrier of a contact (section 3.1). */
   carrier(aci: Aci): Carrier;
   /**
-   * New sender keys of ours in these groups (33 or 32 bytes, base64), from the next send on. All groups that we share
-   * with anybody, if unsaid.
+   * Ends all sender keys of this device, so that the next send to each group makes new ones (section 8, step 4). In which
+   * groups a contact is with us is not kept, as nothing is sent to groups yet: that is why it is all of them.
    */
-  rotateSenderKeys(groups?: readonly string[]): Promise<void>;
+  rotateSenderKeys(): Promise<void>;
+  /**
+   * Deletes the session with a device if that has never answered in it (section 4): the next send fetches keys.
+   * @returns whether it was deleted
+   */
+  dropUnanswered(to: Address & { readonly serviceId: Aci }): Promise<boolean>;
 }
 
 /**

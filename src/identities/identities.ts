@@ -145,7 +145,8 @@ export class Identities {
   }
 
   /**
-   * Why a message of ours must not be sealed for a contact now (V-33); undefined when it may.
+   * Why a message of ours must not be sealed for a contact now (V-33); undefined when it may. Asked on the batch that seals,
+   * for every kind of message: libsignal does not ask for all of them (V-30).
    * @param policy of the message
    */
   async refusal(batch: Staging, serviceId: ServiceId, policy: Policy): Promise<BotError | undefined> {
@@ -163,19 +164,6 @@ export class Identities {
       'PEER_UNVERIFIED',
       `the message asks for a contact that is ${policy}; ${serviceId} is ${state}`,
     );
-  }
-
-  /** Those who may get what is sealed for many at once, a path on which libsignal asks for no trust (V-30). */
-  async sendable(
-    batch: Staging,
-    recipients: readonly ServiceId[],
-    policy: Policy = 'tofu',
-  ): Promise<ServiceId[]> {
-    const allowed: ServiceId[] = [];
-    for (const recipient of recipients) {
-      if ((await this.refusal(batch, recipient, policy)) === undefined) allowed.push(recipient);
-    }
-    return allowed;
   }
 
   async get(batch: Staging, serviceId: ServiceId): Promise<ContactIdentity> {

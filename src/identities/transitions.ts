@@ -2,8 +2,10 @@
  * Transitions: every change of the trust in one contact, as one pure function over its row (verification brief,
  * section 9, V-14 and V-37). The table in test/identities/transitions.test.ts is the section's, line by line.
  *
- * A pin is replaced only by what the user or a run has proven, never by what was merely seen, and a verified pin not by
- * one run: the other key becomes the candidate, and a second run may confirm it.
+ * A pin is replaced only by what the user or a run has proven, never by what was merely seen (unless the operator lets
+ * first-use keys follow), and a verified pin not by one run alone: the other key becomes the candidate, and a run for
+ * the candidate may make it the pin. A candidate may also have come from the directory, and the operator been told: then
+ * one run is enough, as section 9's table says ("changed ... for the candidate"), and V-14 ("not already the candidate").
  */
 import { toBase64, type Bytes } from '../bytes.ts';
 import type { Evidence, HistoryEntry, Identity, Proof, TrustState } from '../store/identity-row.ts';
@@ -165,7 +167,9 @@ function noteFalse(draft: Draft, falseKey: string, row: Identity | undefined, no
 /** Whether this key was ever a verified pin of the contact. */
 function wasVerifiedPin(row: Identity | undefined, key: string): boolean {
   if (row?.key === key && (row.verified === true || row.state === 'verified')) return true;
-  return (row?.history ?? []).some((entry) => entry.to === 'verified' && entry.key === key);
+  return (row?.history ?? []).some(
+    ({ to, event, key: about }) => to === 'verified' && about === key && event.startsWith('verified by'),
+  );
 }
 
 function introduced(draft: Draft, key: string, evidence: Evidence): string | undefined {

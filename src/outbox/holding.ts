@@ -25,6 +25,13 @@ export async function releaseHeld(store: Store, batch: Staging, recipient: Servi
   return count;
 }
 
+/** Whether the sent log has anything to somebody. */
+export async function hasSentTo(store: Store, recipient: ServiceId): Promise<boolean> {
+  let count = 0;
+  for await (const [key] of store.scan(sentLog.key(recipient), { limit: 1 })) count += key === '' ? 0 : 1;
+  return count > 0;
+}
+
 /** What was sent to somebody and is still in the sent log, oldest first. */
 export async function sentTo(
   store: Store,

@@ -191,7 +191,8 @@ export class Sesame {
     const content = this.#content(row);
     return session.exclusive(recipient, async () => {
       const batch = store.batch();
-      // Asked before too, which spares the requests; since then the server had all the time it wanted.
+      // Asked before too, which spares the requests; since then the server had all the time it wanted. Of retry requests
+      // too, for which libsignal asks nothing (V-30).
       const held = await gate.refusal(batch, row);
       if (held !== undefined) throw new Settled({ kind: 'held', error: held });
       const peer = await peers.get(batch, 'aci', recipient);

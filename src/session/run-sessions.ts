@@ -23,7 +23,7 @@ import {
 } from '@signalapp/libsignal-client';
 import type { Address, ServiceId } from '../address.ts';
 import { equal, own, type Bytes } from '../bytes.ts';
-import { BotError } from '../errors.ts';
+import { BotError, isBotError } from '../errors.ts';
 import { changed, type Identities } from '../identities/identities.ts';
 import type { Clock } from '../platform.ts';
 import type { Batch } from '../store/store.ts';
@@ -140,6 +140,20 @@ export class RunSessions {
     );
   }
 
+  /** Whether there is a session with this device in which it has sent us something. Stages nothing. */
+  async isAnswered(batch: Batch, to: Address): Promise<boolean> {
+    if ((await sessions.get(batch, 'aci', to.serviceId, to.deviceId)) === undefined) return false;
+    const copy: Batch = { ...NO_WRITES, get: (key) => batch.get(key) };
+    try {
+      // Until then every message is one that could begin the session.
+      await this.sealWhisper(copy, to, new Uint8Array(1));
+      return true;
+    } catch (error) {
+      if (isBotError(error, 'CONTENT_INVALID') || isBotError(error, 'IDENTITY_CHANGED')) return false;
+      throw error;
+    }
+  }
+
   async #call(
     batch: Batch,
     address: Address,
@@ -170,6 +184,14 @@ export class RunSessions {
 function storesOf(context: StoreContext): [BatchSessionStore, BatchIdentityStore] {
   return [new BatchSessionStore(context), new BatchIdentityStore(context)];
 }
+
+/** What is sealed to see whether it can be is thrown away, with the step of the ratchet. */
+const NO_WRITES: Batch = {
+  get: () => Promise.resolve(undefined),
+  put: () => undefined,
+  delete: () => undefined,
+  commit: () => Promise.resolve(),
+};
 
 /** @throws BotError `CONTENT_INVALID` when it is of another type */
 function serialized(message: CiphertextMessage, type: CiphertextMessageType): Uint8Array {

@@ -145,7 +145,8 @@ export class Session {
       if ((message.type === INNER.PLAINTEXT) !== (parts.content.kind === 'retry')) {
         return unreadable('a content that must not be sent in this form');
       }
-      await this.takeSenderKey(batch, message.source, parts);
+      const isPairwise = message.type === INNER.WHISPER || message.type === INNER.PREKEY;
+      if (isPairwise) await this.takeSenderKey(batch, message.source, parts);
       const prekey = message.type === INNER.PREKEY;
       return { kind: 'opened', content, parts, prekey, identityKey: context.asked };
     } catch (error) {
@@ -319,7 +320,10 @@ export class Session {
     }
   }
 
-  /** Takes in the sender key that a content has brought, if it has. The content was opened under a trusted key. */
+  /**
+   * Takes in the sender key that a content has brought, if it has. It must have come in a session, under a trusted key
+   * (V-30): what is not encrypted is from whoever likes, and a group's own message can vouch for no key of it.
+   */
   async takeSenderKey(batch: Batch, source: Address, { distribution }: Parts): Promise<void> {
     if (distribution === undefined) return;
     const message = SenderKeyDistributionMessage.deserialize(distribution);

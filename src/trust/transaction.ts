@@ -9,13 +9,13 @@ import type { ContactIdentity } from '../identities/state.ts';
 import { transition, type TrustChange } from '../identities/transitions.ts';
 import { countParked, discardParked } from '../inbox/parking.ts';
 import type { Guard } from '../outbox/gate.ts';
-import { releaseHeld, sentTo } from '../outbox/holding.ts';
+import { hasSentTo, releaseHeld, sentTo } from '../outbox/holding.ts';
 import type { Carrier as CarrierSessions } from '../session/carrier.ts';
 import { deleteSessions } from '../session/peer-devices.ts';
 import type { RunSessions } from '../session/run-sessions.ts';
 import type { Proof } from '../store/identity-row.ts';
 import type { Batch, Staging, Store } from '../store/store.ts';
-import { identityRows, senderKeys } from '../store/tables.ts';
+import { contacts, identityRows, senderKeys, sessions } from '../store/tables.ts';
 import type {
   Carrier,
   IdentityWrites,
@@ -72,6 +72,12 @@ class StagedIdentities implements IdentityWrites {
 
   get(aci: ServiceId): Promise<ContactIdentity> {
     return this.#parts.identities.get(this.#staging, aci);
+  }
+
+  async isContact(aci: Aci): Promise<boolean> {
+    const { evidence } = await this.get(aci);
+    if (evidence.length > 0 || (await contacts.get(this.#staging, aci)) !== undefined) return true;
+    return hasSentTo(this.#parts.store, aci);
   }
 
   async pin(
@@ -176,6 +182,12 @@ class StagedSessions implements SessionWrites {
     await deleteSessions(this.#parts.store, this.#batch, aci);
   }
 
+  async dropUnanswered(to: AciAddress): Promise<boolean> {
+    if (await this.#parts.runs.isAnswered(this.#batch, to)) return false;
+    sessions.delete(this.#batch, 'aci', to.serviceId, to.deviceId);
+    return true;
+  }
+
   moveToCarrier(aci: Aci): Promise<void> {
     return this.#parts.carrier.move(this.#batch, aci);
   }
@@ -188,12 +200,11 @@ class StagedSessions implements SessionWrites {
     };
   }
 
-  /** There are no sends to groups yet, so no names of ours for them: all of our sender keys go. */
+  /** Those of our other devices, which they have sent us, are theirs to rotate. */
   async rotateSenderKeys(): Promise<void> {
-    const { store, ownAci } = this.#parts;
-    for await (const [rest] of senderKeys.scan(store, [ownAci])) {
-      const [deviceId = '', distributionId = ''] = rest.split('/');
-      senderKeys.delete(this.#batch, ownAci, Number(deviceId), distributionId);
+    const { store, ownAci, own: device } = this.#parts;
+    for await (const [distributionId] of senderKeys.scan(store, [ownAci, device.deviceId])) {
+      senderKeys.delete(this.#batch, ownAci, device.deviceId, distributionId);
     }
   }
 }

@@ -195,16 +195,6 @@ describe('the paths on which libsignal asks for no trust', () => {
     expect(opened).toEqual({ kind: 'refused', standing: 'changed' });
   });
 
-  it('V-30: who may get what is sealed for many is asked before', async () => {
-    const { alice, bob } = await changed(['one']);
-    await alice.receive();
-    const carol = await makePeer();
-    const { identities } = alice.trust;
-    const batch = alice.peer.store.batch();
-    expect(await identities.sendable(batch, [bob.peer.aci, carol.aci])).toEqual([carol.aci]);
-    expect(await identities.sendable(batch, [bob.peer.aci, carol.aci], 'verified')).toEqual([]);
-  });
-
   it('V-30: old states of a session do not survive healing, nor do sender keys', async () => {
     const { alice, bob } = await pair();
     await say(bob, alice, 'hello');
