@@ -3,7 +3,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { BotError, type SubcommandCall } from '../../../src/index.ts';
+import { BotError, isAci, type Aci, type SubcommandCall } from '../../../src/index.ts';
 import type { Profile, Suite } from '../messages/frame.ts';
 import { parseEndpoint, type Endpoint } from './links.ts';
 
@@ -24,6 +24,8 @@ export interface BareCommand {
   readonly lifetimeMs: number;
   readonly suite: Suite;
   readonly profile: Profile;
+  /** Who the other side is; undefined when nobody says. */
+  readonly contact: Aci | undefined;
 }
 
 const DAY_S = 86_400;
@@ -38,7 +40,16 @@ export async function readCommandLine(call: SubcommandCall): Promise<BareCommand
     lifetimeMs: wholeNumber(call, 'lifetime', LIFETIME_S, [1, DAY_S]) * 1_000,
     suite: wholeNumber(call, 'suite', 1, [1, 2]) as Suite,
     profile: wholeNumber(call, 'profile', 2, [1, 2]) as Profile,
+    contact: contactOf(call),
   };
+}
+
+function contactOf({ options: { contact }, dataFolder }: SubcommandCall): Aci | undefined {
+  if (typeof contact !== 'string') return undefined;
+  if (dataFolder === undefined) throw usage('contacts are kept in a data directory', 'Add --data.');
+  const aci = contact.toLowerCase();
+  if (!isAci(aci)) throw usage('this is no ACI', 'Give the ACI: countersign contacts shows it.');
+  return aci;
 }
 
 function linkOf({ options: { listen, connect, stdio } }: SubcommandCall): LinkOption {
@@ -76,7 +87,8 @@ async function readCode(file: string): Promise<string> {
   }
 }
 
-function wholeNumber(
+/** @throws BotError `USAGE` */
+export function wholeNumber(
   { options }: SubcommandCall,
   name: string,
   unsaid: number,

@@ -1,7 +1,15 @@
 /**
  * `countersign verify bare`: two programs verify each other over a connection of their own, then exchange lines of text.
  */
-import { BotError, offlineHost, type Subcommand, type SubcommandCall } from '../../../src/index.ts';
+import {
+  BotError,
+  isBotError,
+  offlineHost,
+  type Store,
+  type Subcommand,
+  type SubcommandCall,
+  type TrustEvent,
+} from '../../../src/index.ts';
 import type { Notice } from '../machine/step.ts';
 import { chat } from './chat.ts';
 import { readCommandLine, type BareCommand } from './command-line.ts';
@@ -28,6 +36,7 @@ export const bare: Subcommand = {
     '--code-stdin': 'the code is the first line of stdin',
     '--lifetime <seconds>': 'how long the code lives (600; at most a day)',
     '--suite <number>': '2: symmetric SPAKE2 on Ed25519; both sides have to say so',
+    '--contact <aci>': 'who the other side is: nobody else is taken, and a key known before may be replaced',
     '--profile <number>': '1: keys only, for a page at the other end (2: a ratchet session)',
   },
   shares: 'data',
@@ -54,12 +63,28 @@ async function verifyBareCommand(call: SubcommandCall): Promise<void> {
     await verifyAs(call, command, occasionalSide(clock, random));
     return;
   }
-  const store = await call.openStore();
+  const store = await openStore(call);
   try {
     const host = await offlineHost(store, call.platform, PLUGIN);
-    await verifyAs(call, command, storedSide(host, random));
+    host.trust.onEvent((event) => {
+      showFound(call, event);
+    });
+    await verifyAs(call, command, storedSide(host, random, undefined, command.contact));
   } finally {
     await store.close();
+  }
+}
+
+/** @throws BotError `STORE_LOCKED` and those of `SubcommandCall.openStore` */
+async function openStore(call: SubcommandCall): Promise<Store> {
+  try {
+    return await call.openStore();
+  } catch (cause) {
+    if (!isBotError(cause, 'STORE_LOCKED')) throw cause;
+    // The run writes to the store at every step, and its texts too: it cannot share it with a bot.
+    const next =
+      'Stop the bot for as long as this takes, or leave --data away: then an identity is made for the occasion.';
+    throw new BotError('STORE_LOCKED', 'a bot uses this data directory', { cause, next });
   }
 }
 
@@ -156,14 +181,28 @@ function readerOf(call: SubcommandCall, lines: Lines): ReadCode {
   };
 }
 
-function show(call: SubcommandCall, { identityKey, check, isAcknowledged }: BarePeer): void {
+function show(call: SubcommandCall, { aci, identityKey, check, isAcknowledged }: BarePeer): void {
   const peerIdentityKey = Buffer.from(identityKey).toString('base64');
-  const event = { event: 'verified', peerIdentityKey, check: check ?? null, acknowledged: isAcknowledged };
+  const acknowledged = isAcknowledged;
+  const event = { event: 'verified', aci, peerIdentityKey, check: check ?? null, acknowledged };
   call.print(event, () => {
     const digits = check === undefined ? '' : `\nBoth sides see ${check}; compare it if you like.`;
-    return `verified: the other side's identity key is ${peerIdentityKey}${digits}`;
+    const name = call.dataFolder === undefined ? '' : `\nIt is kept as the contact ${aci}.`;
+    return `verified: the other side's identity key is ${peerIdentityKey}${name}${digits}`;
   });
   if (!isAcknowledged) call.note('The other side has gone before it said that it has verified this one.');
+}
+
+/** Mode 2 has no service to ask: a key that was known before is out of date, for all that can be said. */
+function showFound(call: SubcommandCall, event: TrustEvent): void {
+  if (event.kind !== 'replaced' && event.kind !== 'substituted') return;
+  const [identityKey, falseKey] = [event.key, event.falseKey].map((key) =>
+    Buffer.from(key).toString('base64'),
+  );
+  const { kind, aci, at } = event;
+  call.print({ event: kind, code: 'IDENTITY_REPLACED', aci, identityKey, falseKey, at }, () => {
+    return `IDENTITY_REPLACED: another key was known of ${aci} before, and is replaced. Ask the contact about a new phone.`;
+  });
 }
 
 function noteOf(notice: Notice): string | undefined {

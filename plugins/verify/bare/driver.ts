@@ -11,7 +11,7 @@ import { deadlineOf, EMPTY_SLOT, type Slot } from '../machine/slot.ts';
 import type { Accepted, Finished, RunState, Verified } from '../machine/state.ts';
 import type { Effect, Env, Event, Notice, Trusted } from '../machine/step.ts';
 import type { Duplex } from './duplex.ts';
-import { failureOf, GONE, type Failure } from './failure.ts';
+import { failureOf, GONE, type Failure } from '../failure.ts';
 import type { Ledger } from './ledger.ts';
 
 export interface DriverParts {

@@ -16,7 +16,7 @@ import { nodePrimitives } from '../math/node.ts';
 import { BareSession } from '../session/bare-session.ts';
 import { overSocket as overStream } from './streams.ts';
 import type { Duplex } from './duplex.ts';
-import type { Failure } from './failure.ts';
+import type { Failure } from '../failure.ts';
 import { MemoryGuesses, MemoryLedger } from './ledger.ts';
 import type { BarePeer } from './peer.ts';
 import type { TextCipher } from './texts.ts';
@@ -26,6 +26,9 @@ export type { Duplex } from './duplex.ts';
 export type { BarePeer } from './peer.ts';
 export type { VerifyOptions } from './verify.ts';
 export { overWebSocket, type WebSocketLike } from './websocket.ts';
+
+/** Guesses without a name are counted together, and there is no contact to compare safety numbers with. */
+const UNLOCK = 'Find out who connects, then: countersign verify unlock --bare';
 
 export const ENV: Env = { primitives: nodePrimitives, maxProfile: 2 };
 
@@ -64,7 +67,8 @@ export function occasionalSide(
 
 /** What is wrong, as the rest of the program says it. */
 export function toError({ code, message, retryAt }: Failure): BotError {
-  return new BotError(code, message, retryAt === undefined ? {} : { retryAt });
+  const next = code === 'VERIFY_LOCKED' && retryAt === undefined ? UNLOCK : undefined;
+  return new BotError(code, message, { ...(retryAt && { retryAt }), ...(next && { next }) });
 }
 
 /** A ratchet message is bound to its session, and the session to the run; the frame's head says nothing that counts. */

@@ -10,7 +10,7 @@ import { pagePrimitives } from '../math/page.ts';
 import { concat, u8 } from '../messages/wire.ts';
 import { noSessions } from '../session/no-sessions.ts';
 import type { Duplex } from './duplex.ts';
-import type { Failure, FailureCode } from './failure.ts';
+import type { Failure, FailureCode } from '../failure.ts';
 import { pageClock, pageRandom } from './page-platform.ts';
 import { MemoryGuesses, MemoryLedger } from './ledger.ts';
 import type { BarePeer } from './peer.ts';

@@ -7,7 +7,7 @@
  */
 import type { Aci, Bytes } from '../../../src/index.ts';
 import type { Duplex } from './duplex.ts';
-import type { Failure } from './failure.ts';
+import type { Failure } from '../failure.ts';
 import { isTextFrame, MAX_TEXT_BYTES, openText, sealText, type Bearing, type TextCipher } from './texts.ts';
 
 export interface Verified {

@@ -24,7 +24,7 @@ import {
   SUPERSEDED,
   UNSUPPORTED,
   type Failure,
-} from './failure.ts';
+} from '../failure.ts';
 import { isTextFrame, MAX_TEXT_BODY_BYTES } from './texts.ts';
 
 /** Gives what a person has typed; `again` when the last was mistyped. */

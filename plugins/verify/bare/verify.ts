@@ -8,7 +8,7 @@ import type { Env, Notice } from '../machine/step.ts';
 import { readAci } from '../messages/service-id.ts';
 import { concat, Reader, u8 } from '../messages/wire.ts';
 import type { Duplex } from './duplex.ts';
-import type { Failure } from './failure.ts';
+import type { Failure } from '../failure.ts';
 import type { Ledger } from './ledger.ts';
 import { BarePeer } from './peer.ts';
 import { BareRun, type CodeSource, type ReadCode } from './run.ts';

@@ -20,6 +20,7 @@ const TOLD: Readonly<Record<CloseReason, AbortReason | undefined>> = {
   superseded: 'superseded',
   unsupported: 'unsupported',
   contradicted: 'failed',
+  misnamed: 'failed',
 };
 
 /** Closes a run. A charged guess stays charged (V-22). */

@@ -142,6 +142,7 @@ export function* takeAccept(env: Env, state: Proved, { bytes, openedUnder, now }
   const hasOpened = payload.initial.length > 0;
   const { aci, identityKey } = payload;
   const { verdict, stored } = yield* ask('trust', { aci, identityKey });
+  if (verdict === 'misnamed') return close(state, verdict);
   const run = { role: 'A', run: state, payload, vh, check, hasOpened, now } as const;
   if (verdict === 'changed') return contradicted({ ...run, judgement: seen });
   const outcome: Outcome = { ...run, judgement: yield* judgeStored(seen, payload, stored) };

@@ -117,6 +117,7 @@ export function* takeProof(env: Env, state: Replied, { bytes, openedUnder, now }
   const vh = verificationHash(prk, state, bytes);
   const { aci, identityKey } = payload;
   const { verdict, hasSession, stored } = yield* ask('trust', { aci, identityKey });
+  if (verdict === 'misnamed') return close(state, verdict);
   const run = { role: 'B', run: state, payload, vh, check, now } as const;
   if (verdict === 'changed') return contradicted({ ...run, judgement: seen, hasOpened: false });
   const judgement = yield* judgeStored(seen, payload, stored);

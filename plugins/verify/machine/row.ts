@@ -19,6 +19,7 @@ const REASONS: readonly CloseReason[] = [
   'superseded',
   'unsupported',
   'contradicted',
+  'misnamed',
 ];
 
 const bytes = z.base64().transform((text): Bytes => new Uint8Array(Buffer.from(text, 'base64')));

@@ -10,7 +10,6 @@
  * run with the same peer can ring or start.
  * Spec: verification brief, sections 3.8, 4 and 6.
  */
-import type { Bytes } from '../../../src/index.ts';
 import { decodeFrame, decodeHeader, type Frame, type Header, type Offer } from '../messages/frame.ts';
 import { compareAcis } from '../messages/service-id.ts';
 import { compare, isSame } from '../messages/wire.ts';
@@ -233,9 +232,4 @@ function settled({ run, tail }: Slot, { state, effects }: Next): SlotStep {
 
 function withTail({ run }: Slot, { state, effects }: Next): SlotStep {
   return { slot: { run, tail: isTail(state) ? state : undefined }, effects };
-}
-
-/** Names the run that a peer's frame belongs to, for drivers that keep slots by run. */
-export function runIdOf(bytes: Bytes): Bytes | undefined {
-  return decodeHeader(bytes)?.runId;
 }

@@ -165,9 +165,19 @@ export interface Confirming extends OwnRun {
   readonly repeats: number;
 }
 
-/** Why a run has ended short of trust. `contradicted`: it was right, for a key that may not replace the pin (V-14). */
+/**
+ * Why a run has ended short of trust. `contradicted`: it was right, for a key that may not replace the pin (V-14).
+ * `misnamed`: it was right, and the name that came with it is not the peer's to choose.
+ */
 export type CloseReason =
-  'rejected' | 'expired' | 'cancelled' | 'aborted' | 'superseded' | 'unsupported' | 'contradicted';
+  | 'rejected'
+  | 'expired'
+  | 'cancelled'
+  | 'aborted'
+  | 'superseded'
+  | 'unsupported'
+  | 'contradicted'
+  | 'misnamed';
 
 export interface Closed {
   readonly kind: 'closed';

@@ -221,7 +221,11 @@ export interface Questions {
 
 export interface TrustAnswer {
   /** What a proof for this key makes of the contact: `changed` when it contradicts what may not be replaced (V-14). */
-  readonly verdict: 'verified' | 'changed';
+  readonly verdict:
+    | 'verified'
+    | 'changed'
+    /** Mode 2: the peer gives itself the name of a contact whom it cannot be taken for. */
+    | 'misnamed';
   /** There is an ordinary session with the peer's device of this run. */
   readonly hasSession: boolean;
   /** The keys that are held of the peer, trusted or not: the pin, and in `changed` the candidate. */

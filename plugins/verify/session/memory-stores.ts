@@ -2,7 +2,6 @@
  * libsignal's stores in memory, for the one session that a run of mode 2 opens.
  */
 import {
-  type Direction,
   IdentityChange,
   IdentityKeyStore,
   KyberPreKeyRecord,
@@ -47,8 +46,6 @@ export class OnePin extends IdentityKeyStore {
   readonly #key: PrivateKey;
   readonly #registrationId: number;
   readonly #pin: PublicKey;
-  /** What libsignal asked, in order. */
-  readonly asked: Direction[] = [];
 
   constructor(key: PrivateKey, registrationId: number, pin: PublicKey) {
     super();
@@ -69,8 +66,7 @@ export class OnePin extends IdentityKeyStore {
     return Promise.resolve(IdentityChange.NewOrUnchanged);
   }
 
-  override isTrustedIdentity(_: ProtocolAddress, key: PublicKey, direction: Direction): Promise<boolean> {
-    this.asked.push(direction);
+  override isTrustedIdentity(_: ProtocolAddress, key: PublicKey): Promise<boolean> {
     return Promise.resolve(key.equals(this.#pin));
   }
 

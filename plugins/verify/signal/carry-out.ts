@@ -13,16 +13,17 @@ import {
 } from '../../../src/index.ts';
 import { charge, hashCode, refund, rememberTyped } from '../limits.ts';
 import { isBusy, type Slot, type SlotStep } from '../machine/slot.ts';
-import type { Effect, Trusted } from '../machine/step.ts';
+import type { Effect, Event, Trusted } from '../machine/step.ts';
 import { decodeFrame } from '../messages/frame.ts';
 import { noteProven, setAside } from './opener.ts';
-import { changeCounters, localKey, noteIntroducible, writeSlot } from './rows.ts';
+import { changeCounters, localKey, noteExposed, noteIntroducible, writeSlot } from './rows.ts';
 import { FRAME, TYPED } from './tags.ts';
 
 export interface Step extends SlotStep {
   readonly peer: Aci;
   /** The slot before. */
   readonly before: Slot;
+  readonly event: Event['kind'];
   /** The code that this step charges for, normalised. */
   readonly typed: string | undefined;
   /** ms */
@@ -39,6 +40,7 @@ export async function carryOut(parts: CarryOutParts, tx: Transaction, step: Step
   const { peer, slot, effects, before } = step;
   const healed = effects.some((effect) => effect.kind === 'trusted' && isHealedHere(effect.trusted));
   for (const effect of effects) await carryOutOne(parts, tx, step, effect, healed);
+  if (isWaiting(before) && !isWaiting(slot)) await tx.trust.outbox.release(peer);
   writeSlot(tx, peer, isWorthKeeping(step) ? slot : { run: undefined, tail: slot.tail });
   if (isBusy(before) && !isBusy(slot)) await tx.trust.sessions.carrier(peer).end();
 }
@@ -84,7 +86,7 @@ async function carryOutOne(
       await tx.trust.identities.pin(effect.aci, effect.identityKey, effect.proof);
       return;
     case 'drop-session':
-      await tx.trust.sessions.deleteAll(effect.aci);
+      await tx.trust.sessions.dropUnanswered({ serviceId: effect.aci, deviceId: effect.device });
       return;
     case 'continue':
     case 'over':
@@ -100,9 +102,15 @@ function isHealedHere({ heals, hasOpened }: Trusted): boolean {
 }
 
 async function trust({ log }: CarryOutParts, tx: Transaction, trusted: Trusted): Promise<void> {
-  const { aci, heals, mayBeIntroduced, pni } = trusted;
+  const { aci, role, heals, hasOpened, mayBeIntroduced, pni } = trusted;
   if (isHealedHere(trusted)) await setAside(tx, aci);
   await noteProven(tx, trusted);
+  // V-27: until DONE nothing else goes in the session, and A takes it in with ACCEPT alone.
+  if (hasOpened && role === 'B') await tx.trust.outbox.hold(aci, 'DEVICES_UNSETTLED');
+  if (trusted.found?.kind === 'substituted') {
+    const falseKeys = trusted.found.falseKeys.map((key) => Buffer.from(key).toString('base64'));
+    noteExposed(tx, { aci, at: trusted.proof.at, falseKeys, messages: await tx.trust.outbox.sent(aci) });
+  }
   if (heals) await tx.trust.sessions.rotateSenderKeys();
   noteIntroducible(tx, aci, mayBeIntroduced);
   if (pni === undefined) return;
@@ -130,6 +138,11 @@ async function goesByCarrier(
   const body = decodeFrame(frame)?.body;
   const may = body?.type === 'reply' || body?.type === 'accept' || (body?.type === 'done' && healed);
   return may && (await tx.trust.sessions.carrier(peer).exists());
+}
+
+/** Whether B has opened a session that A has not answered in. */
+function isWaiting({ run, tail }: Slot): boolean {
+  return [run, tail].some((state) => state?.kind === 'accepted' && state.hasOpened);
 }
 
 /** A ring that nobody has answered leaves nothing: strangers could fill the store with them. */

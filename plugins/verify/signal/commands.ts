@@ -9,6 +9,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { BotError, isBotError, type Subcommand, type SubcommandCall } from '../../../src/index.ts';
+import { wholeNumber } from '../bare/command-line.ts';
 import type { Verified } from './follow.ts';
 import type { Rings } from './operator.ts';
 import type { VerifyStatus } from './status.ts';
@@ -20,6 +21,8 @@ const CODE_OPTIONS = {
 };
 const ACI = '5d1a3b52-0e5c-4b0b-9c3a-2c4f1f2a6f01';
 const MAX_PROMPTS = 5;
+const LIFETIME_S = 600;
+const DAY_S = 86_400;
 
 type Told = Readonly<Record<string, unknown>>;
 
@@ -67,9 +70,15 @@ export const signalCommands: readonly Subcommand[] = [
   {
     name: 'verify unlock',
     description: 'take codes of a contact again, after too many were wrong',
+<<<<<<< HEAD
     arguments: CONTACT,
     shares: 'data',
     examples: [`verify unlock ${ACI} --data ./data`],
+=======
+    arguments: { '[contact]': CONTACT['<contact>'] },
+    options: { '--bare': 'of verify bare, whose guesses are counted together' },
+    shares: 'account',
+>>>>>>> fa1b3e5 (wip)
     run: unlock,
   },
 ];
@@ -80,8 +89,8 @@ async function start(call: SubcommandCall): Promise<void> {
   const input = {
     format: options['words'] === true ? 2 : 1,
     ...(code === undefined ? {} : { code }),
-    ...numberOption(options['lifetime'], 'lifetimeMs', 1_000),
-    ...numberOption(options['profile'], 'profile', 1),
+    lifetimeMs: wholeNumber(call, 'lifetime', LIFETIME_S, [1, DAY_S]) * 1_000,
+    profile: wholeNumber(call, 'profile', 2, [1, 2]),
   };
   if (code !== undefined && options['words'] === true)
     throw new BotError('USAGE', '--words makes a code, and one is given');
@@ -139,9 +148,17 @@ async function cancel(call: SubcommandCall): Promise<void> {
 }
 
 async function unlock(call: SubcommandCall): Promise<void> {
+<<<<<<< HEAD
   const { unlocked } = (await call.act('unlock', { contact: call.arguments[0], offline: true })) as {
     unlocked: string;
   };
+=======
+  const [contact] = call.arguments;
+  const bare = call.options['bare'] === true;
+  if (bare === (contact !== undefined))
+    throw new BotError('USAGE', 'whose codes are to be taken again?', { next: 'Give a contact, or --bare.' });
+  const { unlocked } = (await call.act('unlock', { contact, input: { bare } })) as { unlocked: string };
+>>>>>>> fa1b3e5 (wip)
   call.print({ unlocked }, () => `codes of ${unlocked} are taken again`);
 }
 
@@ -199,11 +216,16 @@ function finish(call: SubcommandCall, done: Verified): void {
     );
 }
 
-function statusText({ runs, guesses }: VerifyStatus): string {
+function statusText({ runs, exposed, guesses }: VerifyStatus): string {
   const lines = [
-    ...runs.map(({ aci, state, reason, until }) => {
+    ...runs.map(({ aci, state, reason, until, check }) => {
       const more = reason ?? (until === null ? '' : `until ${new Date(until).toISOString()}`);
-      return `${aci}  ${state}${more === '' ? '' : `  ${more}`}`;
+      const digits = check === null ? '' : `  both see ${check}`;
+      return `${aci}  ${state}${more === '' ? '' : `  ${more}`}${digits}`;
+    }),
+    ...exposed.map(({ aci, at, messages }) => {
+      const when = new Date(at).toISOString();
+      return `${aci}  a false key was proven ${when}; read by someone else: ${exposedText(messages)}`;
     }),
     ...guesses.map(({ aci, times, locked, lockedUntil }) => {
       const until =
@@ -256,15 +278,4 @@ function readLine({ stdin, signal }: SubcommandCall): Promise<string> {
     lines.close();
     stdin.pause();
   });
-}
-
-function numberOption(
-  given: string | true | undefined,
-  name: string,
-  factor: number,
-): Readonly<Record<string, number>> {
-  if (given === undefined) return {};
-  const value = Number(given);
-  if (!Number.isInteger(value)) throw new BotError('USAGE', `not a whole number: ${String(given)}`);
-  return { [name]: value * factor };
 }

@@ -3,11 +3,11 @@
  * Spec: verification brief, sections 4 (V-18), 5 (V-25, V-26) and 8.
  */
 import { BotError, type Aci, type ActCall, type Bytes, type Host } from '../../../src/index.ts';
-import { failureOf } from '../bare/failure.ts';
+import { failureOf } from '../failure.ts';
 import { failuresInARow } from '../limits.ts';
 import type { Trusted } from '../machine/step.ts';
 import { isSame } from '../messages/wire.ts';
-import { readCounters } from './rows.ts';
+import { allExposed, readCounters } from './rows.ts';
 import type { Runs, Told } from './runs.ts';
 
 /** The last event. */
@@ -132,7 +132,8 @@ export class Follower {
   async #found({ aci, identityKey, found, proof }: Trusted): Promise<readonly object[]> {
     if (found === undefined) return [];
     const code = found.kind === 'substituted' ? 'IDENTITY_SUBSTITUTED' : 'IDENTITY_REPLACED';
-    const sent = await this.#host.update((tx) => tx.trust.outbox.sent(aci));
+    const noted = await this.#host.update((tx) => allExposed(tx));
+    const sent = noted.find((exposure) => exposure.aci === aci)?.messages ?? [];
     return found.falseKeys.map((key) => ({
       event: found.kind,
       code,

@@ -20,7 +20,7 @@ import { FRAME, TYPED, type TypedElsewhere } from './tags.ts';
 
 /** A message is handled so often, then never again. */
 const MAX_ATTEMPTS = 5;
-/** Whom we have known for so long before they rang is no stranger. */
+/** Nor is anybody a contact whose first message came a moment ago, however it was answered. */
 const KNOWN_MS = 60_000;
 
 export function handleFrames(host: Host, runs: Runs): void {
@@ -57,9 +57,11 @@ async function gateFor(tx: Transaction, peer: Aci, now: number): Promise<Arrived
   return hasRoom(ringing, { peer, isContact: await isContact(tx, peer, now) }) ? 'open' : 'full';
 }
 
-async function isContact({ trust }: Transaction, peer: Aci, now: number): Promise<boolean> {
-  const { state, since = now } = await trust.identities.get(peer);
-  return state !== 'unknown' && (state !== 'tofu' || now - since > KNOWN_MS);
+/** The brief leaves open who is a stranger: who is known by nothing but what they have sent us themselves. */
+async function isContact({ trust: { identities } }: Transaction, peer: Aci, now: number): Promise<boolean> {
+  const { state, since = now } = await identities.get(peer);
+  const isKnown = state === 'verified' || state === 'introduced' || now - since > KNOWN_MS;
+  return isKnown && (await identities.isContact(peer));
 }
 
 async function stopRinging(host: Host, runs: Runs, ctx: Context & AppFields<TypedElsewhere>): Promise<void> {

@@ -124,6 +124,7 @@ export class Operator {
     const { text } = typedCode(run.terms.format, code);
     await this.#assertNew(text);
     const follower = new Follower(host, runs, peer);
+    let isTyped = false;
     try {
       await runs.give(peer, () => ({ kind: 'typing', runId, now: host.clock.now() }));
       const w = await env.primitives.mhf.codeToW({ code: text, suite: 1, runId, params: offer.mhf });
@@ -139,8 +140,10 @@ export class Operator {
       );
       if (step?.effects.some((effect) => effect.kind === 'notice' && effect.notice.kind === 'nothing-rings'))
         throw nothingRings();
+      isTyped = true;
       return await follower.follow(runId, call);
     } finally {
+      if (!isTyped) codes.end(peer, runId);
       follower.close();
     }
   }
@@ -213,7 +216,16 @@ export class Operator {
         if (body?.type === 'offer') return { run, offer: body };
       }
       const leftMs = until - host.clock.now();
-      if (leftMs <= 0) throw nothingRings();
+      if (runs.isTypedElsewhere(peer)) {
+        rung.end();
+        throw new BotError('VERIFY_SUPERSEDED', 'the code was typed on another device of this account', {
+          next: 'Nothing is left to do here; each code is typed on one device.',
+        });
+      }
+      if (leftMs <= 0) {
+        rung.end();
+        throw nothingRings();
+      }
       const done = new AbortController();
       const late = host.clock.sleep(leftMs, AbortSignal.any([signal, done.signal]));
       try {

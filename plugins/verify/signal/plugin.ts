@@ -5,9 +5,8 @@
  * through the command line (`operator.ts`, `commands.ts`).
  * Spec: verification brief, sections 3.1 and 4 to 8.
  */
-import { BotError, isAci, type Aci, type Host } from '../../../src/index.ts';
-import { systemPlatform, type Random } from '../../../src/index.ts';
-import type { Env } from '../machine/step.ts';
+import { BotError, isAci, systemPlatform, type Aci, type Host, type Random } from '../../../src/index.ts';
+import type { Env, Trusted } from '../machine/step.ts';
 import { nodePrimitives } from '../math/node.ts';
 import { LiveCodes } from './codes.ts';
 import { handleFrames } from './frames.ts';
@@ -75,7 +74,7 @@ function lineOf({ peer, notice }: Told): string | undefined {
     case 'rings':
       return `${peer} asks to verify; when the code is read to you by phone or in person: countersign verify enter ${peer}`;
     case 'success':
-      return successLine(peer, notice.trusted.found?.kind);
+      return successLine(peer, notice.trusted);
     case 'ended':
       return `the verification with ${peer} has ended: ${notice.reason}`;
     case 'unsupported-offer':
@@ -93,9 +92,10 @@ function lineOf({ peer, notice }: Told): string | undefined {
   }
 }
 
-function successLine(peer: Aci, found: 'substituted' | 'replaced' | undefined): string {
-  if (found === undefined) return `${peer} is verified`;
-  return found === 'substituted'
-    ? `IDENTITY_SUBSTITUTED: ${peer} is verified. Until now somebody between you and this contact had given a false key, and could read along. That is healed; see countersign trust show ${peer}`
-    : `IDENTITY_REPLACED: ${peer} is verified. The key that was known before was out of date, perhaps of an older phone; ask`;
+function successLine(peer: Aci, { found, check }: Trusted): string {
+  const digits = check === undefined ? '' : `; both of you see ${check}`;
+  if (found === undefined) return `${peer} is verified${digits}`;
+  return found.kind === 'substituted'
+    ? `IDENTITY_SUBSTITUTED: ${peer} is verified${digits}. Until now somebody between you and this contact had given a false key, and could read along. That is healed; what may have been read: countersign verify status ${peer}`
+    : `IDENTITY_REPLACED: ${peer} is verified${digits}. The key that was known before was out of date, perhaps of an older phone; ask`;
 }

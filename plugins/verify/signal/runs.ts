@@ -40,6 +40,7 @@ const MAX_SLEEP_MS = 60_000;
 export class Runs {
   readonly #parts: RunsParts;
   readonly #listeners = new Set<(told: Told) => void>();
+  readonly #typedElsewhere = new Set<Aci>();
   #begun: Promise<void> | undefined;
   #wake = new AbortController();
 
@@ -53,14 +54,22 @@ export class Runs {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Resolves once a code of this contact is asked for. */
+  /**
+   * Whether the last code of this contact was typed on another device of ours, while this process runs: what is typed here
+   * was meant for that one, and must not be spent on the next.
+   */
+  isTypedElsewhere(peer: Aci): boolean {
+    return this.#typedElsewhere.has(peer);
+  }
+
+  /** Resolves once a code of this contact is asked for, or is asked for no more. */
   rung(peer: Aci): { readonly rings: Promise<void>; readonly end: () => void } {
     let onRing: () => void = () => undefined;
     const rings = new Promise<void>((resolve) => {
       onRing = resolve;
     });
     const end = this.listen((told) => {
-      if (told.peer === peer && told.notice.kind === 'rings') onRing();
+      if (told.peer === peer && (told.notice.kind === 'rings' || told.notice.kind === 'ended')) onRing();
     });
     return { rings, end };
   }
@@ -102,11 +111,24 @@ export class Runs {
       const now = clock.now();
       let next = now + MAX_SLEEP_MS;
       for (const [peer, deadline] of await this.#deadlines()) {
-        if (deadline < now) await this.give(peer, () => ({ kind: 'tick', now }));
+        if (deadline < now) await this.#tick(peer, now);
         else next = Math.min(next, deadline + 1);
       }
       const either = AbortSignal.any([signal, this.#wake.signal]);
       await clock.sleep(Math.max(next - clock.now(), 0), either).catch(() => undefined);
+    }
+  }
+
+  /** One run that cannot be ended must not keep the others from their ends. */
+  async #tick(peer: Aci, now: number): Promise<void> {
+    const { log } = this.#parts.host;
+    try {
+      await this.give(peer, () => ({ kind: 'tick', now }));
+    } catch (error) {
+      log.error(
+        { contact: peer, error: String(error) },
+        'a verification whose time is over could not be ended',
+      );
     }
   }
 
@@ -130,6 +152,8 @@ export class Runs {
   async #give(peer: Aci, make: MakeEvent, typed: string | undefined): Promise<Step | undefined> {
     const step = await this.#transition(peer, make, typed);
     if (step === undefined) return undefined;
+    if (step.slot.run?.kind === 'ringing') this.#typedElsewhere.delete(peer);
+    else if (step.event === 'typed-elsewhere' && step.effects.length > 0) this.#typedElsewhere.add(peer);
     for (const effect of step.effects) this.#afterCommit(peer, effect);
     this.#wake.abort();
     if (step.effects.some(({ kind }) => kind === 'continue')) {
@@ -157,7 +181,7 @@ export class Runs {
           if (event === undefined) return undefined;
           const opener = new CoreOpener({ transaction: tx, own, random, served });
           const advanced = await advance(env, before, event, opener);
-          const step = { ...advanced, peer, before, typed, now: event.now };
+          const step = { ...advanced, peer, before, typed, now: event.now, event: event.kind };
           if (advanced.mustDiscard) throw new Discarded(step);
           await carryOut(parts, tx, step);
           return step;
@@ -187,6 +211,7 @@ export class Runs {
     if (effect.kind === 'trusted') {
       const { trusted } = effect;
       const runId = new Uint8Array(Buffer.from(trusted.proof.runId, 'hex'));
+      this.#parts.codes.end(peer, runId); // spent: it opens nothing any more
       this.#tell({ peer, runId, notice: { kind: 'success', trusted } });
     }
   }

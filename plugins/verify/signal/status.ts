@@ -2,11 +2,11 @@
  * Status: runs under way and guesses, as the operator is shown them, and the operator's word that unlocks (V-24).
  */
 import { BotError, isAci, type Aci, type ActCall, type Host } from '../../../src/index.ts';
-import { failuresInARow, gateOf, NO_COUNTERS, unlock } from '../limits.ts';
+import { failuresInARow, gateOf, NO_COUNTERS, unlock, type CounterKey } from '../limits.ts';
 import type { Slot } from '../machine/slot.ts';
 import { deadlineOf } from '../machine/slot.ts';
 import type { RunState } from '../machine/state.ts';
-import { putCounters, readCounters, scanSlots } from './rows.ts';
+import { allExposed, putCounters, readCounters, scanSlots, type Exposure } from './rows.ts';
 
 export interface StatusLine {
   readonly aci: Aci;
@@ -17,6 +17,8 @@ export interface StatusLine {
   readonly until: number | null;
   /** The other side has said that it has verified us; null where there is nothing to say yet. */
   readonly acknowledged: boolean | null;
+  /** Six digits that the other operator sees too (V-25), once the run has succeeded here. */
+  readonly check: string | null;
 }
 
 export interface GuessLine {
@@ -31,6 +33,8 @@ export interface GuessLine {
 
 export interface VerifyStatus {
   readonly runs: readonly StatusLine[];
+  /** What somebody between us and a contact may have read, before a run has proven it. */
+  readonly exposed: readonly Exposure[];
   readonly guesses: readonly GuessLine[];
 }
 
@@ -40,6 +44,7 @@ export function statusOf(host: Host, { contact }: ActCall): Promise<VerifyStatus
     for await (const [aci, slot] of scanSlots(tx)) {
       if (contact === undefined || aci === contact) runs.push(...linesOf(aci, slot));
     }
+    const exposed = (await allExposed(tx)).filter(({ aci }) => contact === undefined || aci === contact);
     const counters = await readCounters(tx);
     if (counters === undefined) throw new BotError('STORE_DAMAGED', 'the record of guesses cannot be read');
     const now = host.clock.now();
@@ -54,18 +59,20 @@ export function statusOf(host: Host, { contact }: ActCall): Promise<VerifyStatus
           lockedUntil: gate.kind === 'locked' ? (gate.until ?? null) : null,
         };
       });
-    return { runs, guesses };
+    return { runs, exposed, guesses };
   });
 }
 
 /** A record that cannot be read is begun anew: the operator has looked into it. */
-export function unlockOf(host: Host, { contact }: ActCall): Promise<{ unlocked: Aci }> {
-  if (contact === undefined || !isAci(contact))
+export function unlockOf(host: Host, { contact, input }: ActCall): Promise<{ unlocked: CounterKey }> {
+  const named = contact !== undefined && isAci(contact) ? contact : undefined;
+  const peer = input['bare'] === true ? 'bare' : named;
+  if (peer === undefined)
     throw new BotError('USAGE', 'whose codes are to be taken again?');
   return host.update(async (tx) => {
     const counters = await readCounters(tx);
-    putCounters(tx, counters === undefined ? NO_COUNTERS : unlock(counters, contact));
-    return { unlocked: contact };
+    putCounters(tx, counters === undefined ? NO_COUNTERS : unlock(counters, peer));
+    return { unlocked: peer };
   });
 }
 
@@ -74,7 +81,8 @@ function linesOf(aci: Aci, { run, tail }: Slot): readonly StatusLine[] {
     if (state === undefined) return [];
     const until = deadlineOf({ run: state, tail: undefined }) ?? null;
     const reason = state.kind === 'closed' ? state.reason : null;
-    return [{ aci, state: state.kind, reason, until, acknowledged: acknowledgedOf(state) }];
+    const check = 'party' in state ? (state.party.check ?? null) : null;
+    return [{ aci, state: state.kind, reason, until, acknowledged: acknowledgedOf(state), check }];
   });
 }
 

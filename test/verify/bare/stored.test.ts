@@ -10,6 +10,8 @@ import { offlineHost } from '../../../src/bot/offline-host.ts';
 import { fromBase64, toBase64 } from '../../../src/bytes.ts';
 import { main } from '../../../src/cli/main.ts';
 import type { Host } from '../../../src/plugin.ts';
+import type { Aci } from '../../../src/address.ts';
+import { sessions } from '../../../src/store/tables.ts';
 import { openLevel } from '../../../src/store/level.ts';
 import { memoryIo } from '../../cli/memory-io.ts';
 import { makePeer, type Peer } from '../../support/peer.ts';
@@ -20,10 +22,10 @@ import { wire } from './wires.ts';
 const PLUGIN = { name: 'verify', version: '1', permissions: ['identities'] } as const;
 const DAY_MS = 86_400_000;
 
-async function account(): Promise<{ peer: Peer; host: Host; side: () => ReturnType<typeof storedSide> }> {
+async function account(): Promise<{ peer: Peer; host: Host; side: (contact?: Aci) => ReturnType<typeof storedSide> }> {
   const peer = await makePeer();
   const host = await offlineHost(peer.store, peer.platform, PLUGIN);
-  return { peer, host, side: () => storedSide(host, random, ENV) };
+  return { peer, host, side: (contact) => storedSide(host, random, ENV, contact) };
 }
 
 function keyOf({ account: { identity } }: Peer): Uint8Array {
@@ -62,13 +64,63 @@ describe('two accounts', () => {
     const proof = { kind: 'safety-number', by: 'operator', at: 1 } as const;
     await a.host.update((tx) => tx.trust.identities.pin(b.peer.aci, fromBase64(pin), proof));
     const { create, code } = spoken();
-    const outcomes = await play({ create }, { code }, { left: a.side(), right: b.side() });
+    const outcomes = await play({ create }, { code }, { left: a.side(b.peer.aci), right: b.side() });
     expect(codes(outcomes)[0]).toBe('IDENTITY_CHANGED');
     expect(await a.host.trust.get(b.peer.aci)).toMatchObject({
       state: 'changed',
       pin: fromBase64(pin),
       candidate: keyOf(b.peer),
     });
+  });
+
+  it.each([1, 2] as const)(
+    'V-12: are nobody whose key is known as another, unless the operator has named them, in profile %d',
+    async (profile) => {
+      const [a, carol] = [await account(), await account()];
+      const before = async (): Promise<object> => a.host.trust.get(carol.peer.aci);
+      const batch = a.peer.store.batch();
+      await a.peer.identities.save(batch, carol.peer.aci, keyOf(carol.peer));
+      await batch.commit();
+      const known = await before();
+      // Who is verified rightly, by a code, and calls himself Carol.
+      const mallory = nodeSide(a.peer.platform.clock);
+      const asCarol = { ...mallory, own: { ...mallory.own, aci: carol.peer.aci } };
+      for (const create of [true, false]) {
+        const { create: made, code } = spoken();
+        const [left, right] = create ? [{ create: made, profile }, { code }] : [{ code }, { create: made, profile }];
+        const outcomes = await play(left, right, { left: a.side(), right: asCarol });
+        expect(codes(outcomes)[0]).toBe('IDENTITY_CHANGED');
+        expect(await before()).toEqual(known);
+      }
+    },
+  );
+
+  it.each([1, 2] as const)(
+    'V-14: heal what was known of a contact whom the operator has named, in profile %d',
+    async (profile) => {
+      const [a, b] = [await account(), await account()];
+      const events: string[] = [];
+      a.host.trust.onEvent(({ kind }) => events.push(kind));
+      const batch = a.peer.store.batch();
+      await a.peer.identities.save(batch, b.peer.aci, keyOf(await makePeer()));
+      sessions.put(batch, 'aci', b.peer.aci, 7, new Uint8Array([1]));
+      await batch.commit();
+      const { create, code } = spoken();
+      const { left, right } = { left: a.side(b.peer.aci), right: b.side() };
+      peers(await play({ create, profile }, { code }, { left, right }));
+      expect(await a.host.trust.get(b.peer.aci)).toMatchObject({ state: 'verified', pin: keyOf(b.peer) });
+      expect(events).toContain('replaced');
+      expect(await sessions.get(a.peer.store.batch(), 'aci', b.peer.aci, 7)).toBeUndefined();
+    },
+  );
+
+  it('are refused where the operator has named somebody else', async () => {
+    const [a, b] = [await account(), await account()];
+    const { create, code } = spoken();
+    const other = (await makePeer()).aci;
+    const outcomes = await play({ create }, { code }, { left: a.side(other), right: b.side() });
+    expect(codes(outcomes)[0]).toBe('IDENTITY_CHANGED');
+    expect(await a.host.trust.get(b.peer.aci)).toMatchObject({ state: 'unknown' });
   });
 
   it('and a program without one meet as well', async () => {

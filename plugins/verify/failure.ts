@@ -1,11 +1,11 @@
 /**
- * Why a bare run has ended without a verified peer, as a code of the program's table with its sentence. Shared with
- * pages, which have no BotError.
+ * Why a run has ended without a verified peer, as a code of the program's table with its sentence. Pages, which have no
+ * BotError, use it too.
  * Spec: verification brief, section 13 and V-26.
  */
-import { failureText, type Gate } from '../limits.ts';
-import type { Closed } from '../machine/state.ts';
-import type { AbortReason } from '../messages/frame.ts';
+import { failureText, type Gate } from './limits.ts';
+import type { Closed } from './machine/state.ts';
+import type { AbortReason } from './messages/frame.ts';
 
 export type FailureCode =
   | 'CODE_EXPIRED'
@@ -71,6 +71,12 @@ export function failureOf({ reason, abort }: Closed, failures: number): Failure 
       return UNSUPPORTED;
     case 'cancelled':
       return { code: 'INTERRUPTED', message: 'the verification was given up' };
+    case 'misnamed':
+      return {
+        code: 'IDENTITY_CHANGED',
+        message:
+          'the code was right, but the other side goes by the name of somebody else: of another contact than the one that was named, or of one whose key is known as another. Nothing was changed',
+      };
     case 'contradicted':
       return {
         code: 'IDENTITY_CHANGED',
