@@ -19,14 +19,8 @@ export async function offlineHost(
   platform: Platform,
   { name, version, permissions = [] }: Pick<Plugin, 'name' | 'version' | 'permissions'>,
 ): Promise<Host> {
-  const account = await linkedAccount(store);
-  const stamps = new Stamps(platform.clock);
-  await stamps.open(store);
-  const trust = await buildTrust({ store, account, platform, stamp: stamps.next });
-  const onRow = (): void => undefined;
-  const plugins = new Plugins({ self: account.aci, store, platform, stamp: stamps.next, trust, onRow });
   let host: Host | undefined;
-  await plugins.install({
+  await offlinePlugins(store, platform, {
     ...{ name, version, permissions },
     setup: (given) => {
       host = given;
@@ -34,4 +28,19 @@ export async function offlineHost(
   });
   if (host === undefined) throw new BotError('INTERNAL', 'a plugin was installed without its host');
   return host;
+}
+
+/**
+ * A plugin that is set up and does not run, for what its operator asks of the rows alone.
+ * @throws BotError `NOT_LINKED`, `DEVICE_UNLINKED`, `STORE_DAMAGED`, `PLUGIN_INVALID`
+ */
+export async function offlinePlugins(store: Store, platform: Platform, plugin: Plugin): Promise<Plugins> {
+  const account = await linkedAccount(store);
+  const stamps = new Stamps(platform.clock);
+  await stamps.open(store);
+  const trust = await buildTrust({ store, account, platform, stamp: stamps.next });
+  const onRow = (): void => undefined;
+  const plugins = new Plugins({ self: account.aci, store, platform, stamp: stamps.next, trust, onRow });
+  await plugins.install(plugin);
+  return plugins;
 }

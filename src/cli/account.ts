@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bot } from '../bot.ts';
+import { offlinePlugins } from '../bot/offline-host.ts';
 import { BotError, isBotError } from '../errors.ts';
 import { listOutbox } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
@@ -112,9 +113,12 @@ async function answerHere(
   const profile = needsServer(call) ? await serverProfile(shell.io, options) : undefined;
   const store = await openStore(shell, options);
   try {
-    if (profile === undefined)
-      return await answer({ store, platform, bot: undefined }, call, shell.io.signal);
     const plugin = call.call === 'act' ? await loadPlugin(call.plugin, shell.io.cwd) : undefined;
+    if (profile === undefined) {
+      const plugins = plugin && (await offlinePlugins(store, platform, plugin));
+      const parts = { store, platform, bot: undefined, ...(plugins && { acts: plugins.acts }) };
+      return await answer(parts, call, shell.io.signal);
+    }
     return await answerOnline({ store, profile, platform, plugin, extras }, call, shell.io.signal);
   } finally {
     await store.close();

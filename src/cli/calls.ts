@@ -32,7 +32,7 @@ import type { Store } from '../store/store.ts';
 import { account as accountCell } from '../store/tables.ts';
 import type { Sent } from '../bot.ts';
 import type { Outgoing } from '../bot/outgoing.ts';
-import type { ActCall } from '../plugin/acts.ts';
+import type { ActCall, Acts } from '../plugin/acts.ts';
 import type { ConnectionState, Requester } from '../transport/request.ts';
 import type { Trust } from '../trust/build.ts';
 import { listOwnDevices, unlinkOwnDevice } from './own-devices.ts';
@@ -71,6 +71,8 @@ export const callSchema = z.discriminatedUnion('call', [
     contact: z.string().optional(),
     contacts: z.array(z.string()).max(100).optional(),
     input: z.record(z.string(), z.unknown()),
+    /** The rows are enough. */
+    offline: z.boolean().optional(),
   }),
   z.object({
     call: z.literal('send'),
@@ -118,6 +120,8 @@ export interface CallParts {
   readonly platform: Platform;
   /** Absent when the call is answered from the rows alone. */
   readonly bot: RunningBot | undefined;
+  /** The plugins of a call that asks one of them for what the rows say; absent where a bot runs. */
+  readonly acts?: Acts;
   /** Tells who asked what happens before the answer. Returns at once and does not throw. */
   readonly tell?: (event: object) => void;
 }
@@ -132,6 +136,7 @@ export interface SendResult {
 
 /** Whether the call cannot be answered from the rows alone. */
 export function needsServer(call: Call): boolean {
+  if (call.call === 'act' && call.offline === true) return false;
   return ['devices', 'unlink', 'doctor', 'remove device', 'approve', ...SENDING].includes(call.call);
 }
 
@@ -217,7 +222,8 @@ async function answerCall(parts: CallParts, call: Call, signal: AbortSignal): Pr
       const contacts: ServiceId[] = [];
       for (const other of call.contacts ?? []) contacts.push(await resolveRecipient(store, other));
       const tell = parts.tell ?? nobody;
-      return online(bot).act(plugin, name, { contact, contacts, input, signal, tell });
+      const asked = { contact, contacts, input, signal, tell };
+      return parts.acts?.run(plugin, name, asked) ?? online(bot).act(plugin, name, asked);
     }
     case 'send':
       return send(parts, call, signal);

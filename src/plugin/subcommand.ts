@@ -73,6 +73,11 @@ export interface SubcommandCall {
       /** Others, at most 100. */
       readonly contacts?: readonly string[];
       readonly input?: Readonly<Record<string, unknown>>;
+      /**
+       * The rows are enough: where no bot runs, the store is opened and no server asked, and the plugin is set up without its
+       * work. What is left to be sent waits for the next run.
+       */
+      readonly offline?: boolean;
     },
     onEvent?: (event: object) => void,
   ): Promise<object>;

@@ -1,6 +1,6 @@
 /**
  * `countersign introduce SUBJECT --to CONTACT`, `introduce list`, `introduce revoke ID`: through the bot that runs with this
- * plugin, or by going online for it.
+ * plugin, or by going online for it; the list is in the rows of the data directory.
  */
 import { BotError, type Subcommand, type SubcommandCall } from '../../../src/index.ts';
 import type { GivenLine, GotLine, Introductions } from './listing.ts';
@@ -30,8 +30,8 @@ export const introduceCommands: readonly Subcommand[] = [
   {
     name: 'introduce list',
     description: 'introductions that you have got and given, and what counts',
-    shares: 'account',
-    examples: ['introduce list --data ./data --server server.json'],
+    shares: 'data',
+    examples: ['introduce list --data ./data'],
     run: list,
   },
   {
@@ -60,7 +60,7 @@ async function introduce(call: SubcommandCall): Promise<void> {
 }
 
 async function list(call: SubcommandCall): Promise<void> {
-  const found = (await call.act('introductions', {})) as Introductions;
+  const found = (await call.act('introductions', { offline: true })) as Introductions;
   call.print(found, () => {
     const lines = [...found.received.map(gotText), ...found.issued.map(givenText)];
     return lines.length === 0 ? 'no introductions yet' : lines.join('\n');
