@@ -14,11 +14,16 @@ import { FalseDevice, type SealedEntry, type ServedDevice } from './false-device
 import type { Clock } from '../platform.ts';
 import type { Device, Mock } from './mock.ts';
 
+/** Length of an outer tag (docs/outer-tag.md). */
+const OUTER_TAG_BYTES = 24;
+
 export interface InterceptorOptions {
   /** Two accounts. */
   readonly between: readonly [string, string];
   /** Who is given false keys of the other; both if unsaid. */
   readonly deceives?: readonly string[];
+  /** Only who asks for the keys of one of these devices alone is lied to; all if unsaid. */
+  readonly devices?: readonly number[];
   /** Changes padded content on its way; undefined leaves it as it is. */
   readonly meddle?: (content: Bytes, from: string) => Bytes | undefined;
 }
@@ -71,9 +76,13 @@ export class Interceptor {
     return between.includes(to) && (from === undefined || (between.includes(from) && from !== to));
   }
 
-  /** Whether who asks for the keys of this account is given false ones. An anonymous caller is taken for the other of the two. */
-  deceives(caller: string | undefined, target: string): boolean {
-    const { between, deceives = between } = this.#options;
+  /**
+   * Whether who asks for the keys of this account is given false ones. An anonymous caller is taken for the other of the two.
+   * @param device a number, or `*`
+   */
+  deceives(caller: string | undefined, target: string, device: string): boolean {
+    const { between, deceives = between, devices } = this.#options;
+    if (devices !== undefined && !devices.includes(Number(device))) return false;
     const aci = caller ?? between.find((one) => one !== target);
     return aci !== undefined && deceives.includes(aci);
   }
@@ -115,8 +124,12 @@ export class Interceptor {
   }
 
   /** @returns the padded content; undefined when it was not sealed for us */
-  #open(sender: Device, target: Device, entry: RelayedEntry): Promise<Bytes | undefined> {
-    return this.#standIn(target).open(ProtocolAddress.new(sender.aci, sender.deviceId), entry);
+  async #open(sender: Device, target: Device, entry: RelayedEntry): Promise<Bytes | undefined> {
+    const [standIn, from] = [this.#standIn(target), ProtocolAddress.new(sender.aci, sender.deviceId)];
+    const opened = await standIn.open(from, entry);
+    if (opened !== undefined || entry.content.length <= OUTER_TAG_BYTES) return opened;
+    // Bots put a tag behind what they send each other; whoever listens to everything takes it without one too.
+    return standIn.open(from, { ...entry, content: entry.content.slice(0, -OUTER_TAG_BYTES) });
   }
 
   #sealAgain(sender: Device, target: Device, opened: Bytes): Promise<SealedEntry> {

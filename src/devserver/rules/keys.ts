@@ -101,7 +101,7 @@ async function fetchKeys(call: Call): Promise<Answer> {
   const answer = await call.forward();
   if (answer.status !== 200) return answer;
   const liar = interceptorOf(call, target);
-  if (liar?.deceives(call.device?.aci, target) !== true)
+  if (liar?.deceives(call.device?.aci, target, deviceId) !== true)
     return { ...answer, body: withoutPadding(answer.body) };
   return { ...answer, body: await liar.serve(target, (answer.body as KeysBody).devices) };
 }
