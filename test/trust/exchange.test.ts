@@ -13,7 +13,7 @@ import {
 } from '../../src/store/tables.ts';
 import { acceptIdentity, compareSafetyNumber, revokeIdentity } from '../../src/trust/operator.ts';
 import { trustTransaction } from '../../src/trust/transaction.ts';
-import { envelopeFrom, makePeer } from '../support/peer.ts';
+import { envelopeFrom } from '../support/peer.ts';
 import {
   changed,
   heard,

@@ -70,15 +70,10 @@ export const signalCommands: readonly Subcommand[] = [
   {
     name: 'verify unlock',
     description: 'take codes of a contact again, after too many were wrong',
-<<<<<<< HEAD
-    arguments: CONTACT,
-    shares: 'data',
-    examples: [`verify unlock ${ACI} --data ./data`],
-=======
     arguments: { '[contact]': CONTACT['<contact>'] },
     options: { '--bare': 'of verify bare, whose guesses are counted together' },
-    shares: 'account',
->>>>>>> fa1b3e5 (wip)
+    shares: 'data',
+    examples: [`verify unlock ${ACI} --data ./data`],
     run: unlock,
   },
 ];
@@ -148,17 +143,13 @@ async function cancel(call: SubcommandCall): Promise<void> {
 }
 
 async function unlock(call: SubcommandCall): Promise<void> {
-<<<<<<< HEAD
-  const { unlocked } = (await call.act('unlock', { contact: call.arguments[0], offline: true })) as {
-    unlocked: string;
-  };
-=======
   const [contact] = call.arguments;
   const bare = call.options['bare'] === true;
   if (bare === (contact !== undefined))
     throw new BotError('USAGE', 'whose codes are to be taken again?', { next: 'Give a contact, or --bare.' });
-  const { unlocked } = (await call.act('unlock', { contact, input: { bare } })) as { unlocked: string };
->>>>>>> fa1b3e5 (wip)
+  const { unlocked } = (await call.act('unlock', { contact, input: { bare }, offline: true })) as {
+    unlocked: string;
+  };
   call.print({ unlocked }, () => `codes of ${unlocked} are taken again`);
 }
 

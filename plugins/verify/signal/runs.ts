@@ -36,11 +36,14 @@ export type MakeEvent = (tx: Transaction, slot: Slot) => Event | undefined | Pro
 
 /** Timers are set no longer than this, so that a clock that was put right is noticed. */
 const MAX_SLEEP_MS = 60_000;
+/** Codes that are typed within so long on two devices are the same one. */
+const AT_ONCE_MS = 20_000;
 
 export class Runs {
   readonly #parts: RunsParts;
   readonly #listeners = new Set<(told: Told) => void>();
-  readonly #typedElsewhere = new Set<Aci>();
+  /** When, ms. */
+  readonly #typedElsewhere = new Map<Aci, number>();
   #begun: Promise<void> | undefined;
   #wake = new AbortController();
 
@@ -55,11 +58,12 @@ export class Runs {
   }
 
   /**
-   * Whether the last code of this contact was typed on another device of ours, while this process runs: what is typed here
-   * was meant for that one, and must not be spent on the next.
+   * Whether a code of this contact was typed on another device of ours just now: what is typed here at the same time was
+   * meant for that run, and must not be spent on the next.
    */
   isTypedElsewhere(peer: Aci): boolean {
-    return this.#typedElsewhere.has(peer);
+    const at = this.#typedElsewhere.get(peer);
+    return at !== undefined && this.#parts.host.clock.now() - at < AT_ONCE_MS;
   }
 
   /** Resolves once a code of this contact is asked for, or is asked for no more. */
@@ -153,7 +157,8 @@ export class Runs {
     const step = await this.#transition(peer, make, typed);
     if (step === undefined) return undefined;
     if (step.slot.run?.kind === 'ringing') this.#typedElsewhere.delete(peer);
-    else if (step.event === 'typed-elsewhere' && step.effects.length > 0) this.#typedElsewhere.add(peer);
+    else if (step.event === 'typed-elsewhere' && step.effects.length > 0)
+      this.#typedElsewhere.set(peer, step.now);
     for (const effect of step.effects) this.#afterCommit(peer, effect);
     this.#wake.abort();
     if (step.effects.some(({ kind }) => kind === 'continue')) {

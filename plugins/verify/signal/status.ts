@@ -67,8 +67,7 @@ export function statusOf(host: Host, { contact }: ActCall): Promise<VerifyStatus
 export function unlockOf(host: Host, { contact, input }: ActCall): Promise<{ unlocked: CounterKey }> {
   const named = contact !== undefined && isAci(contact) ? contact : undefined;
   const peer = input['bare'] === true ? 'bare' : named;
-  if (peer === undefined)
-    throw new BotError('USAGE', 'whose codes are to be taken again?');
+  if (peer === undefined) throw new BotError('USAGE', 'whose codes are to be taken again?');
   return host.update(async (tx) => {
     const counters = await readCounters(tx);
     putCounters(tx, counters === undefined ? NO_COUNTERS : unlock(counters, peer));

@@ -22,7 +22,11 @@ import { wire } from './wires.ts';
 const PLUGIN = { name: 'verify', version: '1', permissions: ['identities'] } as const;
 const DAY_MS = 86_400_000;
 
-async function account(): Promise<{ peer: Peer; host: Host; side: (contact?: Aci) => ReturnType<typeof storedSide> }> {
+async function account(): Promise<{
+  peer: Peer;
+  host: Host;
+  side: (contact?: Aci) => ReturnType<typeof storedSide>;
+}> {
   const peer = await makePeer();
   const host = await offlineHost(peer.store, peer.platform, PLUGIN);
   return { peer, host, side: (contact) => storedSide(host, random, ENV, contact) };
@@ -87,7 +91,9 @@ describe('two accounts', () => {
       const asCarol = { ...mallory, own: { ...mallory.own, aci: carol.peer.aci } };
       for (const create of [true, false]) {
         const { create: made, code } = spoken();
-        const [left, right] = create ? [{ create: made, profile }, { code }] : [{ code }, { create: made, profile }];
+        const [left, right] = create
+          ? [{ create: made, profile }, { code }]
+          : [{ code }, { create: made, profile }];
         const outcomes = await play(left, right, { left: a.side(), right: asCarol });
         expect(codes(outcomes)[0]).toBe('IDENTITY_CHANGED');
         expect(await before()).toEqual(known);

@@ -124,7 +124,9 @@ describe('several devices of the enterer', () => {
     const typed = [bob.enter(alice, code), second.enter(alice, code)];
     await starting.end;
     await until(() => typed.some(({ steps }) => steps.includes(4)), 'one is through');
-    const ends = typed.map(({ end }) => Promise.race([failure(end), new Promise((go) => setTimeout(go, 5_000))]));
+    const ends = typed.map(({ end }) =>
+      Promise.race([failure(end), new Promise((go) => setTimeout(go, 5_000))]),
+    );
     expect(['no failure', 'CODE_REJECTED', 'VERIFY_SUPERSEDED', undefined]).toContain(await ends[1]);
     expect((await alice.view(bob)).state).toBe('verified');
     const states = [await bob.stateOfRun(alice), await second.stateOfRun(alice)];

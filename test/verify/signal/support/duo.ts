@@ -154,7 +154,9 @@ export async function wholeRun(
   input: object = {},
 ): Promise<{ a: Verified; b: Verified; starting: Acting; entering: Acting }> {
   const starting = creator.start(enterer, input);
-  const entering = enterer.enter(creator, await codeOf(starting));
+  const code = await codeOf(starting);
+  await until(async () => (await enterer.stateOfRun(creator)) === 'ringing', 'it rings');
+  const entering = enterer.enter(creator, code);
   const [a, b] = (await Promise.all([starting.end, entering.end])) as [Verified, Verified];
   return { a, b, starting, entering };
 }
