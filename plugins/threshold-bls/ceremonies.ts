@@ -10,6 +10,7 @@ import { parseGroup, type Entry, type Rounds } from '../../src/rounds/index.ts';
 import { firstDone } from './ends.ts';
 import { encodeKeyShare, fromHex, publicKeyOf, sharingOf, toHex, type KeyShare } from './key-share.ts';
 import { keygen, problem, refresh } from './keygen.ts';
+import type { Invited } from './policy.ts';
 import { holdShare, settleShare, sharesOf, type HeldShare } from './shares.ts';
 import { sign, type Signed } from './sign.ts';
 
@@ -23,6 +24,9 @@ export interface Handle {
   readonly threshold: number;
 }
 
+/** What `countersign backup` says once there is a share. */
+const BACKUP_NOTE =
+  'It holds shares of threshold keys. Backups undo a refresh: the shares of t + 1 parties from before it still sign. Once all parties have refreshed, destroy the older backups.';
 const WAIT_SECONDS = 600;
 const common = { group: z.string(), wait: z.number().positive().max(86_400).default(WAIT_SECONDS) };
 const keyHex = z.string().regex(/^[0-9a-f]{192}$/);
@@ -31,17 +35,28 @@ const refreshInput = z.object({ ...common, publicKey: keyHex });
 const signInput = z.object({ ...common, publicKey: keyHex, message: z.string().regex(/^([0-9a-f]{2})*$/) });
 const exportInput = z.object({ publicKey: keyHex });
 
-/** The protocols, and where their results go. */
+/** The protocols, and where their results go; operators open everything. */
 export function entries(): Entry[] {
-  const held: Entry['held'] = (output, { topic, run }, { state }) =>
-    holdShare(state, { share: output as KeyShare, parties: run.proposal.parties, topic });
+  return entriesUnder(() => undefined);
+}
+
+/** The same under a signing policy. */
+export function entriesUnder(invited: Invited): Entry[] {
+  const held: Entry['held'] = (output, { topic, run }, { state }) => {
+    state.put('backup-note', new TextEncoder().encode(BACKUP_NOTE));
+    return holdShare(state, { share: output as KeyShare, parties: run.proposal.parties, topic });
+  };
   const done: Entry['done'] = async (output, { topic, run }, { state, volatile }) => {
     const share = output as KeyShare;
     await settleShare(state, { share, parties: run.proposal.parties, topic });
     volatile.put(resultKey(topic), publicKeyOf(share));
   };
   // A list of protocols has no one type for their parameters: each is used with its own codecs.
-  return [{ protocol: keygen, held, done }, { protocol: refresh, held, done }, { protocol: sign }];
+  return [
+    { protocol: keygen, held, done },
+    { protocol: refresh, held, done },
+    { protocol: sign, invited },
+  ];
 }
 
 /** What the commands ask for. */

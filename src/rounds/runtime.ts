@@ -7,7 +7,7 @@
  */
 import { equal } from '../bytes.ts';
 import type { Context, Permission, Transaction } from '../context.ts';
-import { BotError, describe, isBotError } from '../errors.ts';
+import { BotError, describe, isBotError, type ErrorCode } from '../errors.ts';
 import { systemPlatform, type Random } from '../platform.ts';
 import { Pacing } from '../outbox/pacing.ts';
 import type { AppFields } from '../router.ts';
@@ -31,6 +31,8 @@ const MAX_KEPT = 256;
 /** How exactly deadlines are kept, ms. */
 const BEAT_MS = 1_000;
 const DEFAULT_WAIT_MS = 600_000;
+/** What an operator would be told who opened it. */
+const NOT_OPENED: readonly ErrorCode[] = ['USAGE', 'PEER_UNVERIFIED', 'IDENTITY_CHANGED', 'RATE_LIMITED'];
 
 /** @throws BotError `PLUGIN_INVALID` when two protocols have one name */
 export function rounds(entries: readonly Entry[], options: RoundsOptions = {}): Rounds {
@@ -173,13 +175,10 @@ export class Rounds {
     // Such are answered: a flood of them must not become one of ours, on our own disk first.
     const isAnswered = frame.kind === 'hello' || frame.kind === 'ask';
     if (isAnswered && this.#answers.take(party.aci, this.#attached.clock.now()) > 0) return;
-    if (run === undefined) await this.#invited(ctx, frame, party.index);
-    else
-      await this.#apply(
-        ctx,
-        run,
-        take(this.#tools(run), run, party.index, frame, this.#attached.clock.now()),
-      );
+    if (run !== undefined && !isNewAttempt(run, party.index, frame)) {
+      const now = this.#attached.clock.now();
+      await this.#apply(ctx, run, take(this.#tools(run), run, party.index, frame, now));
+    } else await this.#invited(ctx, frame, party.index);
   }
 
   /** What a frame proposes, where it is for one of our protocols. */
@@ -199,12 +198,25 @@ export class Rounds {
     const proposal = this.#proposed(frame);
     if (proposal === undefined) return;
     const entry = this.#entryOf(proposal.protocol);
+    const { protocol } = entry;
+    const { clock, log } = this.#attached;
+    try {
+      protocol.params.decode(proposal.params);
+    } catch {
+      return; // no proposal for this protocol
+    }
     const answer = await entry.invited?.(proposal, from, tx);
     if (answer === undefined) return;
-    const topic = await this.#open(tx, proposal, entry.protocol.input.encode(answer.input), DEFAULT_WAIT_MS);
-    const run = await loadRun(tx, topic);
-    if (run !== undefined)
-      await this.#apply(tx, run, take(this.#tools(run), run, from, frame, this.#attached.clock.now()));
+    try {
+      const topic = await this.#open(tx, proposal, protocol.input.encode(answer.input), DEFAULT_WAIT_MS);
+      const run = await loadRun(tx, topic);
+      if (run !== undefined)
+        await this.#apply(tx, run, take(this.#tools(run), run, from, frame, clock.now()));
+    } catch (error) {
+      if (!isBotError(error) || !NOT_OPENED.includes(error.code)) throw error;
+      // It would not be opened at another attempt either.
+      log.warn({ topic: frame.topic, error: describe(error) }, 'an invitation was left alone');
+    }
   }
 
   async #open(tx: Transaction, proposal: Proposal, input: Uint8Array, waitMs: number): Promise<string> {
@@ -333,4 +345,11 @@ export class Rounds {
     if (entry === undefined) throw new BotError('USAGE', `the protocol ${name} is not known here`);
     return entry;
   }
+}
+
+/** A proposal that was carried out, or given up, is made anew: its greeting bears a nonce that was not seen before. */
+function isNewAttempt(run: Run, from: number, frame: Frame): boolean {
+  if (isOpen(run.phase) || frame.kind !== 'hello' || frame.proposal.length === 0) return false;
+  const known = run.peers.get(from);
+  return known === undefined || !equal(known.nonce, frame.nonce);
 }
