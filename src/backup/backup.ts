@@ -8,7 +8,7 @@
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Aci } from '../address.ts';
-import { fromUtf8, toHex } from '../bytes.ts';
+import { fromUtf8, toHex, toUtf8 } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { isMissing, syncFolder } from '../store/files.ts';
@@ -30,6 +30,8 @@ export interface Backup {
   /** ms since 1970 */
   readonly createdAt: number;
   readonly aci: Aci;
+  /** What plugins have to say of a backup of theirs, each a sentence or two; absent where they have nothing to say. */
+  readonly notes?: readonly string[];
 }
 
 export interface BackupParts {
@@ -42,6 +44,8 @@ export interface BackupParts {
 }
 
 const FILE_MODE = 0o600;
+/** Row of a plugin's state: what the operator is told who backs it up, as text. */
+const NOTE = /^state\/[^/]+\/backup-note$/;
 
 /**
  * Writes a backup. A file of that name is replaced only if it is a backup.
@@ -54,6 +58,7 @@ export async function writeBackup(file: string, parts: BackupParts, signal: Abor
   if (row === undefined) throw new BotError('NOT_LINKED', 'there is no account to back up');
   await checkReplaces(file);
   const { key, ...locked } = await newKey(passphrase, scrypt, platform.random);
+  const notes: string[] = [];
   const draft = `${file}.${toHex(platform.random.bytes(4))}.part`;
   try {
     const createdAt = platform.clock.now();
@@ -67,6 +72,7 @@ export async function writeBackup(file: string, parts: BackupParts, signal: Abor
       const tags = await volatileTags(store);
       for await (const [name, value] of rows) {
         signal.throwIfAborted();
+        if (NOTE.test(name)) notes.push(toUtf8(value));
         if (isKept(name) && !(await isVolatile(tags, name, value)))
           await chunks.push(encodeRow([name, value]));
       }
@@ -77,7 +83,7 @@ export async function writeBackup(file: string, parts: BackupParts, signal: Abor
     }
     await rename(draft, file);
     await syncFolder(dirname(file));
-    return { file, createdAt, aci: row.aci };
+    return { file, createdAt, aci: row.aci, ...(notes.length > 0 && { notes }) };
   } catch (cause) {
     await rm(draft, { force: true });
     signal.throwIfAborted();

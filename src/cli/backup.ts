@@ -8,7 +8,7 @@ import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'nod
 import type { Backup } from '../backup/backup.ts';
 import { BotError } from '../errors.ts';
 import { callAccount } from './account.ts';
-import { timeText, type Io } from './io.ts';
+import { oneLine, timeText, type Io } from './io.ts';
 import { dataFolder, withData, withExamples, type AccountOptions } from './options.ts';
 import { canPrompt, promptSecret } from './prompt.ts';
 import type { Shell } from './shell.ts';
@@ -42,7 +42,12 @@ export function addBackup(program: Command, shell: Shell): void {
     const made = (await callAccount(shell, options, { call: 'backup', file, passphrase })) as Backup;
     shell
       .printer(options)
-      .print(made, () => `${made.file}: ${made.aci} as of ${timeText(made.createdAt)}. Keep the passphrase.`);
+      .print(made, () =>
+        [
+          `${made.file}: ${made.aci} as of ${timeText(made.createdAt)}. Keep the passphrase.`,
+          ...(made.notes ?? []).map(oneLine),
+        ].join('\n'),
+      );
   });
 }
 
