@@ -22,6 +22,7 @@ interface Benchmark {
 const BENCHMARKS: readonly Benchmark[] = [
   { name: 'receive', file: 'receive', args: ['unsealed'], place: ['receive', 'unsealed'] },
   { name: 'receive-sealed', file: 'receive', args: ['sealed'], place: ['receive', 'sealed'] },
+  { name: 'dropping', file: 'dropping', args: [], place: ['tagged'] },
   { name: 'send', file: 'send', args: [], place: ['send'] },
   { name: 'echo', file: 'echo', args: [], place: ['echo'] },
   { name: 'memory', file: 'memory', args: [], place: ['memory'] },

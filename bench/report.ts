@@ -39,6 +39,14 @@ export interface Results {
   readonly date: string;
   readonly machine: Machine;
   readonly receive?: { readonly unsealed?: Comparison; readonly sealed?: Comparison };
+  readonly tagged?: {
+    /** The smaller of the two below. */
+    readonly dropRatio: number;
+    readonly unsealed: Comparison;
+    readonly sealed: Comparison;
+    /** The whole bot, unsealed. */
+    readonly whole: Comparison;
+  };
   readonly send?: Comparison;
   readonly echo?: Latency & { readonly loaded: Latency };
   readonly memory?: { readonly startMiB: number; readonly perDeviceMiB: number };
@@ -98,11 +106,12 @@ export function table(results: Results): string {
   ].join('\n');
 }
 
-function rows({ receive, send, echo, memory, store, verify }: Results): Row[] {
+function rows({ receive, tagged, send, echo, memory, store, verify }: Results): Row[] {
   const all: Row[] = [];
   if (receive?.unsealed) all.push(...comparison('receive, unsealed', 'decrypt', receive.unsealed, 0.6));
   if (receive?.sealed)
     all.push(...comparison('receive, sealed', 'unseal, validate, decrypt', receive.sealed, 0.6));
+  if (tagged) all.push(...dropping(tagged));
   if (send) all.push(...comparison('send', 'encrypt', send, 0.5));
   if (echo) {
     all.push(['echo, one at a time', latency(echo), 'reported', '']);
@@ -155,6 +164,19 @@ function comparison(what: string, bare: string, figures: Comparison, atLeast: nu
     [what, rates, 'reported', ''],
     [`${what}, ratio`, ratio.toFixed(2), `at least ${String(atLeast)}`, met(ratio >= atLeast)],
     [`${what}, processor time of all threads`, cpu, 'reported', ''],
+  ];
+}
+
+function dropping({ dropRatio, ...ways }: NonNullable<Results['tagged']>): Row[] {
+  const names = { unsealed: 'unsealed', sealed: 'sealed', whole: 'unsealed, from the frame to the 200' };
+  const reported = Object.entries(names).map(([way, name]): Row => {
+    const { measured, baseline, ratio } = ways[way as keyof typeof names];
+    const rates = `${measured.toFixed(0)} a second; bare decrypt: ${baseline.toFixed(0)}; ratio ${ratio.toFixed(1)}`;
+    return [`dropping without a tag, ${name}`, rates, 'reported', ''];
+  });
+  return [
+    ...reported,
+    ['dropping, ratio to decrypting', dropRatio.toFixed(1), 'at least 20', met(dropRatio >= 20)],
   ];
 }
 

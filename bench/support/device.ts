@@ -154,9 +154,10 @@ export async function startBot(
     readonly device?: Peer;
     readonly prepare?: (bot: Bot) => void;
     readonly settleMs?: number;
+    readonly listen?: 'all' | 'tagged';
   } = {},
 ): Promise<Running> {
-  const { authority, device, prepare, settleMs = UPKEEP_MS } = options;
+  const { authority, device, prepare, listen, settleMs = UPKEEP_MS } = options;
   const certificate = authority && device ? toBase64(authority.certificate(device).serialize()) : undefined;
   const line = new Line(certificate === undefined ? {} : { certificate });
   let onReady: () => void = () => undefined;
@@ -167,6 +168,7 @@ export async function startBot(
     store,
     service: profileOf(authority),
     platform,
+    ...(listen && { listen }),
     openSocket: line.openSocket,
     onEvent: (event) => {
       if (event.kind === 'ready') onReady();

@@ -35,24 +35,37 @@ export interface Envelope {
   readonly story: boolean;
 }
 
+/** What it takes to drop one unopened; the rest costs twice as much again. */
+export type Glance = Pick<Envelope, 'type' | 'serverTimestamp' | 'source' | 'sourceDevice' | 'content'>;
+
 /** @throws BotError `CONTENT_INVALID` */
 export function decodeEnvelope(bytes: Uint8Array): Envelope {
   const wire = decodeProto(signal.Envelope, bytes, 'an envelope');
-  const timestamp = toTime(wire.clientTimestamp ?? 0);
+  return {
+    ...look(wire),
+    timestamp: toTime(wire.clientTimestamp ?? 0),
+    destination: serviceId(wire.destinationServiceIdBinary, wire.destinationServiceId),
+    guid: guid(wire.serverGuidBinary, wire.serverGuid),
+    updatedPni: updatedPni(wire.updatedPniBinary, wire.updatedPni),
+    story: wire.story ?? false,
+  };
+}
+
+/** @throws BotError `CONTENT_INVALID` */
+export function glanceAtEnvelope(bytes: Uint8Array): Glance {
+  return look(decodeProto(signal.Envelope, bytes, 'an envelope'));
+}
+
+function look(wire: signal.Envelope): Glance {
   const device = wire.sourceDevice ?? undefined;
   if (device !== undefined && device > 127)
     throw new BotError('CONTENT_INVALID', 'an envelope names no device');
   return {
     type: wire.type ?? 0,
-    timestamp,
-    serverTimestamp: wire.serverTimestamp === null ? timestamp : toTime(wire.serverTimestamp),
+    serverTimestamp: toTime(wire.serverTimestamp ?? wire.clientTimestamp ?? 0),
     source: serviceId(wire.sourceServiceIdBinary, wire.sourceServiceId),
     sourceDevice: device === 0 ? undefined : device,
-    destination: serviceId(wire.destinationServiceIdBinary, wire.destinationServiceId),
-    guid: guid(wire.serverGuidBinary, wire.serverGuid),
-    updatedPni: updatedPni(wire.updatedPniBinary, wire.updatedPni),
     content: wire.content === null ? EMPTY : own(wire.content),
-    story: wire.story ?? false,
   };
 }
 

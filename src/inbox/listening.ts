@@ -8,7 +8,7 @@
  */
 import { isPni, type ServiceId } from '../address.ts';
 import { equal, type Bytes } from '../bytes.ts';
-import { decodeEnvelope, ENVELOPE, type Envelope } from '../content/envelope.ts';
+import { ENVELOPE, glanceAtEnvelope, type Envelope, type Glance } from '../content/envelope.ts';
 import type { Identities } from '../identities/identities.ts';
 import {
   dayOf,
@@ -99,14 +99,17 @@ export class Listening {
   /** Whether an envelope is to be opened. Nothing is decrypted, read from the store or written. */
   hears(body: Bytes): boolean {
     if (this.mode === 'all') return true;
-    let envelope: Envelope;
+    let envelope: Glance;
     try {
-      envelope = decodeEnvelope(body);
+      envelope = glanceAtEnvelope(body);
     } catch {
       return false;
     }
     if (envelope.type === ENVELOPE.RECEIPT) return envelope.content.length === 0;
-    if (envelope.type !== ENVELOPE.SEALED && envelope.source === this.#self.serviceId) return true;
+    if (envelope.type !== ENVELOPE.SEALED) {
+      if (envelope.source === this.#self.serviceId) return true;
+      if (envelope.source === undefined || !this.#pairs.has(envelope.source)) return false;
+    }
     const peeled = peelTag(envelope.content, this.#route);
     return peeled !== undefined && this.#isOurs(peeled, envelope);
   }
@@ -117,7 +120,7 @@ export class Listening {
     return peeled === undefined ? envelope : { ...envelope, content: peeled.content };
   }
 
-  #isOurs(peeled: Peeled, { serverTimestamp, type, source, sourceDevice }: Envelope): boolean {
+  #isOurs(peeled: Peeled, { serverTimestamp, type, source, sourceDevice }: Glance): boolean {
     // By the time at which the server took it: what has waited in its queue for weeks is as good as new.
     const day = dayWithin(peeled.rotation, dayOf(serverTimestamp));
     const found = day === undefined ? undefined : this.#table(day).get(peeled.hint);

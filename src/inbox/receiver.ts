@@ -113,10 +113,12 @@ export class Receiver {
     let failure: { readonly error: unknown } | undefined;
     const items = new Stoppable(incoming);
     const [opening, unacked] = [new Places(OPENING), new Places(IN_FLIGHT)];
+    const { listening } = this.#parts;
     for await (const item of items) {
+      if (listening?.isStale === true) await listening.refresh();
       if (item.kind === 'drained') {
         this.#parts.onDrained();
-      } else if (await this.#isUnheard(item.delivery)) {
+      } else if (this.#isUnheard(item.delivery)) {
         item.delivery.ack();
       } else {
         if (!unacked.tryEnter()) await unacked.enter();
@@ -137,7 +139,7 @@ export class Receiver {
    * @param again it was parked: it has been seen, and stays where it is if it still cannot be let in
    */
   async accept(delivery: Delivery, again = false): Promise<Outcome> {
-    if (!again && (await this.#isUnheard(delivery))) {
+    if (!again && this.#isUnheard(delivery)) {
       delivery.ack();
       return 'dropped';
     }
@@ -158,12 +160,9 @@ export class Receiver {
   }
 
   /** Whether it is to be dropped as it is: nothing is opened and nothing written. */
-  async #isUnheard({ body }: Delivery): Promise<boolean> {
-    const { listening, intake } = this.#parts;
-    if (listening === undefined) return false;
-    if (listening.isStale) await listening.refresh();
-    if (listening.hears(body)) return false;
-    intake.drops.untagged++;
+  #isUnheard({ body }: Delivery): boolean {
+    if (this.#parts.listening?.hears(body) !== false) return false;
+    this.#parts.intake.drops.untagged++;
     return true;
   }
 

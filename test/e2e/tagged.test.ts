@@ -52,6 +52,8 @@ async function again(
   listen: 'all' | 'tagged',
   configure: (bot: Bot) => void,
 ): Promise<RunningBot> {
+  // What is sent and not noted as sent would be sent once more.
+  await expect.poll(() => rows(bot, 'outbox/'), { timeout: 20_000 }).toBe(0);
   await bot.stop();
   return scene.run(bot.phone, bot.account, bot.store, configure, { listen });
 }
