@@ -9,7 +9,7 @@ import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Aci } from '../address.ts';
 import { fromUtf8, toHex, toUtf8 } from '../bytes.ts';
-import { BotError } from '../errors.ts';
+import { BotError, describe } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { isMissing, syncFolder } from '../store/files.ts';
 import type { ScryptParameters } from '../store/header.ts';
@@ -88,7 +88,9 @@ export async function writeBackup(file: string, parts: BackupParts, signal: Abor
     await rm(draft, { force: true });
     signal.throwIfAborted();
     if (cause instanceof BotError) throw cause;
-    throw new BotError('BACKUP_FAILED', `the backup could not be written to ${file}`, { cause });
+    throw new BotError('BACKUP_FAILED', `the backup could not be written to ${file}: ${describe(cause)}`, {
+      cause,
+    });
   } finally {
     key.fill(0);
   }

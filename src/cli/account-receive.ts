@@ -82,7 +82,8 @@ async function receive(
       if (event.kind === 'unseen') {
         const { from, deviceId: device, what, timestamp } = event;
         show({ event: 'message', from, device, kind: KINDS[what], timestamp });
-      } else if (event.kind === 'warning') printer.note(`warning: ${event.message}`);
+      } else if (event.kind === 'ready') printer.note('Online; what comes is printed. Ctrl-C stops it.');
+      else if (event.kind === 'warning') printer.note(`warning: ${event.message}`);
     };
     const bot = new Bot({ store, service, platform, onEvent });
     bot.handle((on) => {

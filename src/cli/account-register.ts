@@ -5,12 +5,11 @@ import { bareId } from '../inspect.ts';
 import { Option, type Command } from 'commander';
 import { checkWanted, register, type RegisterEvent, type RegisterQuestions } from '../account/register.ts';
 import { BotError } from '../errors.ts';
-import { openLevel } from '../store/level.ts';
+import { openOrMakeStore } from './account.ts';
 import type { Io, Printer } from './io.ts';
-import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
+import { serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
 import { canPrompt, promptLine } from './prompt.ts';
 import type { Shell } from './shell.ts';
-import { secretFor } from './unlocking.ts';
 
 interface RegisterOptions extends AccountOptions {
   readonly number: string;
@@ -48,10 +47,8 @@ export function addRegister(group: Command, shell: Shell): void {
     checkWanted(options);
     checkGiven(options);
     const profile = await serverProfile(io, options);
-    const folder = dataFolder(io, options);
     const platform = shell.platform(options);
-    const secret = await secretFor(io, folder, options);
-    const store = await openLevel(folder, { secret, create: true, platform });
+    const store = await openOrMakeStore(shell, options);
     try {
       const parts = {
         store,

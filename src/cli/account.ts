@@ -103,6 +103,13 @@ export async function openStore(shell: Shell, options: DataOptions & OutputOptio
   return openLevel(folder, { secret, create: false, platform: shell.platform(options) });
 }
 
+/** The store of an account that is to be made: a new one where there is none. @throws BotError those of the store; `USAGE` */
+export async function openOrMakeStore(shell: Shell, options: DataOptions & OutputOptions): Promise<Store> {
+  const folder = dataFolder(shell.io, options);
+  const secret = await secretFor(shell.io, folder, options);
+  return openLevel(folder, { secret, create: true, platform: shell.platform(options) });
+}
+
 async function answerHere(
   shell: Shell,
   options: AccountOptions,

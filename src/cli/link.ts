@@ -5,14 +5,13 @@ import { bareId } from '../inspect.ts';
 import { InvalidArgumentError, type Command } from 'commander';
 import { link, type LinkEvent } from '../provisioning/link.ts';
 import { qrTerminal, writeQrFile } from '../provisioning/qr.ts';
-import { openLevel } from '../store/level.ts';
 import type { Account } from '../store/tables.ts';
 import { checkDeviceName } from '../session/device-name.ts';
+import { openOrMakeStore } from './account.ts';
 import type { Io, Printer } from './io.ts';
-import { dataFolder, serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
+import { serverProfile, withAccount, withExamples, type AccountOptions } from './options.ts';
 import { outputFile } from './output-file.ts';
 import type { Shell } from './shell.ts';
-import { secretFor } from './unlocking.ts';
 
 interface LinkOptions extends AccountOptions {
   readonly name: string;
@@ -42,10 +41,8 @@ export function addLink(program: Command, shell: Shell): void {
     checkDeviceName(options.name);
     const picture = isPicture(qr) ? await outputFile(io.cwd, qr, 'the QR code') : qr;
     const profile = await serverProfile(io, options);
-    const folder = dataFolder(io, options);
     const platform = shell.platform(options);
-    const secret = await secretFor(io, folder, options);
-    const store = await openLevel(folder, { secret, create: true, platform });
+    const store = await openOrMakeStore(shell, options);
     try {
       const progress = new Progress(io, shell.printer(options), picture);
       shell.printer(options).note(`Connecting to ${profile.chat} ...`);

@@ -164,7 +164,10 @@ async function serveWith(
 function show(printer: Printer, event: BotEvent): void {
   switch (event.kind) {
     case 'connection':
-      printer.print({ event: 'connection', state: event.state }, () => event.state);
+      // The last line says it for people.
+      printer.print({ event: 'connection', state: event.state }, () =>
+        event.state === 'stopped' ? undefined : event.state,
+      );
       break;
     case 'ready':
       printer.print(
