@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
 import { CAPTCHA, CODE } from '../support/primary.ts';
-import { memoryIo, type MemoryIo } from './memory-io.ts';
+import { runJson, startJson, type Ended } from './json.ts';
+import { memoryIo } from './memory-io.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NUMBER = '+15550001111';
@@ -16,37 +17,17 @@ describe('the account commands', () => {
   let serving: Promise<number>;
   let aci = '';
 
-  const argv = (data: string, ...words: string[]): string[] => [
+  const argv = (data: string, words: readonly string[]): string[] => [
     ...words,
     '--server',
     'server.json',
     '--data',
     data,
-    '--json',
   ];
-
-  /** Runs a command to its end and gives its exit code and its last JSON line. */
-  const json = async (
-    data: string,
-    ...words: string[]
-  ): Promise<{ code: number; value: Record<string, unknown>; io: MemoryIo }> => {
-    const io = memoryIo({ cwd: folder });
-    const code = await main(argv(data, ...words), io);
-    return { code, value: io.lines().at(-1) ?? {}, io };
-  };
-
-  /** Starts a command that goes on until it is stopped. */
-  const start = (data: string, ...words: string[]): { io: MemoryIo; stop: () => Promise<number> } => {
-    const io = memoryIo({ cwd: folder });
-    const code = main(argv(data, ...words), io);
-    return {
-      io,
-      stop: () => {
-        io.stop.abort();
-        return code;
-      },
-    };
-  };
+  const json = (data: string, ...words: string[]): Promise<Ended> =>
+    runJson(argv(data, words), { cwd: folder });
+  const start = (data: string, ...words: string[]): ReturnType<typeof startJson> =>
+    startJson(argv(data, words), { cwd: folder });
 
   beforeAll(async () => {
     serving = main(['devserver', '--profile', 'server.json', '--json'], server);

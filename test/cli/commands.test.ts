@@ -7,7 +7,8 @@ import { noteUnlinked } from '../../src/store/unlinked.ts';
 import { main } from '../../src/cli/main.ts';
 import { DemoPhone } from '../../src/cli/demo-phone.ts';
 import { CAPTCHA, CODE } from '../support/primary.ts';
-import { memoryIo, type MemoryIo } from './memory-io.ts';
+import { runJson, startJson, type Ended } from './json.ts';
+import { memoryIo } from './memory-io.ts';
 
 const never = new AbortController().signal;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -21,27 +22,8 @@ describe('the commands, from link to unlink', () => {
   let phone: DemoPhone;
   let friend: DemoPhone;
 
-  /** Runs a command to its end and gives its exit code and its last JSON line. */
-  const json = async (
-    ...argv: string[]
-  ): Promise<{ code: number; value: Record<string, unknown>; io: MemoryIo }> => {
-    const io = memoryIo({ cwd: folder, env });
-    const code = await main([...argv, '--json'], io);
-    return { code, value: io.lines().at(-1) ?? {}, io };
-  };
-
-  /** Starts a command that goes on until it is stopped. */
-  const start = (...argv: string[]): { io: MemoryIo; stop: () => Promise<number> } => {
-    const io = memoryIo({ cwd: folder, env });
-    const code = main([...argv, '--json'], io);
-    return {
-      io,
-      stop: () => {
-        io.stop.abort();
-        return code;
-      },
-    };
-  };
+  const json = (...argv: string[]): Promise<Ended> => runJson(argv, { cwd: folder, env });
+  const start = (...argv: string[]): ReturnType<typeof startJson> => startJson(argv, { cwd: folder, env });
 
   beforeAll(async () => {
     serving = main(['devserver', '--profile', 'server.json', '--json'], server);

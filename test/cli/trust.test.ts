@@ -2,13 +2,12 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { main } from '../../src/cli/main.ts';
 import { openLevel } from '../../src/store/level.ts';
 import { account, identityRows, outboxRows } from '../../src/store/tables.ts';
 import { newRow } from '../../src/store/outbox-row.ts';
 import { makePeer, type Peer } from '../support/peer.ts';
 import { testPlatform } from '../support/clock.ts';
-import { memoryIo } from './memory-io.ts';
+import { runJson, type Ended } from './json.ts';
 
 /** One linked device's store without a bot, used by the tests in their order. */
 describe('trust and safety-number, without a running bot', () => {
@@ -17,11 +16,8 @@ describe('trust and safety-number, without a running bot', () => {
   let us: Peer;
   let bob: Peer;
 
-  const json = async (...argv: string[]): Promise<{ code: number; value: Record<string, unknown> }> => {
-    const io = memoryIo({ cwd: folder, env: { COUNTERSIGN_DATA: data } });
-    const code = await main([...argv, '--json'], io);
-    return { code, value: io.lines().at(-1) ?? {} };
-  };
+  const json = (...argv: string[]): Promise<Ended> =>
+    runJson(argv, { cwd: folder, env: { COUNTERSIGN_DATA: data } });
 
   beforeAll(async () => {
     [us, bob] = [await makePeer(), await makePeer()];

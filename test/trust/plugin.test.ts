@@ -14,12 +14,13 @@ import { Dispatcher } from '../../src/inbox/dispatcher.ts';
 import { Plugins, type Host, type Plugin } from '../../src/plugin.ts';
 import { VERIFY_TAG } from '../../src/session/carrier.ts';
 import type { Policy, Proof } from '../../src/store/identity-row.ts';
-import { identityRows, inboxRows, outboxRows, pluginState, type InboxRow } from '../../src/store/tables.ts';
+import { identityRows, inboxRows, outboxRows, pluginState } from '../../src/store/tables.ts';
 import { appType } from '../../src/router.ts';
 import { policy } from '../../src/trust/operator.ts';
 import type { OperatorRules } from '../../src/trust/policy.ts';
 import { verifyPniBlock, verifySignature } from '../../src/trust/own-key.ts';
 import type { RunBundle, RunPrekeys, Transition, TrustEvent } from '../../src/trust.ts';
+import { inboxRow } from '../support/inbox-row.ts';
 import { keyPair, makePeer, type Peer } from '../support/peer.ts';
 import { trustOf } from '../support/trust.ts';
 
@@ -267,22 +268,8 @@ describe('policy', () => {
     const known = { key: toBase64(keyOf(b)), state, since: NOW, revoked: revoked.map(toBase64) };
     identityRows.put(batch, b.aci, known);
     const identityKey = under ?? keyOf(b);
-    const row: InboxRow = {
-      ...(identityKey === 'none' ? {} : { identityKey }),
-      source: b.aci,
-      sourceDevice: 2,
-      timestamp: NOW,
-      serverTimestamp: NOW,
-      sealed: false,
-      toPni: false,
-      content,
-      attempts: 0,
-      retryAt: 0,
-      error: '',
-      plugin: '',
-      receivedAt: NOW,
-    };
-    inboxRows.put(batch, 1, row);
+    const row = inboxRow(b.aci, content);
+    inboxRows.put(batch, 1, identityKey === 'none' ? row : { ...row, identityKey });
     await batch.commit();
     const { store, platform } = a;
     const dispatcher = new Dispatcher({ store, platform, router: plugins.router, onRow: () => undefined });
