@@ -54,7 +54,8 @@ export class ChatSocket {
         this.#held = [];
         this.#take(request)
           .catch((error: unknown) => {
-            if (state.ended.aborted) return;
+            // Where the server or the client has gone meanwhile there is nothing left to be answered.
+            if (state.ended.aborted || this.#client.ended.aborted) return;
             state.log.warn({ error: String(error), path: request.path }, 'a request failed');
             this.#respond(request, { status: 500 });
           })
