@@ -20,6 +20,7 @@ import { openLevel } from '../store/level.ts';
 import type { Store } from '../store/store.ts';
 import type { Account } from '../store/tables.ts';
 import { AttackDemo } from './demo-attack.ts';
+import { BlsDemo } from './demo-bls.ts';
 import { DemoPhone } from './demo-phone.ts';
 import type { Io, Printer } from './io.ts';
 import { Mailbox } from './mailbox.ts';
@@ -28,28 +29,37 @@ import type { Shell } from './shell.ts';
 
 const ECHO = appType('countersign.echo/1');
 
-type DemoOptions = OutputOptions & { readonly attack?: boolean };
+type DemoOptions = OutputOptions & { readonly attack?: boolean; readonly bls?: boolean };
 
 export function addDemo(program: Command, shell: Shell): void {
   const command = withOutput(
     program
       .command('demo')
       .description('see it work: a server, two accounts, two bots, a chat; all in this process')
-      .option('--attack', 'see a server that lies about keys, and a verification that finds it out'),
+      .option('--attack', 'see a server that lies about keys, and a verification that finds it out')
+      .option('--bls', 'see three bots make a key that none of them holds, and any two sign with it'),
   );
-  withExamples(command, 'demo', 'demo --attack', 'demo --json').action(async (options: DemoOptions) => {
-    if (options.attack === true) {
-      await new AttackDemo(shell.io, shell.printer(options), shell.platform(options)).run();
-      return;
-    }
-    const folder = await mkdtemp(join(tmpdir(), 'countersign-demo-'));
-    const demo = new Demo(shell.io, shell.printer(options), shell.platform(options), folder);
-    try {
-      await demo.run();
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
+  withExamples(command, 'demo', 'demo --attack', 'demo --bls', 'demo --json').action(
+    async (options: DemoOptions) => {
+      if (options.attack === true && options.bls === true)
+        throw new BotError('USAGE', 'give --attack or --bls, one at a time');
+      if (options.bls === true) {
+        await new BlsDemo(shell.io, shell.printer(options), shell.platform(options)).run();
+        return;
+      }
+      if (options.attack === true) {
+        await new AttackDemo(shell.io, shell.printer(options), shell.platform(options)).run();
+        return;
+      }
+      const folder = await mkdtemp(join(tmpdir(), 'countersign-demo-'));
+      const demo = new Demo(shell.io, shell.printer(options), shell.platform(options), folder);
+      try {
+        await demo.run();
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
+    },
+  );
 }
 
 /** One account of the demo: its phone, and the bot that is linked to it. */

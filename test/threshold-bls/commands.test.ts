@@ -110,6 +110,35 @@ describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, ()
     expect(statSync(join(folder, 'after.json')).mode & 0o777).toBe(0o600);
   });
 
+  it('signs without an operator at a bot whose policy says so', async () => {
+    const [alice, bob] = sides;
+    const rule = { keys: [publicKey], proposers: [alice?.phone.aci], prefix: 'pay ' };
+    const config = { plugins: { 'threshold-bls': { sign: [rule] } } };
+    writeFileSync(join(folder, 'bot.json'), JSON.stringify(config));
+    const bot = bob?.start('run', '--plugin', 'threshold-bls', '--config', 'bot.json');
+    await bot?.io.line(({ event }) => event === 'ready');
+    const argv = ['--local-key', keyFile(0), '--group', 'pair.json'];
+    const signed = await alice?.run('bls', 'sign', ...argv, '--message', 'pay 7');
+    expect(signed?.code).toBe(0);
+    const signature = String(signed?.value['signature']);
+    expect(await verifies(signature, 'pay 7')).toMatchObject({ code: 0, value: { valid: true } });
+    const alone = await alice?.run('bls', 'sign', ...argv, '--message', 'give 7', '--wait', '3');
+    expect(alone).toMatchObject({ code: 1, value: { error: { code: 'CEREMONY_ENDED' } } });
+    expect(bot?.io.err()).toContain('the message begins otherwise');
+    bot?.io.stop.abort();
+    expect(await bot?.code).toBe(0);
+  });
+
+  it('says of a backup that it undoes a refresh', async () => {
+    writeFileSync(join(folder, 'backup.txt'), 'of the file\n');
+    const argv = ['bot.backup', '--backup-passphrase-file', 'backup.txt'];
+    const made = await sides[0]?.run('backup', ...argv);
+    expect(made).toMatchObject({
+      code: 0,
+      value: { notes: [expect.stringContaining('Backups undo a refresh')] },
+    });
+  });
+
   it.each([
     [['keygen', '-t', '3', '-n', '3', '--group', 'group.json', '-o', 'none.json']],
     [['keygen', '-t', '0', '-n', '3', '--group', 'group.json', '-o', 'none.json']],
