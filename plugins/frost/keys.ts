@@ -1,0 +1,51 @@
+/**
+ * Keys: the shares that this party holds of Ed25519 keys, in the plugin's state, each with the party set of its key.
+ *
+ *   key/PUBLIC-KEY   public key in hex, 64 characters
+ *
+ * A share is long-lived and goes into backups, as identity keys do. Nonces never stand here (sign.ts).
+ */
+import { z } from 'zod';
+import { BotError, type State } from '../../src/index.ts';
+import { parseGroup, type Identified, type PartySet } from '../../src/rounds/index.ts';
+import { frostKey, publicKeyOf, type FrostKey } from './key.ts';
+
+export interface HeldKey {
+  readonly key: FrostKey;
+  /** In the order of their indices. */
+  readonly parties: PartySet;
+}
+
+const row = z.object({ key: z.unknown(), parties: z.array(z.unknown()) });
+
+/**
+ * Keeps a share. One of the same key that is here already is replaced.
+ * @returns the public key, hex
+ */
+export function putKey(state: State, { key, parties }: HeldKey): string {
+  const publicKey = Buffer.from(publicKeyOf(key)).toString('hex');
+  const written = {
+    key: JSON.parse(new TextDecoder().decode(frostKey.encode(key))) as unknown,
+    parties: parties.map(partyLine),
+  };
+  state.putJson(`key/${publicKey}`, written);
+  return publicKey;
+}
+
+/** @param publicKey 32 bytes, hex @throws BotError `KEY_UNKNOWN` */
+export async function keyOf(state: State, publicKey: string): Promise<HeldKey> {
+  const stored = await state.getJson(`key/${publicKey}`, row);
+  if (stored === undefined)
+    throw new BotError('KEY_UNKNOWN', 'this device holds no share of that key', {
+      next: 'Import the share that the dealer has cut for this party.',
+    });
+  return {
+    key: frostKey.decode(new TextEncoder().encode(JSON.stringify(stored.key))),
+    parties: parseGroup(stored.parties.map((line) => JSON.stringify(line)).join('\n')),
+  };
+}
+
+/** As a line of a group file has it. */
+function partyLine({ aci, deviceId, identityKey }: Identified): object {
+  return { aci, deviceId, identityKey: Buffer.from(identityKey).toString('base64') };
+}
