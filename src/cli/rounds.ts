@@ -96,7 +96,7 @@ function detailsText(found: CeremonyDetails): string {
     `id           ${id}`,
     `ceremony id  ${ceremonyId ?? '-'}`,
     `protocol     ${protocol} of the plugin ${plugin}`,
-    `state        ${state}`,
+    `state        ${state}${found.isHeld ? ', has its result; the others have not all confirmed' : ''}`,
     `round        ${String(round)}`,
     `waiting for  ${waitedText(found)}`,
     `until        ${timeText(deadlineAt)}`,

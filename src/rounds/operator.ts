@@ -12,7 +12,7 @@ import { account, pluginVolatile } from '../store/tables.ts';
 import { end } from './ceremony.ts';
 import { MAX_REASON } from './frame.ts';
 import { listRuns, loadRun, saveRun, sendAll } from './journal.ts';
-import { isOpen, type Run } from './run.ts';
+import { HELD, isOpen, type Run } from './run.ts';
 import { waitingFor } from './waiting.ts';
 
 /** A line of `rounds list`. */
@@ -45,6 +45,8 @@ export interface CeremonyDetails extends CeremonyLine {
   /** What is signed, base64; empty where nothing is. */
   readonly message: string;
   readonly epoch: number;
+  /** It has its output and waits until the others have confirmed that they have theirs; an abort leaves them theirs. */
+  readonly isHeld: boolean;
   readonly blame: Run['blame'];
   readonly end: { readonly reason: string; readonly by: number; readonly at: number } | null;
   /** As the protocol writes it, base64; null where there is none, or the plugin has taken it. */
@@ -191,6 +193,7 @@ function detailsOf(found: Found): CeremonyDetails {
     }),
     message: toBase64(proposal.message),
     epoch: proposal.epoch,
+    isHeld: slots.has(HELD),
     blame,
     end: ending ?? null,
     output: output === undefined ? null : toBase64(output),
