@@ -58,7 +58,7 @@ describe('README.md', () => {
     expect(code, `${command}\n${running.output}`).toBe(0);
   }
 
-  it('has commands that work, one after the other', { timeout: 180_000 }, async () => {
+  it('has commands that work, one after the other', { timeout: 240_000 }, async () => {
     symlinkSync(join(top, 'node_modules'), join(folder, 'node_modules'));
     symlinkSync(join(top, 'docs'), join(folder, 'docs'));
     const lines = commandsOf(readme);
