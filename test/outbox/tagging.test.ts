@@ -203,6 +203,22 @@ describe('the announcement', () => {
     expect(await announce()).toBe(false);
   });
 
+  it('is left again for all whom it was told when the bot begins to listen otherwise, and only then', async () => {
+    const { alice, bob } = await pair();
+    const start = async (occasion: string): Promise<number> => {
+      const before = (await rows(alice)).length;
+      await announceChanges(alice.store, new OwnTags([TAG], markOf(alice), occasion), () => ++time);
+      return (await rows(alice)).length - before;
+    };
+    expect(await start('')).toBe(0); // nothing was told yet
+    const batch = alice.store.batch();
+    await new OwnTags([TAG], markOf(alice)).announce(batch, bob.aci, () => ++time);
+    await batch.commit();
+    expect([await start(''), await start('tagged'), await start('tagged'), await start('')]).toEqual([
+      0, 1, 0, 1,
+    ]);
+  });
+
   it('goes before the first app message where only those are heard who know it, and once', async () => {
     const { hub, clock, alice, bob } = await pair();
     const outbox = outboxOf(alice, hub, { tags: [TAG], greets: true });
