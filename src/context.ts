@@ -2,7 +2,7 @@
  * Context: one incoming message as a handler sees it. All that a handler writes (its state, messages to be sent) is
  * staged on one batch and committed with the row's progress, or not at all.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { isAci, isPni, type Aci, type Address, type DeviceId, type ServiceId } from './address.ts';
 import { fromUtf8, own, toUtf8, type Bytes } from './bytes.ts';
 import { parseTag } from './content/app-message.ts';
@@ -165,7 +165,7 @@ export function incomingOf({ row, content: outer }: Message, self: Aci): Incomin
 
 /** SHA-256 as base64url, 43 characters. */
 function hashOf(bytes: Bytes): string {
-  return createHash('sha256').update(bytes).digest('base64url');
+  return hash('sha256', bytes, 'base64url');
 }
 
 /** The context of one call. `fields` are what the filter found out. */
@@ -323,7 +323,7 @@ class StagedState implements State {
     this.#table = table;
   }
 
-  get(key: string): Promise<Bytes | undefined> {
+  async get(key: string): Promise<Bytes | undefined> {
     return this.#table.get(this.#staging, this.#plugin, key);
   }
 

@@ -18,6 +18,7 @@ import type { Message, Task } from './inbox/lane.ts';
 import type { Log } from './platform.ts';
 import { VERIFY_TAG } from './session/carrier.ts';
 import type { Policy } from './store/identity-row.ts';
+import { onceRead, type Reading } from './store/reading.ts';
 import type { PolicyRule } from './trust.ts';
 
 /** What a handler is interested in: undefined, or fields that are added to its context. Quick, and without effects. */
@@ -214,10 +215,12 @@ export class Router {
           plugin: scope.plugin,
           lane: key === undefined ? conversationOf(incoming) : `key ${key}`,
           ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
-          run: async (call) => {
+          run: (call) => {
             const policy = isFrame(incoming) ? undefined : inbound?.();
-            if (policy !== undefined && !(await this.#meets(incoming, policy, scope.plugin))) return;
-            await handler(contextOf(this.#parts, scope, incoming, fields, call));
+            const meets = policy === undefined || this.#meets(incoming, policy, scope.plugin);
+            return onceRead(meets, (may) =>
+              may ? handler(contextOf(this.#parts, scope, incoming, fields, call)) : undefined,
+            );
           },
         };
       } catch (error) {
@@ -236,16 +239,19 @@ export class Router {
    * Whether the key that a message was opened under is trusted as far as the policy asks (V-32). Read beside the call's
    * batch: it guards no write.
    */
-  async #meets({ sender, identityKey }: Incoming, policy: Policy, plugin: string): Promise<boolean> {
+  #meets({ sender, identityKey }: Incoming, policy: Policy, plugin: string): Reading<boolean> {
     const { trust, store, log } = this.#parts;
     if (trust === undefined) return true;
-    if (await trust.identities.meets(store.batch(), sender.serviceId, policy, identityKey)) return true;
-    this.refused++;
-    log.warn(
-      { plugin, from: sender.serviceId, policy },
-      'a message was left unhandled: its sender, or the key that it came under, is not trusted so far',
-    );
-    return false;
+    const reading = trust.identities.meets(store.batch(), sender.serviceId, policy, identityKey);
+    return onceRead(reading, (meets) => {
+      if (meets) return true;
+      this.refused++;
+      log.warn(
+        { plugin, from: sender.serviceId, policy },
+        'a message was left unhandled: its sender, or the key that it came under, is not trusted so far',
+      );
+      return false;
+    });
   }
 }
 

@@ -153,7 +153,7 @@ export async function answer(parts: CallParts, call: Call, signal: AbortSignal):
   try {
     return await answerCall(parts, call, signal);
   } catch (error) {
-    const device = await accountCell.get(parts.store.batch()).catch(() => undefined);
+    const device = await Promise.resolve(accountCell.get(parts.store.batch())).catch(() => undefined);
     throw device === undefined ? error : withRemedy(error, device);
   }
 }

@@ -10,6 +10,7 @@ import { equal, fromBase64, toBase64, type Bytes } from '../bytes.ts';
 import { BotError, type ErrorCode } from '../errors.ts';
 import type { Clock } from '../platform.ts';
 import type { Identity, Policy, TrustState } from '../store/identity-row.ts';
+import { onceRead, type Reading } from '../store/reading.ts';
 import type { Staging, Store } from '../store/store.ts';
 import { identityRows } from '../store/tables.ts';
 import { contactOf, type ContactIdentity } from './state.ts';
@@ -71,57 +72,66 @@ export class Identities {
   }
 
   /** The trusted key, 33 bytes. */
-  async key(batch: Staging, serviceId: ServiceId): Promise<Bytes | undefined> {
+  key(batch: Staging, serviceId: ServiceId): Reading<Bytes | undefined> {
     const own = this.#own.get(serviceId);
     if (own !== undefined) return own;
-    const key = (await this.#entry(batch, serviceId))?.key;
-    return key?.length === 0 ? undefined : key;
+    return onceRead(this.#entry(batch, serviceId), (entry) =>
+      entry?.key.length === 0 ? undefined : entry?.key,
+    );
   }
 
   /** Whether messages may be exchanged under this key: a first key, or the one that is trusted. */
-  async isTrusted(batch: Staging, serviceId: ServiceId, key: Uint8Array): Promise<boolean> {
+  isTrusted(batch: Staging, serviceId: ServiceId, key: Uint8Array): Reading<boolean> {
     const own = this.#own.get(serviceId);
     if (own !== undefined) return equal(own, key);
-    const entry = await this.#entry(batch, serviceId);
-    if (entry === undefined) return true;
-    const { state } = entry.row;
-    if (state === 'changed' || state === 'revoked') return false;
-    if (equal(entry.key, key)) return true;
-    const mayFollow = state === 'unknown' || (state === 'tofu' && this.relaxed);
-    return mayFollow && entry.row.revoked?.includes(toBase64(key)) !== true;
+    return onceRead(this.#entry(batch, serviceId), (entry) => {
+      if (entry === undefined) return true;
+      const { state } = entry.row;
+      if (state === 'changed' || state === 'revoked') return false;
+      if (equal(entry.key, key)) return true;
+      const mayFollow = state === 'unknown' || (state === 'tofu' && this.relaxed);
+      return mayFollow && entry.row.revoked?.includes(toBase64(key)) !== true;
+    });
   }
 
   /**
    * A key was seen: takes a first one; a different key than the trusted one becomes the candidate and the state `changed`.
    * @param under what `committed` will be called with, where that is not the batch
    */
-  async save(batch: Staging, serviceId: ServiceId, key: Uint8Array, under: object = batch): Promise<void> {
+  save(batch: Staging, serviceId: ServiceId, key: Uint8Array, under: object = batch): Reading<void> {
     if (this.#own.has(serviceId)) return;
-    const entry = await this.#entry(batch, serviceId);
-    if (entry !== undefined && equal(entry.key, key)) return;
-    const change = { kind: 'seen', key: new Uint8Array(key), relaxed: this.relaxed } as const;
-    await this.change(batch, serviceId, change, under);
+    return onceRead(this.#entry(batch, serviceId), (entry): Reading<void> => {
+      if (entry !== undefined && equal(entry.key, key)) return;
+      const change = { kind: 'seen', key: new Uint8Array(key), relaxed: this.relaxed } as const;
+      return this.change(batch, serviceId, change, under).then(nothing);
+    });
   }
 
   /** Whether messages may be exchanged at all. One read of a row that is cached. */
-  async standing(batch: Staging, serviceId: ServiceId): Promise<Standing> {
+  standing(batch: Staging, serviceId: ServiceId): Reading<Standing> {
     if (this.#own.has(serviceId)) return 'open';
-    const state = (await this.#entry(batch, serviceId))?.row.state;
-    return state === 'changed' || state === 'revoked' ? state : 'open';
+    return onceRead(this.#entry(batch, serviceId), (entry) => {
+      const state = entry?.row.state;
+      return state === 'changed' || state === 'revoked' ? state : 'open';
+    });
   }
 
   /**
    * How far a service id is trusted. Our own are verified; a PNI stands for itself, unless it is bound to an ACI whose
    * binding names it and its key.
    */
-  async state(batch: Staging, serviceId: ServiceId): Promise<TrustState> {
+  state(batch: Staging, serviceId: ServiceId): Reading<TrustState> {
     if (this.#own.has(serviceId)) return 'verified';
-    const row = (await this.#entry(batch, serviceId))?.row;
-    if (row?.boundTo === undefined || row.state === 'changed' || row.state === 'revoked')
-      return row?.state ?? 'unknown';
-    const bound = (await this.#entry(batch, row.boundTo))?.row;
-    const counts = bound?.pni?.pni === serviceId && bound.pni.key === row.key;
-    return counts ? bound.state : row.state;
+    return onceRead(this.#entry(batch, serviceId), (entry) => {
+      const row = entry?.row;
+      if (row?.boundTo === undefined || row.state === 'changed' || row.state === 'revoked')
+        return row?.state ?? 'unknown';
+      return onceRead(this.#entry(batch, row.boundTo), (other) => {
+        const bound = other?.row;
+        const counts = bound?.pni?.pni === serviceId && bound.pni.key === row.key;
+        return counts ? bound.state : row.state;
+      });
+    });
   }
 
   /**
@@ -130,18 +140,15 @@ export class Identities {
    * bad meets nothing. A first contact meets `tofu`: its first key is what that asks for.
    * @param key that the message was opened under; undefined where no session was needed
    */
-  async meets(
-    batch: Staging,
-    serviceId: ServiceId,
-    policy: Policy,
-    key: Uint8Array | undefined,
-  ): Promise<boolean> {
-    if (!satisfies(await this.state(batch, serviceId), policy)) return false;
-    const pin = await this.key(batch, serviceId);
-    if (key === undefined) return RANK[policy] <= RANK.tofu;
-    if (pin === undefined || equal(pin, key)) return true;
-    const { revoked } = await this.get(batch, serviceId);
-    return RANK[policy] <= RANK.tofu && !revoked.some((bad) => equal(bad, key));
+  meets(batch: Staging, serviceId: ServiceId, policy: Policy, key: Uint8Array | undefined): Reading<boolean> {
+    return onceRead(this.state(batch, serviceId), (state) => {
+      if (!satisfies(state, policy)) return false;
+      if (key === undefined) return RANK[policy] <= RANK.tofu;
+      return onceRead(this.key(batch, serviceId), (pin) => {
+        if (pin === undefined || equal(pin, key)) return true;
+        return this.#maySpeak(batch, serviceId, policy, key);
+      });
+    });
   }
 
   /**
@@ -149,21 +156,24 @@ export class Identities {
    * for every kind of message: libsignal does not ask for all of them (V-30).
    * @param policy of the message
    */
-  async refusal(batch: Staging, serviceId: ServiceId, policy: Policy): Promise<BotError | undefined> {
+  refusal(batch: Staging, serviceId: ServiceId, policy: Policy): Reading<BotError | undefined> {
     if (this.#own.has(serviceId)) return undefined;
-    const row = (await this.#entry(batch, serviceId))?.row;
-    if (row?.state === 'changed') return changed(serviceId);
-    if (row?.state === 'revoked') {
-      return new BotError('IDENTITY_CHANGED', `the identity key of ${serviceId} was revoked`);
-    }
-    if (row?.hold !== undefined) return held(serviceId, row.hold);
-    if (RANK[policy] <= RANK.tofu) return undefined;
-    const state = await this.state(batch, serviceId);
-    if (satisfies(state, policy)) return undefined;
-    return new BotError(
-      'PEER_UNVERIFIED',
-      `the message asks for a contact that is ${policy}; ${serviceId} is ${state}`,
-    );
+    return onceRead(this.#entry(batch, serviceId), (entry) => {
+      const row = entry?.row;
+      if (row?.state === 'changed') return changed(serviceId);
+      if (row?.state === 'revoked') {
+        return new BotError('IDENTITY_CHANGED', `the identity key of ${serviceId} was revoked`);
+      }
+      if (row?.hold !== undefined) return held(serviceId, row.hold);
+      if (RANK[policy] <= RANK.tofu) return undefined;
+      return onceRead(this.state(batch, serviceId), (state) => {
+        if (satisfies(state, policy)) return undefined;
+        return new BotError(
+          'PEER_UNVERIFIED',
+          `the message asks for a contact that is ${policy}; ${serviceId} is ${state}`,
+        );
+      });
+    });
   }
 
   async get(batch: Staging, serviceId: ServiceId): Promise<ContactIdentity> {
@@ -238,23 +248,33 @@ export class Identities {
     for (const step of steps) for (const listener of this.#listeners) listener(step);
   }
 
+  /** Whether a message under another key than the pin may pass: not above `tofu`, nor under a key that is known to be bad. */
+  async #maySpeak(batch: Staging, serviceId: ServiceId, policy: Policy, key: Uint8Array): Promise<boolean> {
+    const { revoked } = await this.get(batch, serviceId);
+    return RANK[policy] <= RANK.tofu && !revoked.some((bad) => equal(bad, key));
+  }
+
   /** Of a contact of whom no key is known. */
   #nothing(): Identity {
     return { key: '', state: 'unknown', since: this.#clock.now() };
   }
 
-  async #entry(batch: Staging, serviceId: ServiceId): Promise<Entry | undefined> {
-    const bytes = await batch.get(identityRows.key(serviceId));
-    if (bytes === undefined) return undefined;
-    const known = this.#parsed.get(bytes);
-    if (known !== undefined) return known;
-    const row = await identityRows.get(batch, serviceId);
-    if (row === undefined) return undefined;
-    const entry = { row, key: fromBase64(row.key) };
-    this.#parsed.set(bytes, entry);
-    return entry;
+  #entry(batch: Staging, serviceId: ServiceId): Reading<Entry | undefined> {
+    return onceRead(batch.get(identityRows.key(serviceId)), (bytes) => {
+      if (bytes === undefined) return undefined;
+      const known = this.#parsed.get(bytes);
+      if (known !== undefined) return known;
+      return onceRead(identityRows.get(batch, serviceId), (row) => {
+        if (row === undefined) return undefined;
+        const entry = { row, key: fromBase64(row.key) };
+        this.#parsed.set(bytes, entry);
+        return entry;
+      });
+    });
   }
 }
+
+const nothing = (): void => undefined;
 
 /** `changed` and `revoked` satisfy no policy; nor does `introduced` one that asks for `verified`. */
 export function satisfies(state: TrustState, policy: Policy): boolean {

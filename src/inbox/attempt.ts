@@ -79,15 +79,14 @@ export class Attempt implements Call, Staging {
     this.#batch.delete(key);
   }
 
-  /** Calls the handler; settles as it does, or rejects when the attempt is abandoned before. */
-  run(work: (call: Call) => unknown): Promise<void> {
+  /** Calls the handler; settles as it does, or rejects when the attempt is abandoned before. At once where it is not async. */
+  run(task: { run(call: Call): unknown }): Promise<void> | undefined {
+    if (this.#reason !== undefined) return Promise.reject(this.#reason);
+    const result = task.run(this);
+    if (!isThenable(result)) return undefined;
     return new Promise((resolve, reject) => {
       this.#reject = reject;
-      if (this.#reason !== undefined) {
-        reject(this.#reason);
-        return;
-      }
-      Promise.resolve(work(this)).then(() => {
+      result.then(() => {
         resolve();
       }, reject);
     });
@@ -115,4 +114,8 @@ export class Attempt implements Call, Staging {
       new BotError('PLUGIN_FAILED', 'the handler has returned; nothing can be staged any more')
     );
   }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 }

@@ -20,7 +20,7 @@ import { inboxRows, type InboxRow } from '../store/tables.ts';
 import { Alarm } from './alarm.ts';
 import { Attempt } from './attempt.ts';
 import { Caution } from './caution.ts';
-import { takeTurn, type Entry, type Job, type Lane, type Message, type Task } from './lane.ts';
+import { isAlone, takeTurn, type Entry, type Job, type Lane, type Message, type Task } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import {
   close,
@@ -86,6 +86,8 @@ export class Dispatcher {
 
   readonly #entries = new Map<number, Entry>();
   readonly #running = new Set<Attempt>();
+  /** Rows whose commit is on its way to the disk; those that go in one write share its promise. */
+  readonly #onWay = new Map<Promise<void>, Entry[]>();
   /** Calls and commits under way. */
   readonly #tasks = new Set<Promise<void>>();
 
@@ -305,12 +307,12 @@ export class Dispatcher {
   async #call(job: Job, attempt: Attempt): Promise<boolean> {
     const { onCall } = this.#parts;
     onCall?.(job.task.plugin, 1);
-    const failure = await attempt
-      .run((call) => job.task.run(call))
-      .then(
-        () => undefined,
-        (error: unknown) => ({ error }),
-      );
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      await attempt.run(job.task);
+    } catch (error) {
+      failure = { error };
+    }
     this.#running.delete(attempt);
     onCall?.(job.task.plugin, -1);
     if (this.#cutOff) return false;
@@ -323,7 +325,7 @@ export class Dispatcher {
 
   async #succeed(job: Job, attempt: Attempt): Promise<void> {
     const { entry, task } = job;
-    const release = await takeTurn(entry);
+    const release = isAlone(entry) ? undefined : await takeTurn(entry);
     try {
       const before = entry.row;
       entry.row = entry.jobs.length > 1 || before.progress?.length ? withDone(before, task.plugin) : before;
@@ -409,10 +411,21 @@ export class Dispatcher {
   #awaitDisk(entry: Entry, durable: Promise<void>): void {
     if (entry.open === 0 && hasFailed(entry.row)) this.counters.dead++;
     entry.active++;
+    const others = this.#onWay.get(durable);
+    if (others !== undefined) {
+      others.push(entry);
+      return;
+    }
+    const entries = [entry];
+    this.#onWay.set(durable, entries);
     this.#track(
-      durable.then(() => {
-        this.#release(entry);
-      }),
+      durable
+        .finally(() => {
+          this.#onWay.delete(durable);
+        })
+        .then(() => {
+          for (const written of entries) this.#release(written);
+        }),
     );
   }
 
@@ -432,16 +445,16 @@ export class Dispatcher {
   // ---- ending ----
 
   #track(task: Promise<unknown>): void {
-    const tracked = task
-      .catch((error: unknown) => {
-        this.#failure ??= { error };
-        this.#stop?.abort();
-        this.#bell?.();
-      })
-      .then(() => {
-        this.#tasks.delete(tracked);
-        this.#checkIdle();
-      });
+    const end = (): void => {
+      this.#tasks.delete(tracked);
+      this.#checkIdle();
+    };
+    const tracked = task.then(end, (error: unknown) => {
+      this.#failure ??= { error };
+      this.#stop?.abort();
+      this.#bell?.();
+      end();
+    });
     this.#tasks.add(tracked);
   }
 

@@ -1,7 +1,7 @@
 /**
  * Inbox rows: what is kept of an opened envelope, and the marks by which it is known when it comes again.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { ServiceId } from '../address.ts';
 import type { Bytes } from '../bytes.ts';
 import type { Content } from '../content/content.ts';
@@ -49,13 +49,20 @@ export function nameOf(
   { kind }: Content,
 ): string | undefined {
   if (kind === 'receipt' || kind === 'typing') return undefined;
-  const source = `${serviceId}.${String(deviceId)}.${String(timestamp)}.`;
-  return createHash('sha256').update(source).update(bytes).digest('base64url');
+  return hashOf(`${serviceId}.${String(deviceId)}.${String(timestamp)}.`, bytes);
 }
 
 /** The server's guid, else a hash over what makes an envelope the same one (6.2). */
 export function markOf(envelope: Envelope): string {
   if (envelope.guid !== undefined) return envelope.guid;
-  const source = `${envelope.source ?? ''}.${String(envelope.sourceDevice ?? 0)}.${String(envelope.timestamp)}.`;
-  return createHash('sha256').update(source).update(envelope.content).digest('base64url');
+  const { source = '', sourceDevice = 0, timestamp, content } = envelope;
+  return hashOf(`${source}.${String(sourceDevice)}.${String(timestamp)}.`, content);
+}
+
+/** SHA-256 of both, one behind the other, as base64url. @param ascii nothing beyond U+007F */
+function hashOf(ascii: string, bytes: Uint8Array): string {
+  const whole = Buffer.allocUnsafe(ascii.length + bytes.length);
+  whole.write(ascii, 'latin1');
+  whole.set(bytes, ascii.length);
+  return hash('sha256', whole, 'base64url');
 }

@@ -18,6 +18,7 @@ import type { Identified } from '../session/identify.ts';
 import { noteTags, type OwnTags } from '../session/peer-tags.ts';
 import type { Session } from '../session/session.ts';
 import { newRow } from '../store/outbox-row.ts';
+import { onceRead, type Reading } from '../store/reading.ts';
 import type { Batch, Store } from '../store/store.ts';
 import {
   account,
@@ -105,7 +106,7 @@ export class Intake {
     this.#parts.identities.committed(batch);
   }
 
-  async take(batch: Batch, { source, to }: Identified, envelope: Envelope, parts: Parts): Promise<Taken> {
+  take(batch: Batch, { source, to }: Identified, envelope: Envelope, parts: Parts): Reading<Taken> {
     const { content, profileKey } = parts;
     const { ownAci, platform } = this.#parts;
     const own = source.serviceId === ownAci;
@@ -118,44 +119,47 @@ export class Intake {
       this.drops.refused++;
       return NOT_KEPT;
     }
-    if (!own) await this.#notePeer(batch, source.serviceId, profileKey);
-    switch (content.kind) {
-      case 'null':
-        if (content.unknownVersion) this.drops.unknownTags++;
-        else this.drops.nullMessages++;
-        return NOT_KEPT;
-      case 'keys':
-        return NOT_KEPT;
-      case 'retry':
-        return this.#retryRequest(batch, source, content.body);
-      case 'app':
-        return this.#appMessage(batch, source, content);
-      case 'sync':
-        return this.#sync(batch, content.sync);
-      case 'text':
-      case 'other':
-        if (!own && to === 'aci' && isData(content)) {
-          owedReceipts.put(batch, source.serviceId, envelope.timestamp, platform.clock.now());
-        }
-        return KEPT;
-      case 'receipt':
-      case 'typing':
-        return KEPT;
-    }
+    const noted = own ? undefined : this.#notePeer(batch, source.serviceId, profileKey);
+    return onceRead(noted, () => {
+      switch (content.kind) {
+        case 'null':
+          if (content.unknownVersion) this.drops.unknownTags++;
+          else this.drops.nullMessages++;
+          return NOT_KEPT;
+        case 'keys':
+          return NOT_KEPT;
+        case 'retry':
+          return this.#retryRequest(batch, source, content.body);
+        case 'app':
+          return this.#appMessage(batch, source, content);
+        case 'sync':
+          return this.#sync(batch, content.sync);
+        case 'text':
+        case 'other':
+          if (!own && to === 'aci' && isData(content)) {
+            owedReceipts.put(batch, source.serviceId, envelope.timestamp, platform.clock.now());
+          }
+          return KEPT;
+        case 'receipt':
+        case 'typing':
+          return KEPT;
+      }
+    });
   }
 
   /** Takes over the profile key; and who writes to us is registered, whatever the server said before. */
-  async #notePeer(batch: Batch, from: ServiceId, profileKey: Bytes | undefined): Promise<void> {
-    const known = await peers.get(batch, 'aci', from);
-    const text = profileKey === undefined ? known?.profileKey : toBase64(profileKey);
-    if (text === known?.profileKey && known?.unregisteredUntil === undefined) return;
-    const peer: { -readonly [K in keyof Peer]: Peer[K] } = { devices: [], ...known };
-    delete peer.unregisteredUntil;
-    if (text !== undefined && text !== known?.profileKey) {
-      peer.profileKey = text;
-      peer.sealed = 'unknown';
-    }
-    peers.put(batch, 'aci', from, peer);
+  #notePeer(batch: Batch, from: ServiceId, profileKey: Bytes | undefined): Reading<void> {
+    return onceRead(peers.get(batch, 'aci', from), (known) => {
+      const text = profileKey === undefined ? known?.profileKey : toBase64(profileKey);
+      if (text === known?.profileKey && known?.unregisteredUntil === undefined) return;
+      const peer: { -readonly [K in keyof Peer]: Peer[K] } = { devices: [], ...known };
+      delete peer.unregisteredUntil;
+      if (text !== undefined && text !== known?.profileKey) {
+        peer.profileKey = text;
+        peer.sealed = 'unknown';
+      }
+      peers.put(batch, 'aci', from, peer);
+    });
   }
 
   async #appMessage(

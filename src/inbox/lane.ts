@@ -94,9 +94,14 @@ export class Lane {
   }
 }
 
+/** Whether one plugin alone has to do with a row. */
+export function isAlone(entry: Entry): boolean {
+  return entry.jobs.length < 2;
+}
+
 /** The turn of one plugin to write the row's progress; the others wait until it has called its commit. */
 export async function takeTurn(entry: Entry): Promise<(() => void) | undefined> {
-  if (entry.jobs.length < 2) return undefined;
+  if (isAlone(entry)) return undefined;
   const before = entry.turn;
   let release: (() => void) | undefined;
   entry.turn = new Promise((resolve) => {

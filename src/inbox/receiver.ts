@@ -17,6 +17,7 @@ import type { Opened, Session } from '../session/session.ts';
 import { isAccepted } from '../store/accepted.ts';
 import { Newest, QUARANTINE } from '../store/newest.ts';
 import { newRow } from '../store/outbox-row.ts';
+import { onceRead, type Reading } from '../store/reading.ts';
 import type { Batch, Store } from '../store/store.ts';
 import {
   inboxRows,
@@ -30,7 +31,7 @@ import type { Delivery, Incoming } from '../transport/request.ts';
 import type { Content } from '../content/content.ts';
 import { HourlyLimit } from './hourly-limit.ts';
 import { inboxRow, markOf, nameOf, type InboxSource } from './inbox-row.ts';
-import type { Intake } from './intake.ts';
+import type { Intake, Taken as IntakeResult } from './intake.ts';
 import type { Listening } from './listening.ts';
 import type { Parking, Unopened } from './parking.ts';
 import { Places } from './places.ts';
@@ -74,6 +75,8 @@ export interface Unseen {
 interface Taken {
   readonly outcome: Outcome;
   readonly durable: Promise<void>;
+  /** Of the envelope, where this is its commit. */
+  readonly mark?: string;
   /** Hands on what was staged; to be called once the commit is accepted, and not where it is refused. */
   readonly handOn?: () => void;
 }
@@ -94,8 +97,8 @@ export class Receiver {
   readonly #retries: HourlyLimit;
   /** Envelopes whose commit is under way, by their marks: a copy of the envelope must not be acked earlier than the original. */
   readonly #pending = new Map<string, Promise<void>>();
-  /** Resolves when the delivery before has entered its sender's lane. */
-  #entered: Promise<void> = Promise.resolve();
+  /** Resolves when the delivery before has entered its sender's lane; undefined when it has. */
+  #entered: Promise<void> | undefined;
   /** Rows of this run in the quarantine: between two purges nobody can fill the disk with rubbish. */
   readonly #quarantined = new Newest<number>(QUARANTINE);
   #lastId = 0;
@@ -155,6 +158,8 @@ export class Receiver {
       } catch (error) {
         delivery.abandon();
         throw error;
+      } finally {
+        this.#forget(taken);
       }
     }
   }
@@ -167,19 +172,26 @@ export class Receiver {
   }
 
   async #settle(delivery: Delivery, opening: Places, unacked: Places): Promise<void> {
+    let taken: Taken | undefined;
     try {
-      const taken = await this.#take(delivery).finally(() => {
+      try {
+        taken = await this.#take(delivery);
+      } finally {
         opening.leave();
-      });
+      }
       if (await isAccepted(taken.durable)) {
         taken.handOn?.();
         await taken.durable;
         delivery.ack();
-      } else await this.accept(delivery);
+      } else {
+        this.#forget(taken);
+        await this.accept(delivery);
+      }
     } catch (error) {
       delivery.abandon();
       throw error;
     } finally {
+      if (taken !== undefined) this.#forget(taken);
       unacked.leave();
     }
   }
@@ -196,7 +208,7 @@ export class Receiver {
   }
 
   /** Begins to open; whatever the seals of others cost, senders' lanes are entered in the order of the calls. */
-  async #open(delivery: Delivery, again: boolean): Promise<Taken> {
+  #open(delivery: Delivery, again: boolean): Reading<Taken> {
     let envelope: Envelope;
     try {
       envelope = decodeEnvelope(delivery.body);
@@ -209,14 +221,32 @@ export class Receiver {
         `the envelope is not well-formed: ${describe(error)}`,
       );
     }
-    const { session } = this.#parts;
-    const entering = Promise.all([session.identify(envelope), this.#entered]).then(([identified]) => {
-      // Two batches that advance one ratchet would lose a step, so the lane covers open and the beginning of the commit.
-      const lane = identified.kind === 'message' ? identified.source.serviceId : ('' as ServiceId);
-      return { taken: session.exclusive(lane, () => this.#store(delivery, envelope, identified, again)) };
+    const identified = this.#parts.session.identify(envelope);
+    if (this.#entered === undefined && !(identified instanceof Promise))
+      return this.#enter(delivery, envelope, identified, again);
+    return this.#openInTurn(delivery, envelope, identified, again);
+  }
+
+  async #openInTurn(
+    delivery: Delivery,
+    envelope: Envelope,
+    identified: Reading<Identification>,
+    again: boolean,
+  ): Promise<Taken> {
+    const entering = Promise.all([identified, this.#entered]).then(([message]) => ({
+      taken: this.#enter(delivery, envelope, message, again),
+    }));
+    const entered = entering.then(nothing, nothing).then(() => {
+      if (this.#entered === entered) this.#entered = undefined;
     });
-    this.#entered = entering.then(nothing, nothing);
+    this.#entered = entered;
     return (await entering).taken;
+  }
+
+  /** Two batches that advance one ratchet would lose a step, so the lane covers open and the beginning of the commit. */
+  #enter(delivery: Delivery, envelope: Envelope, identified: Identification, again: boolean): Promise<Taken> {
+    const lane = identified.kind === 'message' ? identified.source.serviceId : ('' as ServiceId);
+    return this.#parts.session.exclusive(lane, () => this.#store(delivery, envelope, identified, again));
   }
 
   async #store(
@@ -245,7 +275,7 @@ export class Receiver {
         const aside = again ? await this.#parts.parking.aside(identified) : undefined;
         if (aside !== undefined) return this.#carriedLate(aside, envelope, identified, mark);
         const opened = await session.open(batch, identified, envelope.timestamp);
-        if (opened.kind === 'opened') return this.#opened(batch, envelope, identified, opened, mark);
+        if (opened.kind === 'opened') return await this.#opened(batch, envelope, identified, opened, mark);
         // What a failed open has staged must not be kept: from here on a batch of its own.
         if (opened.kind === 'duplicate') return this.#finish(store.batch(), envelope, mark, 'duplicate');
         if (!again && (await isSeen(store.batch(), envelope, mark))) return SEEN;
@@ -256,24 +286,43 @@ export class Receiver {
     }
   }
 
-  async #opened(
+  #opened(
     batch: Batch,
     envelope: Envelope,
     identified: Identified,
     opened: Extract<Opened, { kind: 'opened' }>,
     mark: string,
-  ): Promise<Taken> {
+  ): Reading<Taken> {
+    const { intake } = this.#parts;
+    return onceRead(intake.take(batch, identified, envelope, opened.parts), (result) => {
+      const { content } = opened.parts;
+      const name = result.keep ? nameOf(identified.source, envelope, opened.content, content) : undefined;
+      const known = name === undefined ? undefined : seenMarks.get(batch, envelope.timestamp, name);
+      return onceRead(known, (at) => {
+        const isRepeat = at !== undefined;
+        if (name !== undefined)
+          seenMarks.put(batch, envelope.timestamp, name, this.#parts.platform.clock.now());
+        return this.#keep(batch, envelope, identified, opened, mark, result, isRepeat);
+      });
+    });
+  }
+
+  /** Stages what an opened content leaves behind. */
+  #keep(
+    batch: Batch,
+    envelope: Envelope,
+    identified: Identified,
+    opened: Extract<Opened, { kind: 'opened' }>,
+    mark: string,
+    { keep, outbox }: IntakeResult,
+    isRepeat: boolean,
+  ): Taken {
     const { intake, platform, onInbox, onOutbox, onPrekey } = this.#parts;
     const { content } = opened.parts;
-    const result = await intake.take(batch, identified, envelope, opened.parts);
-    for (const row of result.outbox) outboxRows.put(batch, row.recipient, row.timestamp, row);
-    const name = result.keep ? nameOf(identified.source, envelope, opened.content, content) : undefined;
-    const isRepeat =
-      name !== undefined && (await seenMarks.get(batch, envelope.timestamp, name)) !== undefined;
-    if (name !== undefined) seenMarks.put(batch, envelope.timestamp, name, platform.clock.now());
+    for (const row of outbox) outboxRows.put(batch, row.recipient, row.timestamp, row);
     let id: number | undefined;
     let row: InboxRow | undefined;
-    if (result.keep && !isRepeat) {
+    if (keep && !isRepeat) {
       id = this.#nextId();
       row = inboxRow(identified.source, envelope, identified, opened, platform.clock.now());
       inboxRows.put(batch, id, row);
@@ -281,15 +330,14 @@ export class Receiver {
     const handOn = (): void => {
       if (id !== undefined && row !== undefined) onInbox(id, row, content);
       else if (!isRepeat) this.#noteUnseen(identified.source, content.kind, envelope);
-      for (const outboxRow of result.outbox) onOutbox(outboxRow);
+      for (const outboxRow of outbox) onOutbox(outboxRow);
       intake.committed(batch);
       if (opened.prekey) onPrekey();
     };
     const outcome = isRepeat ? 'duplicate' : row === undefined ? 'handled' : 'stored';
-    const taken = movesRatchet(identified)
-      ? this.#commit(batch, mark, outcome)
-      : this.#finish(batch, envelope, mark, outcome);
-    return { ...taken, handOn };
+    return movesRatchet(identified)
+      ? this.#commit(batch, mark, outcome, handOn)
+      : { ...this.#finish(batch, envelope, mark, outcome), handOn };
   }
 
   /** A frame of a run, a key that is not trusted, or a message that cannot be read. */
@@ -440,14 +488,15 @@ export class Receiver {
   }
 
   /** Begins the commit; until it is durable a copy of the envelope waits for it. */
-  #commit(batch: Batch, mark: string, outcome: Outcome): Taken {
+  #commit(batch: Batch, mark: string, outcome: Outcome, handOn?: () => void): Taken {
     const durable = batch.commit();
     this.#pending.set(mark, durable);
-    const forget = (): void => {
-      if (this.#pending.get(mark) === durable) this.#pending.delete(mark);
-    };
-    durable.then(forget, forget);
-    return { outcome, durable };
+    return handOn === undefined ? { outcome, durable, mark } : { outcome, durable, mark, handOn };
+  }
+
+  /** Its commit has settled. */
+  #forget({ mark, durable }: Taken): void {
+    if (mark !== undefined && this.#pending.get(mark) === durable) this.#pending.delete(mark);
   }
 
   /** A number that only grows, also over restarts as long as the clock does. */
@@ -462,8 +511,8 @@ const nothing = (): void => undefined;
 const SEEN: Taken = { outcome: 'duplicate', durable: Promise.resolve() };
 
 /** Whether an envelope was taken before. */
-async function isSeen(batch: Batch, { serverTimestamp }: Envelope, mark: string): Promise<boolean> {
-  return (await seenMarks.get(batch, serverTimestamp, mark)) !== undefined;
+function isSeen(batch: Batch, { serverTimestamp }: Envelope, mark: string): Reading<boolean> {
+  return onceRead(seenMarks.get(batch, serverTimestamp, mark), (at) => at !== undefined);
 }
 
 /** A ratchet opens nothing twice, so that what has moved one forward needs no mark of its own. */

@@ -9,11 +9,12 @@ import {
   type SenderCertificate,
   type UnidentifiedSenderMessageContent,
 } from '@signalapp/libsignal-client';
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { isPni, parseAci, parseDeviceId, type Address, type IdentityKind } from '../address.ts';
 import type { Bytes } from '../bytes.ts';
 import { ENVELOPE, type Envelope } from '../content/envelope.ts';
 import { describe } from '../errors.ts';
+import type { Reading } from '../store/reading.ts';
 import type { OwnIdentity } from './own-identity.ts';
 
 /** Inner types, in libsignal's numbers. */
@@ -51,7 +52,8 @@ export interface IdentifyParts {
   readonly certificates: CertificateCheck;
 }
 
-export async function identify(parts: IdentifyParts, envelope: Envelope): Promise<Identification> {
+/** At once, unless there is a seal to be opened. */
+export function identify(parts: IdentifyParts, envelope: Envelope): Reading<Identification> {
   const to = destination(parts, envelope);
   if (to === undefined) return { kind: 'dropped', reason: 'not addressed to this account' };
   if (envelope.story) return { kind: 'dropped', reason: 'a story' };
@@ -134,7 +136,7 @@ export class CertificateCheck {
   /** @param time ms, the server's @returns what is wrong, in words; undefined when all is well */
   problem(certificate: SenderCertificate, time: number): string | undefined {
     if (this.#roots.length === 0) return 'the server profile names no trust roots for sealed sender';
-    const name = createHash('sha256').update(certificate.serialize()).digest('base64');
+    const name = hash('sha256', certificate.serialize(), 'base64');
     const expires = this.#good.get(name);
     if (expires !== undefined) return time <= expires ? undefined : 'the sender certificate has expired';
     if (!certificate.validateWithTrustRoots(this.#roots, time)) {

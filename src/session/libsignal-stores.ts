@@ -22,10 +22,11 @@ import {
   type Uuid,
 } from '@signalapp/libsignal-client';
 import { parseServiceId, type Address, type ServiceId } from '../address.ts';
-import { toHex, type Bytes } from '../bytes.ts';
+import { equal, toHex, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Identities } from '../identities/identities.ts';
 import type { Clock } from '../platform.ts';
+import { onceRead, type Reading } from '../store/reading.ts';
 import type { Batch } from '../store/store.ts';
 import {
   lastResortUses,
@@ -69,13 +70,9 @@ export class NotingBatch implements Batch {
     return this.#batch;
   }
 
-  async get(key: string): Promise<Bytes | undefined> {
-    try {
-      return await this.#batch.get(key);
-    } catch (error) {
-      this.failure ??= error;
-      throw error;
-    }
+  get(key: string): Reading<Bytes | undefined> {
+    const bytes = this.#batch.get(key);
+    return bytes instanceof Promise ? bytes.catch((error: unknown) => this.#note(error)) : bytes;
   }
 
   put(key: string, value: Bytes): void {
@@ -88,6 +85,11 @@ export class NotingBatch implements Batch {
 
   commit(): Promise<void> {
     return this.#batch.commit();
+  }
+
+  #note(error: unknown): never {
+    this.failure ??= error;
+    throw error;
   }
 }
 
@@ -114,10 +116,12 @@ export class BatchSessionStore extends SessionStore {
     return Promise.resolve();
   }
 
-  override async getSession(): Promise<SessionRecord | null> {
+  override getSession(): Promise<SessionRecord | null> {
     const { batch, own, remote, records } = this.#context;
-    const bytes = await sessions.get(batch, own.kind, remote.serviceId, remote.deviceId);
-    return bytes === undefined ? null : (records.get(bytes) ?? SessionRecord.deserialize(bytes));
+    const bytes = sessions.get(batch, own.kind, remote.serviceId, remote.deviceId);
+    return promised(bytes, (read) =>
+      read === undefined ? null : (records.get(read) ?? SessionRecord.deserialize(read)),
+    );
   }
 
   /** Only sends to many at once ask for these. */
@@ -146,30 +150,32 @@ export class BatchIdentityStore extends IdentityKeyStore {
     return Promise.resolve(this.#context.own.registrationId);
   }
 
-  override async saveIdentity(_address: ProtocolAddress, key: PublicKey): Promise<IdentityChange> {
+  override saveIdentity(_address: ProtocolAddress, key: PublicKey): Promise<IdentityChange> {
     const { batch, identities, remote } = this.#context;
-    const before = await identities.key(batch, remote.serviceId);
     const bytes = key.serialize();
-    await identities.save(batch, remote.serviceId, bytes, batch.whole);
-    // A key that differs is only noted as a candidate: what libsignal asks next is still answered with the old one.
-    return before === undefined || Buffer.compare(before, bytes) === 0
-      ? IdentityChange.NewOrUnchanged
-      : IdentityChange.ReplacedExisting;
+    return promised(identities.key(batch, remote.serviceId), (before) => {
+      if (before !== undefined && equal(before, bytes)) return IdentityChange.NewOrUnchanged;
+      // A key that differs is only noted as a candidate: what libsignal asks next is still answered with the old one.
+      const change = before === undefined ? IdentityChange.NewOrUnchanged : IdentityChange.ReplacedExisting;
+      return onceRead(identities.save(batch, remote.serviceId, bytes, batch.whole), () => change);
+    });
   }
 
-  override async isTrustedIdentity(_address: ProtocolAddress, key: PublicKey): Promise<boolean> {
+  override isTrustedIdentity(_address: ProtocolAddress, key: PublicKey): Promise<boolean> {
     const { batch, identities, remote } = this.#context;
     const bytes = key.serialize();
     this.#context.asked = bytes;
-    const trusted = await identities.isTrusted(batch, remote.serviceId, bytes);
-    if (!trusted) this.#context.untrusted = bytes;
-    return trusted;
+    return promised(identities.isTrusted(batch, remote.serviceId, bytes), (trusted) => {
+      if (!trusted) this.#context.untrusted = bytes;
+      return trusted;
+    });
   }
 
-  override async getIdentity(): Promise<PublicKey | null> {
+  override getIdentity(): Promise<PublicKey | null> {
     const { batch, identities, remote } = this.#context;
-    const bytes = await identities.key(batch, remote.serviceId);
-    return bytes === undefined ? null : PublicKey.deserialize(bytes);
+    return promised(identities.key(batch, remote.serviceId), (bytes) =>
+      bytes === undefined ? null : PublicKey.deserialize(bytes),
+    );
   }
 }
 
@@ -270,6 +276,11 @@ export class BatchSenderKeyStore extends SenderKeyStore {
     const bytes = await senderKeys.get(this.#batch, peer(sender), sender.deviceId(), distributionId);
     return bytes === undefined ? null : SenderKeyRecord.deserialize(bytes);
   }
+}
+
+/** A promise, as libsignal wants it, of what is made of a reading. */
+function promised<T, R>(reading: Reading<T>, make: (value: T) => Reading<R>): Promise<R> {
+  return Promise.resolve(onceRead(reading, make));
 }
 
 /** The error's text is what the quarantine shows as the likely reason. */

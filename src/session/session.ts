@@ -35,10 +35,18 @@ import { pad, unpad } from '../content/padding.ts';
 import { BotError, describe, isBotError } from '../errors.ts';
 import { changed, type Identities, type Standing } from '../identities/identities.ts';
 import type { Platform } from '../platform.ts';
+import type { Reading } from '../store/reading.ts';
 import type { Batch } from '../store/store.ts';
 import { peers, sessions, type Account } from '../store/tables.ts';
 import { toBundle, type DeviceBundle } from './bundle.ts';
-import { CertificateCheck, identify, INNER, type Identification, type Identified } from './identify.ts';
+import {
+  CertificateCheck,
+  identify,
+  INNER,
+  type Identification,
+  type Identified,
+  type IdentifyParts,
+} from './identify.ts';
 import { Lanes } from './lanes.ts';
 import {
   BatchIdentityStore,
@@ -99,13 +107,17 @@ export interface SealedMessage {
   readonly content: Bytes;
 }
 
+/** Addresses that are remembered. */
+const ADDRESSES = 1000;
+
 export class Session {
   readonly #parts: SessionParts;
   readonly #aci: OwnIdentity;
   readonly #pni: OwnIdentity | undefined;
-  readonly #certificates: CertificateCheck;
   readonly #lanes = new Lanes();
+  readonly #addresses = new Addresses();
   readonly #records: SessionRecords = new WeakMap();
+  readonly #identifying: IdentifyParts;
 
   constructor(parts: SessionParts) {
     const aci = ownIdentity(parts.account, 'aci');
@@ -113,7 +125,9 @@ export class Session {
     this.#parts = parts;
     this.#aci = aci;
     this.#pni = ownIdentity(parts.account, 'pni');
-    this.#certificates = new CertificateCheck(parts.trustRoots);
+    const keys = new BatchIdentityStore(this.#context(NOTHING, this.#aci, this.#aci));
+    const certificates = new CertificateCheck(parts.trustRoots);
+    this.#identifying = { aci: this.#aci, pni: this.#pni, keys, certificates };
   }
 
   /** Runs alone among all that touches this peer's sessions. */
@@ -122,9 +136,8 @@ export class Session {
   }
 
   /** Who an envelope is from, and whether it may be opened; reads nothing from the store. */
-  identify(envelope: Envelope): Promise<Identification> {
-    const keys = new BatchIdentityStore(this.#context(NOTHING, this.#aci, this.#aci));
-    return identify({ aci: this.#aci, pni: this.#pni, keys, certificates: this.#certificates }, envelope);
+  identify(envelope: Envelope): Reading<Identification> {
+    return identify(this.#identifying, envelope);
   }
 
   /**
@@ -138,7 +151,8 @@ export class Session {
     const context = this.#context(batch, own, message.source);
     try {
       // libsignal does not ask before it opens with a sender key, nor for what is not encrypted.
-      const standing = await this.#parts.identities.standing(context.batch, message.source.serviceId);
+      const read = this.#parts.identities.standing(context.batch, message.source.serviceId);
+      const standing = read instanceof Promise ? await read : read;
       if (standing !== 'open') return { kind: 'refused', standing };
       const content = unpad(await this.#decrypt(context, message));
       const parts = decodeParts(content);
@@ -168,7 +182,7 @@ export class Session {
     seal: Seal | undefined,
   ): Promise<SealedMessage | undefined> {
     const context = this.#context(batch, this.#aci, to);
-    const remote = ProtocolAddress.new(to.serviceId, to.deviceId);
+    const remote = this.#addresses.of(to);
     let message: CiphertextMessage;
     try {
       const [stores, now] = [this.#stores(context), new Date(this.#parts.platform.clock.now())];
@@ -200,7 +214,7 @@ export class Session {
   ): Promise<SealedMessage> {
     if (seal === undefined) return { type: 8, content: plaintext };
     const message = PlaintextContent.deserialize(plaintext).asCiphertextMessage();
-    const remote = ProtocolAddress.new(to.serviceId, to.deviceId);
+    const remote = this.#addresses.of(to);
     return this.#cover(this.#context(batch, this.#aci, to), remote, message, seal);
   }
 
@@ -258,12 +272,12 @@ export class Session {
     peers.put(batch, 'aci', serviceId, { ...peer, devices });
   }
 
-  async #decrypt(context: StoreContext, message: Identified): Promise<Bytes> {
+  #decrypt(context: StoreContext, message: Identified): Bytes | Promise<Bytes> {
     const { source, ciphertext } = message;
-    const remote = ProtocolAddress.new(source.serviceId, source.deviceId);
-    const { sessions: sessionStore, identity } = this.#stores(context);
+    const remote = this.#addresses.of(source);
     switch (message.type) {
-      case INNER.WHISPER:
+      case INNER.WHISPER: {
+        const { sessions: sessionStore, identity } = this.#stores(context);
         return signalDecrypt(
           SignalMessage.deserialize(ciphertext),
           remote,
@@ -271,21 +285,9 @@ export class Session {
           sessionStore,
           identity,
         );
-      case INNER.PREKEY: {
-        const prekeyMessage = PreKeySignalMessage.deserialize(ciphertext);
-        const plaintext = await signalDecryptPreKey(
-          prekeyMessage,
-          remote,
-          context.own.address,
-          sessionStore,
-          identity,
-          new BatchPrekeyStore(context),
-          new BatchSignedPrekeyStore(context),
-          new BatchKyberPrekeyStore(context),
-        );
-        await noteDevice(context.batch, context.own.kind, source, prekeyMessage.registrationId());
-        return plaintext;
       }
+      case INNER.PREKEY:
+        return this.#decryptPrekey(context, message, remote);
       case INNER.SENDER_KEY:
         return groupDecrypt(remote, new BatchSenderKeyStore(context.batch), ciphertext);
       case INNER.PLAINTEXT:
@@ -293,6 +295,27 @@ export class Session {
       default:
         throw new BotError('CONTENT_INVALID', `a message of inner type ${String(message.type)}`);
     }
+  }
+
+  async #decryptPrekey(
+    context: StoreContext,
+    { source, ciphertext }: Identified,
+    remote: ProtocolAddress,
+  ): Promise<Bytes> {
+    const { sessions: sessionStore, identity } = this.#stores(context);
+    const message = PreKeySignalMessage.deserialize(ciphertext);
+    const plaintext = await signalDecryptPreKey(
+      message,
+      remote,
+      context.own.address,
+      sessionStore,
+      identity,
+      new BatchPrekeyStore(context),
+      new BatchSignedPrekeyStore(context),
+      new BatchKyberPrekeyStore(context),
+    );
+    await noteDevice(context.batch, context.own.kind, source, message.registrationId());
+    return plaintext;
   }
 
   async #failed(
@@ -352,9 +375,24 @@ export class Session {
   }
 }
 
+/** Addresses that libsignal knows: made again for every message, each would be an object for its collector of garbage. */
+class Addresses {
+  readonly #known = new Map<string, ProtocolAddress>();
+
+  of({ serviceId, deviceId }: Address): ProtocolAddress {
+    const name = `${serviceId}.${String(deviceId)}`;
+    let address = this.#known.get(name);
+    if (address !== undefined) return address;
+    address = ProtocolAddress.new(serviceId, deviceId);
+    if (this.#known.size >= ADDRESSES) this.#known.clear();
+    this.#known.set(name, address);
+    return address;
+  }
+}
+
 /** For what never touches the store. */
 const NOTHING: Batch = {
-  get: () => Promise.resolve(undefined),
+  get: () => undefined,
   put: () => undefined,
   delete: () => undefined,
   commit: () => Promise.resolve(),

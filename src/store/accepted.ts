@@ -9,13 +9,22 @@ import { isBotError } from '../errors.ts';
  * @returns false when the commit was refused with `STORE_CONFLICT`
  */
 export async function isAccepted(durable: Promise<void>): Promise<boolean> {
-  const turn = new Promise<void>((resolve) => {
-    setImmediate(resolve);
+  let isRefused = false;
+  durable.catch((error: unknown) => {
+    isRefused = isBotError(error, 'STORE_CONFLICT');
   });
-  try {
-    await Promise.race([durable, turn]);
-    return true;
-  } catch (error) {
-    return !isBotError(error, 'STORE_CONFLICT');
-  }
+  await nextTurn();
+  return !isRefused;
+}
+
+let coming: Promise<void> | undefined;
+
+/** All that wait in one turn wait for the same one. */
+function nextTurn(): Promise<void> {
+  return (coming ??= new Promise((resolve) => {
+    setImmediate(() => {
+      coming = undefined;
+      resolve();
+    });
+  }));
 }

@@ -12,6 +12,7 @@
 import { equal, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import { checkKey, rangeOf, type KeyRange } from './keys.ts';
+import { rejection, type Reading } from './reading.ts';
 import { collect, merge, type Pending, type Row, type RowCursor } from './scan.ts';
 import type { Batch, ScanOptions, Store } from './store.ts';
 import { ValueCache } from './value-cache.ts';
@@ -193,11 +194,11 @@ class OverlayBatch implements Batch {
     this.#store = store;
   }
 
-  get(key: string): Promise<Bytes | undefined> {
+  get(key: string): Reading<Bytes | undefined> {
     try {
       this.#assertUsable();
       const own = this.#writes?.get(key);
-      if (own !== undefined) return Promise.resolve(own ?? undefined);
+      if (own !== undefined) return own ?? undefined;
       const value = this.#store.read(key);
       if (this.#reads.values === undefined) {
         this.#reads.values = new Map();
@@ -205,7 +206,7 @@ class OverlayBatch implements Batch {
       }
       // The first reading counts: what was decided by it must still hold.
       if (!this.#reads.values.has(key)) this.#reads.values.set(key, value);
-      return Promise.resolve(value);
+      return value;
     } catch (error) {
       return rejection(error);
     }
@@ -242,10 +243,6 @@ function newGroup(): Group {
     reject = onError;
   });
   return { done, resolve, reject };
-}
-
-function rejection(error: unknown): Promise<never> {
-  return Promise.reject(error instanceof Error ? error : new Error(String(error)));
 }
 
 function closedError(): BotError {

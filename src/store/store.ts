@@ -10,13 +10,15 @@
  * Keys are text, ordered by UTF-8 bytes; they are not encrypted, values are.
  */
 import type { Bytes } from '../bytes.ts';
+import type { Reading } from './reading.ts';
 
 export interface Batch {
   /**
-   * The value as this batch sees it: its own writes first. The bytes are shared; do not change them.
+   * The value as this batch sees it: its own writes first. The bytes are shared; do not change them. Failures are
+   * rejections, never thrown at once.
    * @throws BotError `STORE_DAMAGED`; `STORE_CLOSED`
    */
-  get(key: string): Promise<Bytes | undefined>;
+  get(key: string): Reading<Bytes | undefined>;
   put(key: string, value: Bytes): void;
   delete(key: string): void;
   /**

@@ -9,6 +9,7 @@ import { decodeProto, fromUtf8, own, toTime, toUtf8, type Bytes, type Decodable 
 import { BotError } from '../errors.ts';
 import { rows } from '../proto/messages.js';
 import type { Identity, Policy } from './identity-row.ts';
+import { onceRead, type Reading } from './reading.ts';
 import type { ScanOptions, Staging, Store } from './store.ts';
 
 export type { Identity, Policy } from './identity-row.ts';
@@ -215,7 +216,7 @@ export function padded(value: number): string {
 
 /** A single row. */
 export interface Cell<T> {
-  get(batch: Staging): Promise<T | undefined>;
+  get(batch: Staging): Reading<T | undefined>;
   put(batch: Staging, value: T): void;
   delete(batch: Staging): void;
 }
@@ -224,7 +225,7 @@ export interface Cell<T> {
 export interface Table<K extends readonly unknown[], T> {
   /** Of the row that `key` names, or the beginning of several. */
   key(...key: Partial<K>): string;
-  get(batch: Staging, ...key: K): Promise<T | undefined>;
+  get(batch: Staging, ...key: K): Reading<T | undefined>;
   put(batch: Staging, ...keyThenValue: [...K, T]): void;
   delete(batch: Staging, ...key: K): void;
   /** All rows whose key begins with these parts, in order; the first of the pair is the last key part or parts. */
@@ -276,12 +277,13 @@ function proto<T extends object, P>(type: ProtoType<P>, what: string, read: (mes
   };
 }
 
+function read<T>(batch: Staging, key: string, codec: Codec<T>): Reading<T | undefined> {
+  return onceRead(batch.get(key), (bytes) => (bytes === undefined ? undefined : codec.decode(bytes)));
+}
+
 function cell<T>(key: string, codec: Codec<T>): Cell<T> {
   return {
-    get: async (batch) => {
-      const bytes = await batch.get(key);
-      return bytes === undefined ? undefined : codec.decode(bytes);
-    },
+    get: (batch) => read(batch, key, codec),
     put: (batch, value) => {
       batch.put(key, codec.encode(value));
     },
@@ -308,10 +310,7 @@ function table<K extends readonly (string | number)[], T>(
   };
   return {
     key: keyOf,
-    get: async (batch, ...key) => {
-      const bytes = await batch.get(keyOf(...key));
-      return bytes === undefined ? undefined : codec.decode(bytes);
-    },
+    get: (batch, ...key) => read(batch, keyOf(...key), codec),
     put: (batch, ...keyThenValue) => {
       const key = keyThenValue.slice(0, parts) as unknown as K;
       batch.put(keyOf(...key), codec.encode(keyThenValue[parts] as T));

@@ -327,7 +327,7 @@ export class CrashScene {
       const what = `${String(timestamp)} to ${to === this.#parts.friend ? 'the friend' : 'the phone'}`;
       const envelope = wireEnvelope(this.#parts.bot, to, type, fromBase64(content), { timestamp });
       this.#leaving.push(
-        to.session.identify(decodeEnvelope(envelope)).then((identified) => {
+        Promise.resolve(to.session.identify(decodeEnvelope(envelope))).then((identified) => {
           if (identified.kind === 'message') this.keys.note(identified.type, identified.ciphertext, what);
           else this.broken.push(`what has left is ${identified.kind}`);
         }),
