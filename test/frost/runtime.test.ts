@@ -24,7 +24,7 @@ import { openOrMake, PLAIN, tempFolder } from '../support/store-folder.ts';
 const { random } = systemPlatform();
 const MESSAGE = fromUtf8('pay 3 to nobody');
 /** Of the first party, from when both have opened to the end. */
-const COMMITS = 6;
+const COMMITS = 14;
 
 type Folder = Awaited<ReturnType<typeof tempFolder>>;
 
