@@ -3,7 +3,7 @@
  */
 export { isAci, type Aci, type Address, type DeviceId, type Pni, type ServiceId } from './address.ts';
 export { Bot, type BotEvent, type BotOptions, type Sent } from './bot.ts';
-export { offlineHost } from './bot/offline-host.ts';
+export { offlineHost, passingHost } from './bot/offline-host.ts';
 export type { Bytes } from './bytes.ts';
 export { parseTag, type Tag } from './content/app-message.ts';
 export type {
@@ -27,6 +27,7 @@ export type {
 } from './context.ts';
 export { BotError, isBotError, type ErrorCode } from './errors.ts';
 export type { ContactIdentity } from './identities/state.ts';
+export { resolveRecipient } from './inspect.ts';
 export { systemPlatform, type Clock, type Log, type Platform, type Random } from './platform.ts';
 export {
   definePlugin,

@@ -24,6 +24,8 @@ export interface Failure {
   readonly message: string;
   /** ms since 1970: when a new run can start. */
   readonly retryAt?: number;
+  /** What to do, where the code's ordinary next step is not it. */
+  readonly next?: string;
 }
 
 export const EXPIRED: Failure = {
@@ -75,7 +77,7 @@ export function failureOf({ reason, abort }: Closed, failures: number): Failure 
       return {
         code: 'IDENTITY_CHANGED',
         message:
-          'the code was right, but the other side goes by the name of somebody else: of another contact than the one that was named, or of one whose key is known as another. Nothing was changed',
+          'the code was right, but the other side goes by the name of somebody else; nothing was changed',
       };
     case 'contradicted':
       return {
@@ -85,9 +87,11 @@ export function failureOf({ reason, abort }: Closed, failures: number): Failure 
   }
 }
 
-export function lockedFailure({ until }: Extract<Gate, { kind: 'locked' }>): Failure {
-  const message = 'too many codes were wrong';
-  return { code: 'VERIFY_LOCKED', message, ...(until === undefined ? {} : { retryAt: until }) };
+/** @param next how an operator ends a lock that does not end by itself */
+export function lockedFailure({ until }: Extract<Gate, { kind: 'locked' }>, next?: string): Failure {
+  const failure = { code: 'VERIFY_LOCKED', message: 'too many codes were wrong' } as const;
+  if (until !== undefined) return { ...failure, retryAt: until };
+  return next === undefined ? failure : { ...failure, next };
 }
 
 function rejected(failures: number): Failure {

@@ -6,7 +6,9 @@ import { BotError } from '../errors.ts';
 import { linkedAccount } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
 import { Plugins, type Host, type Plugin } from '../plugin.ts';
+import { openMemory } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';
+import { account } from '../store/tables.ts';
 import { buildTrust } from '../trust/build.ts';
 import { Stamps } from './stamps.ts';
 
@@ -35,12 +37,29 @@ export async function offlineHost(
  * @throws BotError `NOT_LINKED`, `DEVICE_UNLINKED`, `STORE_DAMAGED`, `PLUGIN_INVALID`
  */
 export async function offlinePlugins(store: Store, platform: Platform, plugin: Plugin): Promise<Plugins> {
-  const account = await linkedAccount(store);
+  const linked = await linkedAccount(store);
   const stamps = new Stamps(platform.clock);
   await stamps.open(store);
-  const trust = await buildTrust({ store, account, platform, stamp: stamps.next });
+  const trust = await buildTrust({ store, account: linked, platform, stamp: stamps.next });
   const onRow = (): void => undefined;
-  const plugins = new Plugins({ self: account.aci, store, platform, stamp: stamps.next, trust, onRow });
+  const plugins = new Plugins({ self: linked.aci, store, platform, stamp: stamps.next, trust, onRow });
   await plugins.install(plugin);
   return plugins;
+}
+
+/**
+ * The same account on a store in memory, for what is to leave nothing behind: neither is seen there what the account's own
+ * store has of others, nor is anything of it kept.
+ * @throws BotError `NOT_LINKED`, `DEVICE_UNLINKED`, `STORE_DAMAGED`
+ */
+export async function passingHost(
+  store: Store,
+  platform: Platform,
+  plugin: Pick<Plugin, 'name' | 'version' | 'permissions'>,
+): Promise<Host> {
+  const memory = openMemory();
+  const batch = memory.batch();
+  account.put(batch, await linkedAccount(store));
+  await batch.commit();
+  return offlineHost(memory, platform, plugin);
 }

@@ -3,7 +3,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { BotError, isAci, type Aci, type SubcommandCall } from '../../../src/index.ts';
+import { BotError, type SubcommandCall } from '../../../src/index.ts';
 import type { Profile, Suite } from '../messages/frame.ts';
 import { parseEndpoint, type Endpoint } from './links.ts';
 
@@ -24,8 +24,8 @@ export interface BareCommand {
   readonly lifetimeMs: number;
   readonly suite: Suite;
   readonly profile: Profile;
-  /** Who the other side is; undefined when nobody says. */
-  readonly contact: Aci | undefined;
+  /** Who the other side is: ACI, number or name; undefined when nobody says. */
+  readonly contact: string | undefined;
 }
 
 const DAY_S = 86_400;
@@ -44,12 +44,10 @@ export async function readCommandLine(call: SubcommandCall): Promise<BareCommand
   };
 }
 
-function contactOf({ options: { contact }, dataFolder }: SubcommandCall): Aci | undefined {
+function contactOf({ options: { contact }, dataFolder }: SubcommandCall): string | undefined {
   if (typeof contact !== 'string') return undefined;
   if (dataFolder === undefined) throw usage('contacts are kept in a data directory', 'Add --data.');
-  const aci = contact.toLowerCase();
-  if (!isAci(aci)) throw usage('this is no ACI', 'Give the ACI: countersign contacts shows it.');
-  return aci;
+  return contact;
 }
 
 function linkOf({ options: { listen, connect, stdio } }: SubcommandCall): LinkOption {

@@ -3,24 +3,25 @@
  */
 import {
   BotError,
+  isAci,
   isBotError,
   offlineHost,
+  passingHost,
+  resolveRecipient,
+  type Aci,
+  type Host,
   type Store,
   type Subcommand,
   type SubcommandCall,
-  type TrustEvent,
 } from '../../../src/index.ts';
-import type { Notice } from '../machine/step.ts';
 import { chat } from './chat.ts';
 import { readCommandLine, type BareCommand } from './command-line.ts';
-import type { Duplex } from './duplex.ts';
 import { Lines } from './lines.ts';
-import { accept, connect } from './links.ts';
 import { occasionalSide } from './node.ts';
-import type { BarePeer } from './peer.ts';
+import { reach, type Waiting } from './reach.ts';
 import type { ReadCode } from './run.ts';
-import { storedSide } from './stored.ts';
-import { overSocket, overStdio } from './streams.ts';
+import { passingSide, storedSide } from './stored.ts';
+import { showFound, Told } from './told.ts';
 import { createCode, verifyOver, type Created, type Side, type VerifyOptions } from './verify.ts';
 
 export const bare: Subcommand = {
@@ -36,25 +37,21 @@ export const bare: Subcommand = {
     '--code-stdin': 'the code is the first line of stdin',
     '--lifetime <seconds>': 'how long the code lives (600; at most a day)',
     '--suite <number>': '2: symmetric SPAKE2 on Ed25519; both sides have to say so',
-    '--contact <aci>': 'who the other side is: nobody else is taken, and a key known before may be replaced',
+    '--contact <contact>':
+      'with --data: who the other side is. Nobody else is taken, and the contact is verified; if unsaid, nothing is kept',
     '--profile <number>': '1: keys only, for a page at the other end (2: a ratchet session)',
   },
   shares: 'data',
   examples: [
     'verify bare --listen 4000 --create',
     'verify bare --connect example.org:4000 --code-file code.txt --json',
+    'verify bare --connect example.org:4000 --data ./data --contact 5d1a3b52-0e5c-4b0b-9c3a-2c4f1f2a6f01',
   ],
   run: verifyBareCommand,
 };
 
 /** Whose state the guesses are, and what is asked of the store. */
 const PLUGIN = { name: 'verify', version: '1.0.0', permissions: ['identities'] } as const;
-
-interface Opened {
-  readonly duplex: Duplex;
-  /** What is sent afterwards; undefined where stdin is the connection. */
-  readonly lines: Lines | undefined;
-}
 
 async function verifyBareCommand(call: SubcommandCall): Promise<void> {
   const command = await readCommandLine(call);
@@ -69,10 +66,22 @@ async function verifyBareCommand(call: SubcommandCall): Promise<void> {
     host.trust.onEvent((event) => {
       showFound(call, event);
     });
-    await verifyAs(call, command, storedSide(host, random, undefined, command.contact));
+    const contact = await contactOf(host, store, command);
+    const side =
+      contact === undefined
+        ? passingSide(host, await passingHost(store, call.platform, PLUGIN), random)
+        : storedSide(host, contact, random);
+    await verifyAs(call, command, side, contact);
   } finally {
     await store.close();
   }
+}
+
+/** @throws BotError `RECIPIENT_UNKNOWN`, `USAGE` */
+async function contactOf(host: Host, store: Store, { contact }: BareCommand): Promise<Aci | undefined> {
+  const named = contact === undefined ? undefined : await resolveRecipient(store, contact);
+  if (named === undefined || (isAci(named) && named !== host.trust.own.aci)) return named;
+  throw new BotError('USAGE', 'a contact is another account: give its ACI, number or name');
 }
 
 /** @throws BotError `STORE_LOCKED` and those of `SubcommandCall.openStore` */
@@ -88,63 +97,58 @@ async function openStore(call: SubcommandCall): Promise<Store> {
   }
 }
 
-async function verifyAs(call: SubcommandCall, command: BareCommand, side: Side): Promise<void> {
+async function verifyAs(
+  call: SubcommandCall,
+  command: BareCommand,
+  side: Side,
+  contact?: Aci,
+): Promise<void> {
   const { clock, random } = call.platform;
-  const made = command.code.kind === 'create' ? createCode(command.code.format, random) : undefined;
-  const until = clock.now() + command.lifetimeMs;
-  const write = command.link.kind === 'stdio' ? call.takeStdout() : undefined;
-  if (made !== undefined) {
-    const { spoken } = made;
-    call.print({ event: 'code', code: spoken }, () => `Read this out, by phone or in person: ${spoken}`);
+  const { link, code, lifetimeMs } = command;
+  const isMade = code.kind === 'create';
+  // The way is open before a code is told: it would be of no use without one.
+  const way = await reach(call, link, { speaksFirst: isMade, takesOffers: !isMade || call.canPrompt });
+  const made = isMade ? createCode(code.format, random) : undefined;
+  const told = new Told(call, link, contact);
+  if (made !== undefined) told.code(made.spoken);
+  if (way.waiting !== undefined) told.listening(way.waiting.port);
+  const over = new AbortController();
+  const expired = way.waiting && made && expiryOf(way.waiting, clock.sleep(lifetimeMs, over.signal));
+  const lines = link.kind === 'stdio' ? undefined : new Lines(call.stdin);
+  try {
+    // Whoever was given a code waits for as long as it takes, and has nothing to say before.
+    if (made === undefined) await way.waiting?.candidates.found(call.signal);
+    const peer = await verifyOver(way.duplex, side, {
+      ...codeOption(call, command, lines, made),
+      ...{ side: sideOf(command), suite: command.suite, profile: command.profile, lifetimeMs },
+      onNotice: (notice) => {
+        told.notice(notice);
+      },
+      signal: expired === undefined ? call.signal : AbortSignal.any([call.signal, expired]),
+    });
+    told.verified(peer);
+    if (!peer.isAcknowledged) return;
+    const onText = (text: string): void => {
+      told.message(text);
+    };
+    await chat({ peer, lines, onText, clock, signal: call.signal });
+  } finally {
+    over.abort();
+    await way.duplex.close();
   }
-  const opened: Opened = write
-    ? { duplex: overStdio(call.stdin, write), lines: undefined }
-    : { duplex: await reach(call, command, made && until), lines: new Lines(call.stdin) };
-  const lifetimeMs = made === undefined ? command.lifetimeMs : Math.max(1, until - clock.now());
-  const peer = await verifyOver(opened.duplex, side, {
-    ...codeOption(call, command, opened, made),
-    ...{ side: sideOf(command), suite: command.suite, profile: command.profile, lifetimeMs },
-    onNotice: (notice) => {
-      const text = noteOf(notice);
-      if (text !== undefined) call.note(text);
-    },
-    signal: call.signal,
-  });
-  show(call, peer);
-  if (!peer.isAcknowledged) return;
-  const onText = (text: string): void => {
-    call.print({ event: 'message', text }, () => text.replaceAll('\n', '\\n'));
-  };
-  await chat({ peer, lines: opened.lines, onText, clock, signal: call.signal });
 }
 
-/** @param until ms, when the code that was made runs out; undefined when there is none */
-async function reach(
-  call: SubcommandCall,
-  { link }: BareCommand,
-  until: number | undefined,
-): Promise<Duplex> {
-  const { platform, signal } = call;
-  const { clock } = platform;
-  if (link.kind === 'connect') return overSocket(await connect(link.at, signal), clock);
-  if (link.kind === 'stdio') throw new BotError('INTERNAL', 'a pipe is there already');
-  const over = new AbortController();
-  const onListening = (port: number): void => {
-    call.print({ event: 'listening', port }, () => `listening on port ${String(port)}`);
-  };
+/** Ends a run whose code has run out before anybody has answered: there is no queue that an answer could be in. */
+function expiryOf({ candidates }: Waiting, lifetime: Promise<void>): AbortSignal {
   const expired = new AbortController();
-  const waiting = until === undefined ? undefined : clock.sleep(until - clock.now(), over.signal);
-  waiting?.then(
+  lifetime.then(
     () => {
-      expired.abort(new BotError('CODE_EXPIRED', 'nobody has connected while the code was good'));
+      if (candidates.isFound) return;
+      expired.abort(new BotError('CODE_EXPIRED', 'nobody has answered while the code was good'));
     },
     () => undefined,
   );
-  try {
-    return overSocket(await accept(link.at, onListening, AbortSignal.any([signal, expired.signal])), clock);
-  } finally {
-    over.abort();
-  }
+  return expired.signal;
 }
 
 function sideOf({ link }: BareCommand): NonNullable<VerifyOptions['side']> {
@@ -155,7 +159,7 @@ function sideOf({ link }: BareCommand): NonNullable<VerifyOptions['side']> {
 function codeOption(
   call: SubcommandCall,
   { code }: BareCommand,
-  { lines }: Opened,
+  lines: Lines | undefined,
   made: Created | undefined,
 ): Pick<VerifyOptions, 'create' | 'code' | 'canAskAgain'> {
   if (code.kind === 'file') return { code: code.text };
@@ -180,42 +184,3 @@ function readerOf(call: SubcommandCall, lines: Lines): ReadCode {
     return line;
   };
 }
-
-function show(call: SubcommandCall, { aci, identityKey, check, isAcknowledged }: BarePeer): void {
-  const peerIdentityKey = Buffer.from(identityKey).toString('base64');
-  const acknowledged = isAcknowledged;
-  const event = { event: 'verified', aci, peerIdentityKey, check: check ?? null, acknowledged };
-  call.print(event, () => {
-    const digits = check === undefined ? '' : `\nBoth sides see ${check}; compare it if you like.`;
-    const name = call.dataFolder === undefined ? '' : `\nIt is kept as the contact ${aci}.`;
-    return `verified: the other side's identity key is ${peerIdentityKey}${name}${digits}`;
-  });
-  if (!isAcknowledged) call.note('The other side has gone before it said that it has verified this one.');
-}
-
-/** Mode 2 has no service to ask: a key that was known before is out of date, for all that can be said. */
-function showFound(call: SubcommandCall, event: TrustEvent): void {
-  if (event.kind !== 'replaced' && event.kind !== 'substituted') return;
-  const [identityKey, falseKey] = [event.key, event.falseKey].map((key) =>
-    Buffer.from(key).toString('base64'),
-  );
-  const { kind, aci, at } = event;
-  call.print({ event: kind, code: 'IDENTITY_REPLACED', aci, identityKey, falseKey, at }, () => {
-    return `IDENTITY_REPLACED: another key was known of ${aci} before, and is replaced. Ask the contact about a new phone.`;
-  });
-}
-
-function noteOf(notice: Notice): string | undefined {
-  if (notice.kind === 'rings') return 'the other side asks to verify';
-  if (notice.kind === 'glare' && notice.use === 'theirs')
-    return "Both have made a code: the other side's counts.";
-  if (notice.kind === 'glare') return 'Both have made a code: yours counts.';
-  if (notice.kind !== 'step') return undefined;
-  return `step ${String(notice.step)} of 4${notice.waitingFor === 'nobody' ? '' : `, waiting for ${WAITING[notice.waitingFor]}`}`;
-}
-
-const WAITING = {
-  'own-operator': 'your code',
-  'peer-operator': "the other person's code",
-  'peer-bot': 'the other program',
-} as const;

@@ -22,6 +22,8 @@ import type { Random } from '../math/spake2.ts';
 
 /** Where a run is written down: guesses, and what its steps say about the peer. */
 export interface Ledger {
+  /** What an operator does about a lock that does not end by itself; undefined where it ends with the program. */
+  readonly unlocking: string | undefined;
   gate(now: number): Promise<Gate>;
   /** The code was typed here in the last 24 h (V-21). */
   wasTyped(code: string, now: number): Promise<boolean>;
@@ -64,6 +66,7 @@ export class MemoryGuesses {
 
 /** Runs of a program that has no store. The sessions that `opener` opens are not taken back: a run that fails is the last. */
 export class MemoryLedger implements Ledger {
+  readonly unlocking = undefined;
   readonly #opener: SessionOpener;
   readonly #guesses: MemoryGuesses;
 

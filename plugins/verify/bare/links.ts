@@ -1,5 +1,5 @@
 /**
- * Links: how `verify bare` reaches the other side over TCP. One connection, as one code is good for one run.
+ * Links: how `verify bare` reaches the other side over TCP. Which of several connections it is, `candidates.ts` finds out.
  */
 import { createServer, connect as dial, type AddressInfo, type Socket } from 'node:net';
 import { BotError } from '../../../src/index.ts';
@@ -24,33 +24,23 @@ export function parseEndpoint(text: string): Endpoint {
 }
 
 /**
- * The first connection; listening ends with it.
- * @param onListening with the port, which is of the system's choice for 0
- * @throws BotError `PORT_TAKEN`; the abort's reason
+ * Opens a port until the signal closes it; connections that are there stay.
+ * @param onConnection given each connection, whose end is its business from then on
+ * @returns the port, which is of the system's choice for 0
+ * @throws BotError `PORT_TAKEN`
  */
-export function accept(
+export function listen(
   { host, port }: Endpoint,
-  onListening: (port: number) => void,
+  onConnection: (socket: Socket) => void,
   signal: AbortSignal,
-): Promise<Socket> {
+): Promise<number> {
   return new Promise((resolve, reject) => {
-    const server = createServer({ allowHalfOpen: true });
-    const onAbort = (): void => {
-      server.close();
-      reject(signal.reason as Error);
-    };
-    server.once('connection', (socket) => {
-      signal.removeEventListener('abort', onAbort);
-      server.close();
-      resolve(socket);
-    });
+    const server = createServer({ allowHalfOpen: true }, onConnection);
     server.once('error', (cause) => {
-      signal.removeEventListener('abort', onAbort);
       reject(new BotError('PORT_TAKEN', `cannot listen on ${host}:${String(port)}`, { cause }));
     });
-    signal.addEventListener('abort', onAbort, { once: true });
-    server.listen(port, host, () => {
-      onListening((server.address() as AddressInfo).port);
+    server.listen({ port, host, signal }, () => {
+      resolve((server.address() as AddressInfo).port);
     });
   });
 }

@@ -27,9 +27,6 @@ export type { BarePeer } from './peer.ts';
 export type { VerifyOptions } from './verify.ts';
 export { overWebSocket, type WebSocketLike } from './websocket.ts';
 
-/** Guesses without a name are counted together, and there is no contact to compare safety numbers with. */
-const UNLOCK = 'Find out who connects, then: countersign verify unlock --bare';
-
 export const ENV: Env = { primitives: nodePrimitives, maxProfile: 2 };
 
 /**
@@ -66,9 +63,11 @@ export function occasionalSide(
 }
 
 /** What is wrong, as the rest of the program says it. */
-export function toError({ code, message, retryAt }: Failure): BotError {
-  const next = code === 'VERIFY_LOCKED' && retryAt === undefined ? UNLOCK : undefined;
-  return new BotError(code, message, { ...(retryAt && { retryAt }), ...(next && { next }) });
+export function toError({ code, message, retryAt, next }: Failure): BotError {
+  return new BotError(code, message, {
+    ...(retryAt === undefined ? {} : { retryAt }),
+    ...(next === undefined ? {} : { next }),
+  });
 }
 
 /** A ratchet message is bound to its session, and the session to the run; the frame's head says nothing that counts. */

@@ -124,7 +124,7 @@ export class BareRun {
     let isOpen = false;
     try {
       signal.throwIfAborted();
-      if (gate.kind === 'locked') return { kind: 'failed', failure: lockedFailure(gate) };
+      if (gate.kind === 'locked') return { kind: 'failed', failure: lockedFailure(gate, ledger.unlocking) };
       signal.addEventListener('abort', onAbort, { once: true });
       this.#begun = this.#begin();
       for (const work of [this.#begun, this.#receive(), this.#watch()]) driver.spawn(work);
@@ -179,8 +179,7 @@ export class BareRun {
       this.#ring = notice;
       const read = code.kind === 'given' ? code.read : code.readTheirs;
       if (read === undefined) this.#driver.spawn(this.#driver.close(SUPERSEDED));
-      else if (!this.#isAnswering) this.#driver.spawn(this.#answer(read));
-      this.#isAnswering = true;
+      else if (!this.#isAnswering) this.#driver.spawn(this.#answerRing(read));
     } else if (notice.kind === 'unsupported-offer') {
       this.#driver.spawn(this.#driver.close(UNSUPPORTED));
     } else if (notice.kind === 'done-invalid') {
@@ -190,11 +189,18 @@ export class BareRun {
     }
   }
 
+  /** One at a time; when our own code has won meanwhile, what rings later is answered anew. */
+  async #answerRing(read: ReadCode): Promise<void> {
+    this.#isAnswering = true;
+    await this.#begun; // which may ask for the code
+    if (this.#driver.run?.kind === 'ringing') await this.#answer(read);
+    this.#isAnswering = false;
+  }
+
   /** Types the code for whatever rings by then. */
   async #answer(read: ReadCode): Promise<void> {
     const { env, own, clock, random, channel, ledger } = this.#parts;
     const driver = this.#driver;
-    await this.#begun; // which may ask for the code
     const form = await this.#read(read, (typed) => inFormat(this.#ring?.format ?? 3, typed));
     if (form === undefined || driver.run?.kind !== 'ringing' || this.#ring === undefined) return;
     if (await ledger.wasTyped(form.text, clock.now())) {

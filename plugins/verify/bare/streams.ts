@@ -11,6 +11,8 @@ const FLUSH_MS = 2_000;
 
 export function overSocket(socket: Socket, clock: Clock): Duplex {
   socket.setNoDelay(true);
+  // Who reads and who writes is told; with neither, a reset by the other side would end the process.
+  socket.on('error', () => undefined);
   return { incoming: chunksOf(socket), write: writerTo(socket), close: () => closeSocket(socket, clock) };
 }
 

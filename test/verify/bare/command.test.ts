@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { main } from '../../../src/cli/main.ts';
 import { memoryIo } from '../../cli/memory-io.ts';
-import { Program, type Line } from './program.ts';
+import { Program } from './program.ts';
 
 const TOLD = 'The code was mistyped or somebody interfered. Ask for a new code.';
 const AGREED = 'correct horse battery';
@@ -95,15 +95,26 @@ describe('two processes over a socket', () => {
     }
   });
 
-  it('do not spend a guess on a mistyped digit', async () => {
+  it('do not spend a guess on a mistyped digit, nor the code', async () => {
     const { program: a, port, code } = await listening();
     const last = (Number(code.at(-1)) + 1) % 10;
     const mistyped = file('code', `${code.slice(0, -1)}${String(last)}`);
     const b = start('--connect', port, '--code-file', mistyped).say('');
     expect(await b.exit).toBe(1);
     expect(b.error()).toMatchObject({ code: 'CODE_MISTYPED' });
-    expect(await a.exit).toBe(1);
-    expect(a.error()).toMatchObject({ code: 'PEER_GONE' });
+    const again = start('--connect', port, '--code-file', file('right', code)).say('');
+    a.say('');
+    expect(await Promise.all([a.exit, again.exit])).toEqual([0, 0]);
+  });
+
+  it('keep the code of who listens when both have made one, with nobody to type', async () => {
+    const { program: a, port, code } = await listening();
+    const b = start('--connect', port, '--create');
+    expect(await b.exit).toBe(1);
+    expect(b.error()).toMatchObject({ code: 'VERIFY_SUPERSEDED' });
+    const again = start('--connect', port, '--code-file', file('code', code)).say('');
+    a.say('');
+    expect(await Promise.all([a.exit, again.exit])).toEqual([0, 0]);
   });
 
   it('end with 0 when the other side is killed after they have verified each other', async () => {
@@ -136,6 +147,7 @@ describe('two processes over pipes', () => {
     expect((await a.event('verified', 'err'))['check']).toBe((await b.event('verified', 'err'))['check']);
     expect(a.out.startsWith('SSVP')).toBe(true);
     expect(a.lines('out')).toEqual([]);
+    expect(a.err.split('\n').filter((line) => !line.startsWith('{'))).toEqual(['']);
   });
 
   it('settle who is A by themselves when the code was agreed beforehand', async () => {
@@ -160,32 +172,47 @@ describe('two processes over pipes', () => {
 });
 
 describe('a peer of another kind', () => {
-  const against = async (onConnect: (socket: Socket) => void): Promise<Line> => {
-    const { program, port } = await listening();
-    const socket = connect(Number(port), '127.0.0.1').on('error', () => undefined);
-    socket.once('connect', () => {
-      onConnect(socket);
-    });
-    expect(await program.exit).toBe(1);
-    socket.destroy();
-    return program.error() as Line;
+  const flood = (): Buffer => {
+    const frame = Buffer.from('53535650010500010000'.padEnd(56, '0'), 'hex');
+    return Buffer.concat(Array.from({ length: 5_000 }, () => frame));
   };
 
-  it('that speaks something else ends the run', async () => {
-    const error = await against((socket) => socket.write('GET / HTTP/1.1\r\n\r\n'));
-    expect(error).toMatchObject({ code: 'CONTENT_INVALID' });
+  it.each<[string, (socket: Socket) => void]>([
+    ['speaks something else', (socket) => socket.write('GET / HTTP/1.1\r\n\r\n')],
+    ['closes', (socket) => socket.end()],
+    ['is reset', (socket) => socket.resetAndDestroy()],
+    ['floods', (socket) => socket.write(flood())],
+    ['says nothing', () => undefined],
+  ])('that %s ends no run that waits', async (_, onConnect) => {
+    const { program: a, port, code } = await listening();
+    const socket = connect(Number(port), '127.0.0.1').on('error', () => undefined);
+    await new Promise<void>((resolve) => socket.once('connect', resolve));
+    onConnect(socket);
+    const b = start('--connect', port, '--code-file', file('code', code)).say('');
+    a.say('');
+    expect(await Promise.all([a.exit, b.exit])).toEqual([0, 0]);
+    socket.destroy();
   });
 
-  it('that closes ends the run', async () => {
-    expect(await against((socket) => socket.end())).toMatchObject({ code: 'PEER_GONE' });
-  });
-
-  it('that floods ends the run', async () => {
-    const error = await against((socket) => {
-      const frame = Buffer.concat([Buffer.from('53535650010500010000'.padEnd(56, '0'), 'hex')]);
-      socket.write(Buffer.concat(Array.from({ length: 5_000 }, () => frame)));
+  it.each<[string, string, (socket: Socket) => void]>([
+    [
+      'speaks something else',
+      'CONTENT_INVALID',
+      (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'),
+    ],
+    ['closes', 'PEER_GONE', (socket) => socket.end()],
+    ['floods', 'CONTENT_INVALID', (socket) => socket.write(flood())],
+  ])('that was dialled and %s ends the run with %s', async (_, code, onConnect) => {
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      onConnect(socket);
     });
-    expect(error).toMatchObject({ code: 'CONTENT_INVALID' });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const program = start('--connect', String(port), '--code-file', file('code', AGREED));
+    expect(await program.exit).toBe(1);
+    expect(program.error()).toMatchObject({ code });
+    server.close();
   });
 
   it('that stalls is left by Ctrl-C', async () => {
@@ -201,9 +228,10 @@ describe('a peer of another kind', () => {
   });
 
   it('that is not there is a coded error', async () => {
-    const program = start('--connect', '127.0.0.1:1', '--code-file', file('code', AGREED));
+    const program = start('--connect', '127.0.0.1:1', '--create');
     expect(await program.exit).toBe(1);
     expect(program.error()).toMatchObject({ code: 'SERVER_UNREACHABLE' });
+    expect(program.lines()).toHaveLength(1); // and no code that nobody could use
   });
 });
 
