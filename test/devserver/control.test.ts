@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { copy, EMPTY, toBase64 } from '../../src/bytes.ts';
 import { startDevServer, type DevServer } from '../../src/devserver/devserver.ts';
 import { RawSocket } from '../support/raw-client.ts';
-import { provision, RawDevice, textContent } from '../support/raw-device.ts';
+import { RawDevice, textContent } from '../support/raw-device.ts';
+import { provision } from '../support/raw-provisioning.ts';
 
 let server: DevServer;
 beforeEach(async () => {

@@ -4,7 +4,8 @@ import { fromBase64, toBase64 } from '../../src/bytes.ts';
 import { startDevServer, type DevServer, type DevServerOptions } from '../../src/devserver/devserver.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
 import { RawSocket } from '../support/raw-client.ts';
-import { provision, RawDevice, type WireKey } from '../support/raw-device.ts';
+import { RawDevice, type WireKey } from '../support/raw-device.ts';
+import { provision } from '../support/raw-provisioning.ts';
 
 let server: DevServer;
 let phone: Phone;

@@ -8,7 +8,8 @@ import {
 } from '../../src/devserver/devserver.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
 import { RawSocket } from '../support/raw-client.ts';
-import { ALL_CAPABILITIES, provision, RawDevice, type LinkBody } from '../support/raw-device.ts';
+import { ALL_CAPABILITIES, RawDevice, type LinkBody } from '../support/raw-device.ts';
+import { provision } from '../support/raw-provisioning.ts';
 
 let server: DevServer;
 let phone: Phone;

@@ -6,7 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { toBase64 } from '../../src/bytes.ts';
 import { testPlatform } from '../support/clock.ts';
 import type { RawResponse } from '../support/raw-client.ts';
-import { provision, RawDevice } from '../support/raw-device.ts';
+import { RawDevice } from '../support/raw-device.ts';
+import { provision } from '../support/raw-provisioning.ts';
 import { basic, begin, NUMBER, rawPrimary, registrationBody } from '../support/raw-primary.ts';
 import { accessKey, DIALECTS, quiet, Stage } from '../support/stage.ts';
 

@@ -7,7 +7,8 @@ import { toBase64 } from '../../src/bytes.ts';
 import { startDevServer, type DevServer } from '../../src/devserver/devserver.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
 import type { RawResponse } from '../support/raw-client.ts';
-import { provision, RawDevice, type LinkBody } from '../support/raw-device.ts';
+import { RawDevice, type LinkBody } from '../support/raw-device.ts';
+import { provision } from '../support/raw-provisioning.ts';
 import { DIALECTS } from '../support/stage.ts';
 
 const FIELDS = [
