@@ -58,7 +58,15 @@ export {
 export { loadProfile, type Profile } from './service/profile.ts';
 export { openLevel, type Secret } from './store/level.ts';
 export { openMemory } from './store/memory.ts';
-export type { Evidence, HistoryEntry, PniBinding, Policy, Proof, TrustState } from './store/identity-row.ts';
+export type {
+  Evidence,
+  Exposure,
+  HistoryEntry,
+  PniBinding,
+  Policy,
+  Proof,
+  TrustState,
+} from './store/identity-row.ts';
 export type { Store } from './store/store.ts';
 export { safetyNumber, type Party, type SafetyNumber } from './identities/safety-number.ts';
 export { verifyPniBlock, verifySignature } from './trust/own-key.ts';
@@ -76,7 +84,6 @@ export type {
   Purpose,
   RunBundle,
   RunPrekeys,
-  SentMessage,
   SessionWrites,
   StateChange,
   Transition,

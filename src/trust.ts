@@ -11,7 +11,7 @@ import type { Aci, Address, DeviceId, Pni, ServiceId } from './address.ts';
 import type { Bytes } from './bytes.ts';
 import type { BotError, ErrorCode } from './errors.ts';
 import type { ContactIdentity } from './identities/state.ts';
-import type { Evidence, Policy, Proof } from './store/identity-row.ts';
+import type { Evidence, Exposure, Policy, Proof } from './store/identity-row.ts';
 
 /** What a plugin or a handler is for; decides what it asks of a contact if it says nothing else (V-32). */
 export type Purpose = 'administration' | 'signing' | 'other';
@@ -289,12 +289,11 @@ export interface OutboxWrites {
   hold(aci: Aci, code: ErrorCode): Promise<void>;
   /** Ends `hold`; messages whose policy is not met stay where they are. `pin` does so by itself. */
   release(aci: Aci): Promise<void>;
-  /** What was sent to this contact and is still in the sent log: "read by someone else" after a substitution. */
-  sent(aci: Aci): Promise<readonly SentMessage[]>;
-}
-
-export interface SentMessage {
-  /** ms; names the message. */
-  readonly timestamp: number;
-  readonly devices: readonly DeviceId[];
+  /**
+   * What was sent to this contact under false keys before `pin` was told of them: "read by someone else". Oldest first, as
+   * committed before this transaction.
+   */
+  exposed(aci: Aci): Promise<readonly Exposure[]>;
+  /** The same of every contact. */
+  allExposed(): AsyncIterable<readonly [Aci, Exposure]>;
 }

@@ -19,6 +19,7 @@ export const DECISIONS: readonly Decision[] = [
   { rows: 'account', kept: true, reason: 'the identity, and the password towards the server' },
   { rows: 'contact/', kept: true, reason: 'who they are, and whom we block' },
   { rows: 'identity/', kept: true, reason: 'trust: without it every key would be believed anew' },
+  { rows: 'exposure/', kept: true, reason: 'which of our messages were read by someone else' },
   {
     rows: 'peer/',
     kept: true,

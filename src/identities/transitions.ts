@@ -6,6 +6,8 @@
  * first-use keys follow), and a verified pin not by one run alone: the other key becomes the candidate, and a run for
  * the candidate may make it the pin. A candidate may also have come from the directory, and the operator been told: then
  * one run is enough, as section 9's table says ("changed ... for the candidate"), and V-14 ("not already the candidate").
+ * That is less than the words of V-14, "one lucky guess overturns no pin", promise where a service shows its key first. A
+ * candidate that a run has set is not replaced by one that is merely seen, so that the second run is for the same key.
  */
 import { toBase64, type Bytes } from '../bytes.ts';
 import type { Evidence, HistoryEntry, Identity, Proof, TrustState } from '../store/identity-row.ts';
@@ -88,7 +90,7 @@ function apply(
 ): string | undefined {
   switch (change.kind) {
     case 'seen':
-      return seen(draft, toBase64(change.key), change.relaxed);
+      return seen(draft, toBase64(change.key), change.relaxed, row);
     case 'proven':
       return proven(draft, toBase64(change.key), change, row, now);
     case 'introduced':
@@ -104,7 +106,7 @@ function apply(
   }
 }
 
-function seen(draft: Draft, key: string, relaxed: boolean): string | undefined {
+function seen(draft: Draft, key: string, relaxed: boolean, row: Identity | undefined): string | undefined {
   if (draft.key === key) return undefined;
   const isBad = draft.revoked.includes(key);
   if (draft.state === 'unknown') {
@@ -118,9 +120,17 @@ function seen(draft: Draft, key: string, relaxed: boolean): string | undefined {
     draft.key = key;
     return 'replaced by policy';
   }
+  // Whoever serves keys must not put one of theirs where a run has put one: the next run would make it the pin (V-14).
+  if (isProvenCandidate(row)) return undefined;
   draft.candidate = key;
   if (draft.state !== 'revoked') draft.state = 'changed';
   return 'other key seen';
+}
+
+/** Whether it was a proof that contradicted the pin. */
+function isProvenCandidate(row: Identity | undefined): boolean {
+  const last = row?.history?.findLast(({ key }) => key === row.candidate);
+  return row?.candidate !== undefined && last?.event.startsWith('contradicted by ') === true;
 }
 
 function proven(
@@ -155,7 +165,7 @@ function mayPin(draft: Draft, key: string): boolean {
 }
 
 /** A reinstall makes no key bad. */
-function falseKeysOf(found: Found | undefined): readonly Bytes[] {
+export function falseKeysOf(found: Found | undefined): readonly Bytes[] {
   return found?.kind === 'substituted' ? [found.falseKey, ...(found.alsoFalse ?? [])] : [];
 }
 

@@ -2,9 +2,12 @@
  * Holding: rows that wait for their recipient to be trusted are queued again (V-33: on an act of the operator or of a run,
  * never by themselves).
  */
-import type { ServiceId } from '../address.ts';
+import type { DeviceId, ServiceId } from '../address.ts';
+import { decodeContent } from '../content/content.ts';
+import type { Span } from '../identities/pin-times.ts';
+import { VERIFY_TAG } from '../session/carrier.ts';
 import type { Staging, Store } from '../store/store.ts';
-import { outboxRows, sentLog } from '../store/tables.ts';
+import { outboxRows, sentLog, type SentRow } from '../store/tables.ts';
 
 /** Stages the release of all that is held for a recipient. @returns how many rows */
 export async function releaseHeld(store: Store, batch: Staging, recipient: ServiceId): Promise<number> {
@@ -32,14 +35,31 @@ export async function hasSentTo(store: Store, recipient: ServiceId): Promise<boo
   return count > 0;
 }
 
-/** What was sent to somebody and is still in the sent log, oldest first. */
-export async function sentTo(
+/**
+ * What was sent to somebody at these times and is still in the sent log, oldest first. Null messages, verification frames
+ * and announcements have nothing to be read.
+ */
+export async function sentWithin(
   store: Store,
   recipient: ServiceId,
-): Promise<{ readonly timestamp: number; readonly devices: readonly number[] }[]> {
+  spans: readonly Span[],
+): Promise<{ readonly timestamp: number; readonly devices: readonly DeviceId[] }[]> {
   const found = [];
-  for await (const [key, { devices }] of sentLog.scan(store, [recipient])) {
-    found.push({ timestamp: Number(key), devices });
+  if (spans.length === 0) return [];
+  for await (const [key, row] of sentLog.scan(store, [recipient])) {
+    const isWithin = spans.some(({ from, to }) => row.sentAt >= from && row.sentAt <= to);
+    if (isWithin && isReadable(row)) found.push({ timestamp: Number(key), devices: row.devices });
   }
   return found;
+}
+
+/** What cannot be decoded is taken for one that can: to heal is not to fail for it. */
+function isReadable({ content, tag }: SentRow): boolean {
+  try {
+    const { kind } = decodeContent(content);
+    // Of app messages, what bots tell each other of themselves bears no tag here.
+    return kind === 'app' ? tag !== '' && tag !== VERIFY_TAG : kind === 'text' || kind === 'other';
+  } catch {
+    return true;
+  }
 }

@@ -32,6 +32,8 @@ export type Evidence =
       readonly device: DeviceId;
       /** Whether the peer agrees to be introduced to others (V-36); absent where it was not noted. */
       readonly mayBeIntroduced?: boolean;
+      /** The six digits that both operators saw (V-25); absent where there were none, or they were not noted. */
+      readonly check?: string;
       readonly at: number;
     }
   | { readonly kind: 'safety-number'; readonly by: 'operator' | 'sync'; readonly at: number }
@@ -71,6 +73,16 @@ export interface PniBinding {
   readonly key: string;
   /** ms */
   readonly at: number;
+}
+
+/** What was sent to a contact under keys that a run has proven false, before it did: read by someone else. */
+export interface Exposure {
+  /** ms; when it was proven. */
+  readonly at: number;
+  /** Base64, 33 bytes each. */
+  readonly falseKeys: readonly string[];
+  /** Each named by its timestamp, ms; oldest first, the newest 500 of those that the sent log still had. */
+  readonly messages: readonly { readonly timestamp: number; readonly devices: readonly DeviceId[] }[];
 }
 
 /** What we hold of a contact's identity. Rows written before there was evidence have the first four fields alone. */

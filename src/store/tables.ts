@@ -8,7 +8,7 @@ import type { Aci, DeviceId, IdentityKind, Pni, ServiceId } from '../address.ts'
 import { decodeProto, fromUtf8, own, toTime, toUtf8, type Bytes, type Decodable } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import { rows } from '../proto/messages.js';
-import type { Identity, Policy } from './identity-row.ts';
+import type { Exposure, Identity, Policy } from './identity-row.ts';
 import { onceRead, type Reading } from './reading.ts';
 import type { ScanOptions, Staging, Store } from './store.ts';
 
@@ -383,6 +383,9 @@ export const peers: Table<[IdentityKind, ServiceId], Peer> = table('peer', 2, js
 
 /** Writer: identities. */
 export const identityRows: Table<[ServiceId], Identity> = table('identity', 1, json());
+
+/** What false keys have exposed, by contact and when it was proven, ms. Writer: trust. */
+export const exposures: Table<[ServiceId, number], Exposure> = table('exposure', 2, json());
 
 /** Writer: inbox (sync messages, profile keys). */
 export const contacts: Table<[ServiceId], Contact> = table('contact', 1, json());

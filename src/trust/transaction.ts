@@ -6,14 +6,14 @@ import { own, type Bytes } from '../bytes.ts';
 import { BotError, type ErrorCode } from '../errors.ts';
 import type { Identities } from '../identities/identities.ts';
 import type { ContactIdentity } from '../identities/state.ts';
-import { transition, type TrustChange } from '../identities/transitions.ts';
+import { falseKeysOf, transition, type TrustChange } from '../identities/transitions.ts';
 import { countParked, discardParked } from '../inbox/parking.ts';
 import type { Guard } from '../outbox/gate.ts';
-import { hasSentTo, releaseHeld, sentTo } from '../outbox/holding.ts';
+import { hasSentTo, releaseHeld } from '../outbox/holding.ts';
 import type { Carrier as CarrierSessions } from '../session/carrier.ts';
 import { deleteSessions } from '../session/peer-devices.ts';
 import type { RunSessions } from '../session/run-sessions.ts';
-import type { Proof } from '../store/identity-row.ts';
+import type { Exposure, Proof } from '../store/identity-row.ts';
 import type { Batch, Staging, Store } from '../store/store.ts';
 import { contacts, identityRows, senderKeys, sessions } from '../store/tables.ts';
 import type {
@@ -26,12 +26,12 @@ import type {
   PniBlock,
   RunBundle,
   RunPrekeys,
-  SentMessage,
   SessionWrites,
   StateChange,
   TrustTransaction,
 } from '../trust.ts';
 import type { Desk } from './desk.ts';
+import { allExposures, exposuresOf, noteExposed } from './exposure.ts';
 import { verifyPniBlock } from './own-key.ts';
 
 export interface TrustParts {
@@ -87,14 +87,17 @@ class StagedIdentities implements IdentityWrites {
     { found }: PinOptions = {},
   ): Promise<'verified' | 'changed'> {
     if (aci === this.#parts.ownAci) throw new BotError('CONTENT_INVALID', 'this is our own account');
-    const change: TrustChange = {
+    const change: Extract<TrustChange, { kind: 'proven' }> = {
       kind: 'proven',
       key: own(key),
       proof,
       ...(found === undefined ? {} : { found: copyOf(found) }),
     };
-    const { after } = await this.#change(aci, change);
-    return after.state === 'verified' ? 'verified' : 'changed';
+    const step = await this.#change(aci, change);
+    if (step.after.state !== 'verified') return 'changed';
+    const falseKeys = falseKeysOf(change.found);
+    if (falseKeys.length > 0) await noteExposed(this.#parts.store, this.#staging, step, falseKeys);
+    return 'verified';
   }
 
   async wouldPin(aci: Aci, key: Uint8Array): Promise<'verified' | 'changed'> {
@@ -257,8 +260,12 @@ class StagedOutbox implements OutboxWrites {
     });
   }
 
-  sent(aci: Aci): Promise<readonly SentMessage[]> {
-    return sentTo(this.#parts.store, aci);
+  exposed(aci: Aci): Promise<readonly Exposure[]> {
+    return exposuresOf(this.#parts.store, aci);
+  }
+
+  allExposed(): AsyncIterable<readonly [Aci, Exposure]> {
+    return allExposures(this.#parts.store);
   }
 }
 

@@ -176,6 +176,15 @@ describe('the transitions of trust', () => {
     expect(twice).toMatchObject({ state: 'verified', key: toBase64(OTHER) });
   });
 
+  it('V-14: a candidate that a run has set is not replaced by a key that is merely seen', () => {
+    const once = transition(rowIn('verified'), proven(OTHER), NOW);
+    expect(transition(once, seen(THIRD), NOW + 1)).toBe(once);
+    const twice = transition(once, proven(THIRD), NOW + 1);
+    expect(twice).toMatchObject({ state: 'changed', key: toBase64(PIN), candidate: toBase64(THIRD) });
+    const shown = transition(rowIn('verified'), seen(OTHER), NOW);
+    expect(transition(shown, seen(THIRD), NOW + 1)).toMatchObject({ candidate: toBase64(THIRD) });
+  });
+
   it('V-14: a false key is noted and revoked, unless it was a verified pin', () => {
     const found = { kind: 'substituted', falseKey: PIN } as const;
     const healed = transition(rowIn('tofu'), { kind: 'proven', key: OTHER, proof: PAKE, found }, NOW);

@@ -16,7 +16,7 @@ import { isBusy, type Slot, type SlotStep } from '../machine/slot.ts';
 import type { Effect, Event, Trusted } from '../machine/step.ts';
 import { decodeFrame } from '../messages/frame.ts';
 import { noteProven, setAside } from './opener.ts';
-import { changeCounters, localKey, noteExposed, noteIntroducible, writeSlot } from './rows.ts';
+import { changeCounters, localKey, noteIntroducible, writeSlot } from './rows.ts';
 import { FRAME, TYPED } from './tags.ts';
 
 export interface Step extends SlotStep {
@@ -107,10 +107,6 @@ async function trust({ log }: CarryOutParts, tx: Transaction, trusted: Trusted):
   await noteProven(tx, trusted);
   // V-27: until DONE nothing else goes in the session, and A takes it in with ACCEPT alone.
   if (hasOpened && role === 'B') await tx.trust.outbox.hold(aci, 'DEVICES_UNSETTLED');
-  if (trusted.found?.kind === 'substituted') {
-    const falseKeys = trusted.found.falseKeys.map((key) => Buffer.from(key).toString('base64'));
-    noteExposed(tx, { aci, at: trusted.proof.at, falseKeys, messages: await tx.trust.outbox.sent(aci) });
-  }
   if (heals) await tx.trust.sessions.rotateSenderKeys();
   noteIntroducible(tx, aci, mayBeIntroduced);
   if (pni === undefined) return;

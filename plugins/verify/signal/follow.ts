@@ -7,7 +7,7 @@ import { failureOf } from '../failure.ts';
 import { failuresInARow } from '../limits.ts';
 import type { Trusted } from '../machine/step.ts';
 import { isSame } from '../messages/wire.ts';
-import { allExposed, readCounters } from './rows.ts';
+import { readCounters } from './rows.ts';
 import type { Runs, Told } from './runs.ts';
 
 /** The last event. */
@@ -132,8 +132,8 @@ export class Follower {
   async #found({ aci, identityKey, found, proof }: Trusted): Promise<readonly object[]> {
     if (found === undefined) return [];
     const code = found.kind === 'substituted' ? 'IDENTITY_SUBSTITUTED' : 'IDENTITY_REPLACED';
-    const noted = await this.#host.update((tx) => allExposed(tx));
-    const sent = noted.find((exposure) => exposure.aci === aci)?.messages ?? [];
+    const exposures = await this.#host.update((tx) => tx.trust.outbox.exposed(aci));
+    const sent = exposures.at(-1)?.messages ?? [];
     return found.falseKeys.map((key) => ({
       event: found.kind,
       code,

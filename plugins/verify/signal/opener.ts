@@ -119,7 +119,8 @@ async function pinProven(
  * the evidence is renewed, so that both sides hold the same.
  */
 export async function noteProven(tx: Transaction, trusted: Trusted): Promise<void> {
-  const { aci, device, identityKey, proof, found, hasOpened } = trusted;
+  const { aci, device, identityKey, found, hasOpened, check } = trusted;
+  const proof = { ...trusted.proof, ...(check === undefined ? {} : { check }) };
   if (hasOpened) await tx.trust.identities.pin(aci, identityKey, proof);
   else await pinProven(tx, { party: { aci, device }, identityKey, proof, found });
 }

@@ -6,7 +6,6 @@
  *   state     counters          guesses (V-24)
  *             local-key         32 random bytes, for the hashes of typed codes (V-21)
  *             introducible/ACI  present where the contact agrees to be introduced (V-36)
- *             exposed/ACI       what was sent to the contact before a false key was proven: the last time that it was
  */
 import { BotError, type Aci, type Bytes, type Random, type State } from '../../../src/index.ts';
 import { decodeCounters, encodeCounters } from '../counters-row.ts';
@@ -73,33 +72,6 @@ export async function localKey({ state }: Rows, random: Random): Promise<Bytes> 
   const fresh = random.bytes(KEY_BYTES);
   state.put(LOCAL_KEY, fresh);
   return fresh;
-}
-
-/** What was sent to a contact under a key that a run has proven false. */
-export interface Exposure {
-  readonly aci: Aci;
-  /** ms, when it was proven. */
-  readonly at: number;
-  /** Base64, 33 bytes each. */
-  readonly falseKeys: readonly string[];
-  /** Each named by its timestamp, ms; at most the newest 500. */
-  readonly messages: readonly { readonly timestamp: number; readonly devices: readonly number[] }[];
-}
-
-const EXPOSED = 'exposed/';
-const MAX_EXPOSED = 500;
-
-export function noteExposed({ state }: Rows, exposure: Exposure): void {
-  const messages = exposure.messages.slice(-MAX_EXPOSED);
-  state.putJson(EXPOSED + exposure.aci, { ...exposure, messages });
-}
-
-/** As this call sees them. */
-export async function allExposed({ state }: Rows): Promise<Exposure[]> {
-  const found: Exposure[] = [];
-  for await (const [, row] of state.scan(EXPOSED))
-    found.push(JSON.parse(new TextDecoder().decode(row)) as Exposure);
-  return found;
 }
 
 export function noteIntroducible({ state }: Rows, peer: Aci, mayBe: boolean): void {

@@ -1,12 +1,12 @@
 /**
  * Status: runs under way and guesses, as the operator is shown them, and the operator's word that unlocks (V-24).
  */
-import { BotError, isAci, type Aci, type ActCall, type Host } from '../../../src/index.ts';
+import { BotError, isAci, type Aci, type ActCall, type Exposure, type Host } from '../../../src/index.ts';
 import { failuresInARow, gateOf, NO_COUNTERS, unlock, type CounterKey } from '../limits.ts';
 import type { Slot } from '../machine/slot.ts';
 import { deadlineOf } from '../machine/slot.ts';
 import type { RunState } from '../machine/state.ts';
-import { allExposed, putCounters, readCounters, scanSlots, type Exposure } from './rows.ts';
+import { putCounters, readCounters, scanSlots } from './rows.ts';
 
 export interface StatusLine {
   readonly aci: Aci;
@@ -31,10 +31,14 @@ export interface GuessLine {
   readonly lockedUntil: number | null;
 }
 
+export interface ExposedLine extends Exposure {
+  readonly aci: Aci;
+}
+
 export interface VerifyStatus {
   readonly runs: readonly StatusLine[];
   /** What somebody between us and a contact may have read, before a run has proven it. */
-  readonly exposed: readonly Exposure[];
+  readonly exposed: readonly ExposedLine[];
   readonly guesses: readonly GuessLine[];
 }
 
@@ -44,7 +48,10 @@ export function statusOf(host: Host, { contact }: ActCall): Promise<VerifyStatus
     for await (const [aci, slot] of scanSlots(tx)) {
       if (contact === undefined || aci === contact) runs.push(...linesOf(aci, slot));
     }
-    const exposed = (await allExposed(tx)).filter(({ aci }) => contact === undefined || aci === contact);
+    const exposed: ExposedLine[] = [];
+    for await (const [aci, exposure] of tx.trust.outbox.allExposed()) {
+      if (contact === undefined || aci === contact) exposed.push({ aci, ...exposure });
+    }
     const counters = await readCounters(tx);
     if (counters === undefined) throw new BotError('STORE_DAMAGED', 'the record of guesses cannot be read');
     const now = host.clock.now();
