@@ -29,9 +29,10 @@ import type { Platform } from '../platform.ts';
 import { withRemedy } from '../service/own-device.ts';
 import { parseProfile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
-import { account as accountCell } from '../store/tables.ts';
+import { account as accountCell, contacts as contactRows } from '../store/tables.ts';
 import type { Sent } from '../bot.ts';
 import type { Outgoing } from '../bot/outgoing.ts';
+import type { PluginInfo } from '../plugin.ts';
 import type { ActCall, Acts } from '../plugin/acts.ts';
 import type { ConnectionState, Requester } from '../transport/request.ts';
 import type { Trust } from '../trust/build.ts';
@@ -99,6 +100,7 @@ export interface RunningBot {
   readonly trust: Trust | undefined;
   readonly connection: ConnectionState;
   readonly plugins: readonly string[];
+  readonly installed: readonly PluginInfo[];
   readonly drops: DropCounts | undefined;
   /** The authenticated connection. */
   readonly requester: Requester;
@@ -219,10 +221,12 @@ async function answerCall(parts: CallParts, call: Call, signal: AbortSignal): Pr
     case 'act': {
       const { plugin, name, input } = call;
       const contact = call.contact === undefined ? undefined : await resolveRecipient(store, call.contact);
+      const { name: contactName } = (contact && (await contactRows.get(store.batch(), contact))) ?? {};
       const contacts: ServiceId[] = [];
       for (const other of call.contacts ?? []) contacts.push(await resolveRecipient(store, other));
       const tell = parts.tell ?? nobody;
-      const asked = { contact, contacts, input, signal, tell };
+      const named = contactName === undefined ? {} : { contactName };
+      const asked = { contact, ...named, contacts, input, signal, tell };
       return parts.acts?.run(plugin, name, asked) ?? online(bot).act(plugin, name, asked);
     }
     case 'send':

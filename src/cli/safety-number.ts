@@ -52,8 +52,15 @@ function textOf({ digits, candidateDigits, match, state }: SafetyNumberView): st
   return [
     grouped(digits),
     ...(candidateDigits === undefined ? [] : [`with the key that appeared: ${grouped(candidateDigits)}`]),
-    ...(match === undefined ? [] : [match ? `it matches: the contact is ${state}` : 'it does NOT match']),
+    ...(match === undefined ? [] : [match ? matchText(state) : 'it does NOT match']),
   ].join('\n');
+}
+
+/** A key that is listed as revoked is not verified by its digits (section 9). */
+function matchText(state: SafetyNumberView['state']): string {
+  return state === 'verified'
+    ? 'it matches: the contact is verified'
+    : `it matches, but that key was revoked: the contact is ${state}. If it is theirs after all: countersign trust accept`;
 }
 
 function grouped(digits: string): string {

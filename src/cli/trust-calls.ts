@@ -6,9 +6,10 @@ import type { ServiceId } from '../address.ts';
 import { Stamps } from '../bot/stamps.ts';
 import { linkedAccount, resolveRecipient } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
+import type { PluginInfo } from '../plugin.ts';
 import type { Store } from '../store/store.ts';
 import { buildTrust, type Trust } from '../trust/build.ts';
-import { policySchema } from '../trust/policy.ts';
+import { policySchema, type PolicySettings } from '../trust/policy.ts';
 import {
   acceptIdentity,
   compareSafetyNumber,
@@ -30,6 +31,7 @@ export const trustCalls = [
     command: z.string().optional(),
     inbound: policySchema.optional(),
     outbound: policySchema.optional(),
+    remove: z.boolean().optional(),
   }),
   z.object({
     call: z.literal('trust import'),
@@ -41,11 +43,16 @@ export const trustCalls = [
 
 export type TrustCall = z.infer<(typeof trustCalls)[number]>;
 
+export interface PolicyAnswer extends PolicySettings {
+  /** What the rule that was set may have wrong. */
+  readonly hint?: string;
+}
+
 export interface TrustCallParts {
   readonly store: Store;
   readonly platform: Platform;
   /** Absent when the call is answered from the rows alone. */
-  readonly bot: { readonly trust: Trust | undefined } | undefined;
+  readonly bot: { readonly trust: Trust | undefined; readonly installed: readonly PluginInfo[] } | undefined;
 }
 
 /** @throws BotError `NOT_LINKED`, `RECIPIENT_UNKNOWN`, `ROW_UNKNOWN`, `CONTENT_INVALID`, `USAGE` */
@@ -61,12 +68,28 @@ export async function answerTrust(parts: TrustCallParts, call: TrustCall): Promi
     case 'trust revoke':
       return revokeIdentity(trust, await contact(), call.key === undefined ? undefined : keyOf(call.key));
     case 'trust policy':
-      return policy(trust, call);
+      return withHint(await policy(trust, call), call, parts.bot?.installed);
     case 'trust import':
       return importTrust(trust, call.contacts, call.fileHash);
     case 'safety number':
       return compareSafetyNumber(trust, await contact(), call.digits);
   }
+}
+
+/** A rule for what the running bot does not have is kept, and may be a slip. */
+function withHint(
+  settings: PolicySettings,
+  { plugin, command, remove }: Extract<TrustCall, { call: 'trust policy' }>,
+  installed: readonly PluginInfo[] | undefined,
+): PolicyAnswer {
+  if (installed === undefined || plugin === undefined || remove === true) return settings;
+  const found = installed.find(({ name }) => name === plugin);
+  const whose = found === undefined ? 'the bot that runs' : `the plugin ${plugin}`;
+  const missing = found === undefined ? `plugin ${plugin}` : `command ${command ?? ''}`;
+  const known = found === undefined ? installed.map(({ name }) => name) : found.commands;
+  if (found !== undefined && (command === undefined || known.includes(command))) return settings;
+  const others = known.length === 0 ? 'none' : known.join(', ');
+  return { ...settings, hint: `${whose} has no ${missing}; it has ${others}` };
 }
 
 async function makeTrust({ store, platform }: TrustCallParts): Promise<Trust> {

@@ -13,6 +13,7 @@ import { callAccount } from './account.ts';
 import { columns, timeText } from './io.ts';
 import { withData, withExamples, type AccountOptions } from './options.ts';
 import type { Shell } from './shell.ts';
+import type { PolicyAnswer } from './trust-calls.ts';
 
 const ACI = '5d1a3b52-0e5c-4b0b-9c3a-2c4f1f2a6f01';
 const POLICIES = ['any', 'tofu', 'introduced', 'verified'];
@@ -23,6 +24,7 @@ type PolicyOptions = AccountOptions & {
   readonly inbound?: 'any' | 'tofu' | 'introduced' | 'verified';
   readonly outbound?: 'any' | 'tofu' | 'introduced' | 'verified';
   readonly keyChange?: 'block' | 'follow';
+  readonly remove?: boolean;
 };
 
 export function addTrust(program: Command, shell: Shell): void {
@@ -114,19 +116,38 @@ function addPolicy(trust: Command, shell: Shell): void {
           'follow',
         ]),
       )
+      .option('--remove', 'take the rule away again, all of the plugin or that of --command')
       .description('what is asked of contacts; shows it, or sets a rule that goes before all others'),
   );
   withExamples(
     command,
     'trust policy --data ./data',
     'trust policy echo --inbound verified --data ./data',
+    'trust policy echo --remove --data ./data',
   ).action(async (plugin: string | undefined, options: PolicyOptions) => {
-    const { command: name, inbound, outbound, keyChange } = options;
-    if (plugin === undefined && (inbound ?? outbound ?? name) !== undefined)
+    const { command: name, inbound, outbound, keyChange, remove } = options;
+    const rule = inbound ?? outbound;
+    if (plugin === undefined && (rule ?? name ?? remove) !== undefined)
       throw new BotError('USAGE', 'a rule needs the name of its plugin');
-    const call = { call: 'trust policy' as const, plugin, command: name, inbound, outbound, keyChange };
-    const settings = (await callAccount(shell, options, call)) as PolicySettings;
-    shell.printer(options).print(settings, () => policyText(settings));
+    if (name !== undefined && (rule ?? remove) === undefined)
+      throw new BotError('USAGE', 'what is asked of those who call it?', {
+        next: 'Give --inbound, --outbound or --remove.',
+      });
+    if (remove === true && rule !== undefined)
+      throw new BotError('USAGE', 'a rule is set or removed, not both');
+    const call = {
+      call: 'trust policy' as const,
+      plugin,
+      command: name,
+      inbound,
+      outbound,
+      keyChange,
+      remove,
+    };
+    const settings = (await callAccount(shell, options, call)) as PolicyAnswer;
+    const printer = shell.printer(options);
+    printer.print(settings, () => policyText(settings));
+    if (settings.hint !== undefined) printer.note(settings.hint);
   });
 }
 
@@ -203,6 +224,7 @@ function detailsText(found: TrustDetails): string {
     ...revoked.map((key) => `revoked      ${key}`),
     ...(pni === null ? [] : [`pni          ${pni.pni}`]),
     `waiting      ${String(parked)} to be opened, ${String(held)} to be sent`,
+    ...found.exposed.flatMap(exposureLines),
     ...found.evidence.map((item) => `evidence     ${timeText(item.at)} ${evidenceText(item)}`),
     ...found.history.map(
       ({ at, event, from, to }) => `history      ${timeText(at)} ${from} -> ${to}: ${event}`,
@@ -210,8 +232,18 @@ function detailsText(found: TrustDetails): string {
   ].join('\n');
 }
 
-/** Of an introduction, who vouches, since when and how long (V-38); what stands behind that is in `introduce list`. */
+/** Section 8, step 6. */
+function exposureLines({ at, messages }: TrustDetails['exposed'][number]): string[] {
+  const count = messages.length === 0 ? 'nothing that was still known' : String(messages.length);
+  return [
+    `exposed      ${timeText(at)} a false key was proven; read by someone else: ${count}`,
+    ...messages.map(({ timestamp }) => `             ${timeText(timestamp)}`),
+  ];
+}
+
+/** Of a run, its digits (V-25); of an introduction, who vouches, since when and how long (V-38); what stands behind that is in `introduce list`. */
 function evidenceText(item: TrustDetails['evidence'][number]): string {
+  if (item.kind === 'pake') return item.check === undefined ? 'pake' : `pake, both see ${item.check}`;
   if (item.kind !== 'introduction') return item.kind;
   const { introducer, verifiedAt, notAfter } = item;
   return `introduction by ${introducer}, who verified them on ${dayText(verifiedAt)}, until ${dayText(notAfter)}`;

@@ -162,7 +162,9 @@ export class Identities {
       const row = entry?.row;
       if (row?.state === 'changed') return changed(serviceId);
       if (row?.state === 'revoked') {
-        return new BotError('IDENTITY_CHANGED', `the identity key of ${serviceId} was revoked`);
+        return new BotError('IDENTITY_CHANGED', `the identity key of ${serviceId} is revoked`, {
+          next: 'Verify the contact: countersign verify start. If the key was revoked by mistake: countersign trust accept.',
+        });
       }
       if (row?.hold !== undefined) return held(serviceId, row.hold);
       if (RANK[policy] <= RANK.tofu) return undefined;

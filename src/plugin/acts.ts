@@ -8,6 +8,8 @@ import { BotError } from '../errors.ts';
 export interface ActCall {
   /** Whom the operator has named; an ACI, a number and a name have been looked up. */
   readonly contact: ServiceId | undefined;
+  /** The name that the account's contacts have for them. */
+  readonly contactName?: string;
   /** Others whom the operator has named, looked up likewise; absent where the command takes none. */
   readonly contacts?: readonly ServiceId[];
   /** What the command has put together; JSON. */

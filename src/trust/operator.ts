@@ -9,11 +9,18 @@ import type { ContactIdentity } from '../identities/state.ts';
 import type { TrustChange } from '../identities/transitions.ts';
 import { countParked } from '../inbox/parking.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
-import type { Evidence, HistoryEntry, Policy, TrustState } from '../store/identity-row.ts';
+import type { Evidence, Exposure, HistoryEntry, Policy, TrustState } from '../store/identity-row.ts';
 import type { Batch } from '../store/store.ts';
 import { outboxRows } from '../store/tables.ts';
 import { reload, type Trust } from './build.ts';
-import { putSettings, readSettings, type OperatorRule, type PolicySettings } from './policy.ts';
+import { exposuresOf } from './exposure.ts';
+import {
+  putSettings,
+  readSettings,
+  type OperatorRule,
+  type OperatorRules,
+  type PolicySettings,
+} from './policy.ts';
 
 /** A line of `trust list`. Keys: base64, 33 bytes; empty while there is none. */
 export interface TrustLine {
@@ -23,6 +30,9 @@ export interface TrustLine {
   /** ms */
   readonly since: number;
 }
+
+/** As of a plugin's declaration (`src/plugin.ts`). */
+const PLUGIN_NAME = /^[a-z0-9][a-z0-9-]*$/;
 
 export interface TrustDetails extends TrustLine {
   readonly candidate: string | null;
@@ -35,6 +45,8 @@ export interface TrustDetails extends TrustLine {
   /** Envelopes that wait to be opened, messages that wait to be sent. */
   readonly parked: number;
   readonly held: number;
+  /** What was sent under false keys that a run has proven: read by someone else. */
+  readonly exposed: readonly Exposure[];
 }
 
 export interface SafetyNumberView {
@@ -55,13 +67,15 @@ export interface ImportedContact {
   readonly identityKey: string;
 }
 
-/** Which rule `trust policy` sets; what is undefined stays as it is. */
+/** Which rule `trust policy` sets, or takes away; what is undefined stays as it is. */
 export interface PolicyChange {
   readonly keyChange?: PolicySettings['keyChange'] | undefined;
   readonly plugin?: string | undefined;
   readonly command?: string | undefined;
   readonly inbound?: Policy | undefined;
   readonly outbound?: Policy | undefined;
+  /** Takes away the rule of the command, or all that is said of the plugin. */
+  readonly remove?: boolean | undefined;
 }
 
 export async function showTrust(trust: Trust, contact: ServiceId): Promise<TrustDetails> {
@@ -79,6 +93,7 @@ export async function showTrust(trust: Trust, contact: ServiceId): Promise<Trust
     history: known.history,
     parked: await countParked(store, contact),
     held,
+    exposed: await exposuresOf(store, contact),
   };
 }
 
@@ -175,8 +190,12 @@ export async function compareSafetyNumber(
   return { ...view, match: true, state };
 }
 
-/** The operator's rules, after a change if there is one. */
+/**
+ * The operator's rules, after a change if there is one.
+ * @throws BotError `USAGE` for a name that no plugin or command can have
+ */
 export async function policy(trust: Trust, wanted: PolicyChange): Promise<PolicySettings> {
+  assertNames(wanted);
   const settings = await writeAgainOnConflict(trust.store, async (batch) => {
     const before = await readSettings(batch);
     const after = changed(before, wanted);
@@ -194,7 +213,9 @@ function changed(before: PolicySettings, wanted: PolicyChange): PolicySettings {
     ...(inbound === undefined ? {} : { inbound }),
     ...(outbound === undefined ? {} : { outbound }),
   };
-  if (plugin === undefined || Object.keys(rule).length === 0) return base;
+  if (plugin === undefined) return base;
+  if (wanted.remove === true) return { ...base, plugins: without(base.plugins, plugin, command) };
+  if (Object.keys(rule).length === 0) return base;
   const known: OperatorRule = base.plugins[plugin] ?? {};
   const commands = known.commands ?? {};
   const next: OperatorRule =
@@ -202,6 +223,24 @@ function changed(before: PolicySettings, wanted: PolicyChange): PolicySettings {
       ? { ...known, ...rule }
       : { ...known, commands: { ...commands, [command]: { ...commands[command], ...rule } } };
   return { ...base, plugins: { ...base.plugins, [plugin]: next } };
+}
+
+/** What nothing is left of is not there. */
+function without(rules: OperatorRules, plugin: string, command: string | undefined): OperatorRules {
+  const { [plugin]: known, ...others } = rules;
+  if (known === undefined || command === undefined) return others;
+  const { commands = {}, ...rest } = known;
+  const left = Object.entries(commands).filter(([name]) => name !== command);
+  const next = { ...rest, ...(left.length === 0 ? {} : { commands: Object.fromEntries(left) }) };
+  return Object.keys(next).length === 0 ? others : { ...others, [plugin]: next };
+}
+
+/** A rule under another name would ask for nothing. */
+function assertNames({ plugin, command }: PolicyChange): void {
+  if (plugin !== undefined && !PLUGIN_NAME.test(plugin))
+    throw new BotError('USAGE', 'the name of a plugin is of a-z, 0-9 and -');
+  if (command !== undefined && (!/^\S+$/.test(command) || command === '__proto__'))
+    throw new BotError('USAGE', 'no command has such a name');
 }
 
 async function change(

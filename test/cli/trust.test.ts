@@ -2,12 +2,20 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { main } from '../../src/cli/main.ts';
+import { answerTrust } from '../../src/cli/trust-calls.ts';
+import { Identities } from '../../src/identities/identities.ts';
+import { ownKeys } from '../../src/session/own-identity.ts';
 import { openLevel } from '../../src/store/level.ts';
-import { account, identityRows, outboxRows } from '../../src/store/tables.ts';
+import type { Store } from '../../src/store/store.ts';
+import { account, exposures, identityRows, outboxRows } from '../../src/store/tables.ts';
 import { newRow } from '../../src/store/outbox-row.ts';
 import { makePeer, type Peer } from '../support/peer.ts';
 import { testPlatform } from '../support/clock.ts';
 import { runJson, type Ended } from './json.ts';
+import { memoryIo } from './memory-io.ts';
+
+const AT = Date.UTC(2026, 4, 3);
 
 /** One linked device's store without a bot, used by the tests in their order. */
 describe('trust and safety-number, without a running bot', () => {
@@ -31,9 +39,27 @@ describe('trust and safety-number, without a running bot', () => {
     identityRows.put(batch, bob.aci, { key: bob.account.identity.publicKey, state: 'tofu', since: 1 });
     const held = newRow({ recipient: bob.aci, timestamp: 5, kind: 'text', content: new Uint8Array(1) });
     outboxRows.put(batch, bob.aci, 5, { ...held, state: 'held', error: 'PEER_UNVERIFIED' });
+    exposures.put(batch, bob.aci, AT, {
+      at: AT,
+      falseKeys: [],
+      messages: [{ timestamp: AT - 9, devices: [1] }],
+    });
     await batch.commit();
     await store.close();
   });
+
+  const opened = async (work: (store: Store) => Promise<void>): Promise<void> => {
+    const store = await openLevel(data, {
+      secret: { kind: 'plain' },
+      create: false,
+      platform: testPlatform(),
+    });
+    try {
+      await work(store);
+    } finally {
+      await store.close();
+    }
+  };
 
   afterAll(() => {
     rmSync(folder, { recursive: true });
@@ -44,6 +70,16 @@ describe('trust and safety-number, without a running bot', () => {
       code: 0,
       value: { aci: bob.aci, state: 'tofu', candidate: null, evidence: [], parked: 0, held: 1 },
     });
+  });
+
+  it('lists what was read by someone else', async () => {
+    const messages = [{ timestamp: AT - 9, devices: [1] }];
+    expect((await json('trust', 'show', bob.aci)).value['exposed']).toEqual([
+      { at: AT, falseKeys: [], messages },
+    ]);
+    const io = memoryIo({ cwd: folder, env: { COUNTERSIGN_DATA: data } });
+    expect(await main(['trust', 'show', bob.aci], io)).toBe(0);
+    expect(io.out()).toContain('a false key was proven; read by someone else: 1\n             2026-05-02');
   });
 
   it('compares safety numbers in full; a match verifies and lets go what was held', async () => {
@@ -86,6 +122,22 @@ describe('trust and safety-number, without a running bot', () => {
     });
   });
 
+  it('says of a revoked key that its digits verify nothing, and how to send to the contact again', async () => {
+    await json('trust', 'revoke', bob.aci);
+    const { digits } = (await json('safety-number', bob.aci)).value;
+    const io = memoryIo({ cwd: folder, env: { COUNTERSIGN_DATA: data } });
+    expect(await main(['safety-number', bob.aci, '--compare', String(digits)], io)).toBe(0);
+    expect(io.out()).toContain('it matches, but that key was revoked: the contact is changed');
+    await json('trust', 'revoke', bob.aci);
+    await opened(async (store) => {
+      const identities = new Identities(testPlatform().clock, ownKeys(us.account));
+      const refusal = await identities.refusal(store.batch(), bob.aci, 'tofu');
+      expect(refusal).toMatchObject({ code: 'IDENTITY_CHANGED' });
+      expect(refusal?.next).toContain('revoked by mistake: countersign trust accept');
+    });
+    await json('trust', 'accept', bob.aci);
+  });
+
   it('imports a list that the operator vouches for, and leaves out what it calls less than verified', async () => {
     const [carol, dave] = [await makePeer(), await makePeer()];
     const line = (peer: Peer, state?: string): object => ({
@@ -121,5 +173,44 @@ describe('trust and safety-number, without a running bot', () => {
       plugins: { echo: { inbound: 'verified', commands: { ping: { inbound: 'tofu' } } } },
     });
     expect(await json('trust', 'policy', '--inbound', 'any')).toMatchObject({ code: 2 });
+  });
+
+  it('takes rules away again, and has none under names that nothing can have', async () => {
+    await json('trust', 'policy', 'dice', '--outbound', 'verified');
+    const without = async (...argv: string[]): Promise<unknown> =>
+      (await json('trust', 'policy', ...argv, '--remove')).value['plugins'];
+    const echo = { inbound: 'verified' };
+    expect(await without('echo', '--command', 'ping')).toEqual({ echo, dice: { outbound: 'verified' } });
+    expect(await without('dice')).toEqual({ echo });
+    expect(await without('nobody')).toEqual({ echo });
+    expect(await without('echo')).toEqual({});
+    for (const argv of [
+      ['__proto__', '--inbound', 'verified'],
+      ['echo', '--command', '__proto__', '--inbound', 'verified'],
+      ['echo', '--command', 'ping'],
+      ['echo', '--remove', '--inbound', 'verified'],
+      ['--remove'],
+    ])
+      expect(await json('trust', 'policy', ...argv)).toMatchObject({
+        code: 2,
+        value: { error: { code: 'USAGE' } },
+      });
+    expect((await json('trust', 'policy')).value['plugins']).toEqual({});
+  });
+
+  it('hints at rules for what a running bot does not have', async () => {
+    const info = { name: 'echo', version: '1', tags: [], permissions: [], commands: ['ping'] };
+    const bot = { trust: undefined, installed: [info] };
+    await opened(async (store) => {
+      const hint = async (plugin: string, command?: string): Promise<unknown> => {
+        const call = { call: 'trust policy', plugin, command, inbound: 'verified' } as const;
+        const answer = await answerTrust({ store, platform: testPlatform(), bot }, call);
+        return 'hint' in answer ? answer.hint : undefined;
+      };
+      expect(await hint('eco')).toBe('the bot that runs has no plugin eco; it has echo');
+      expect(await hint('echo', 'pin')).toBe('the plugin echo has no command pin; it has ping');
+      expect(await hint('echo', 'ping')).toBeUndefined();
+      expect(await hint('echo')).toBeUndefined();
+    });
   });
 });

@@ -89,10 +89,23 @@ async function start(call: SubcommandCall): Promise<void> {
   };
   if (code !== undefined && options['words'] === true)
     throw new BotError('USAGE', '--words makes a code, and one is given');
-  const done = await call.act('start', { contact: call.arguments[0], input }, (event) => {
-    show(call, event as Told);
-  });
-  finish(call, done as Verified);
+  await follow(call, 'start', input);
+}
+
+/** Shows how a run goes, to its end. It goes on without the command that waits for it. */
+async function follow(call: SubcommandCall, name: 'start' | 'enter', input: Told): Promise<void> {
+  const [contact] = call.arguments;
+  try {
+    const done = await call.act(name, { contact, input }, (event) => {
+      show(call, event as Told);
+    });
+    finish(call, done as Verified);
+  } catch (error) {
+    if (!isBotError(error, 'INTERRUPTED')) throw error;
+    const next =
+      'What was begun may go on, or be through: countersign verify status tells. A new start takes the place of it.';
+    throw new BotError('INTERRUPTED', error.message, { cause: error, next });
+  }
 }
 
 async function enter(call: SubcommandCall): Promise<void> {
@@ -100,10 +113,7 @@ async function enter(call: SubcommandCall): Promise<void> {
   const given = await givenCode(call);
   const fresh = call.options['fresh'] === true;
   const type = async (code: string): Promise<void> => {
-    const done = await call.act('enter', { contact, input: { code, fresh } }, (event) => {
-      show(call, event as Told);
-    });
-    finish(call, done as Verified);
+    await follow(call, 'enter', { code, fresh });
   };
   if (given !== undefined) {
     await type(given);
@@ -113,7 +123,7 @@ async function enter(call: SubcommandCall): Promise<void> {
     throw new BotError('USAGE', 'which code?', { next: 'Give --code-file FILE or --code-stdin.' });
   const rings = (await call.act('ring', { contact })) as Rings;
   call.note(
-    `${rings.aci} asks to verify. Type the code that you are told by phone or in person, on this device only.\n` +
+    `${rings.name === null ? rings.aci : `${rings.name} (${rings.aci})`} asks to verify. Type the code that you are told by phone or in person, on this device only.\n` +
       'Never type a code that came as a text.',
   );
   for (let prompts = 1; ; prompts++) {
@@ -210,7 +220,8 @@ function finish(call: SubcommandCall, done: Verified): void {
 function statusText({ runs, exposed, guesses }: VerifyStatus): string {
   const lines = [
     ...runs.map(({ aci, state, reason, until, check }) => {
-      const more = reason ?? (until === null ? '' : `until ${new Date(until).toISOString()}`);
+      const more =
+        reason ?? (until === null ? '' : `${UNTIL[state] ?? 'until'} ${new Date(until).toISOString()}`);
       const digits = check === null ? '' : `  both see ${check}`;
       return `${aci}  ${state}${more === '' ? '' : `  ${more}`}${digits}`;
     }),
@@ -226,6 +237,13 @@ function statusText({ runs, exposed, guesses }: VerifyStatus): string {
   ];
   return lines.length === 0 ? 'nothing is under way' : lines.join('\n');
 }
+
+/** Trust has no end of its own: what ends is what is kept of the run. */
+const UNTIL: Readonly<Record<string, string>> = {
+  verified: 'answers repeated frames until',
+  accepted: "waits for the other side's last word until",
+  finished: 'kept until',
+};
 
 /** @returns undefined when the person is to be asked, or a code to be made */
 async function givenCode(call: SubcommandCall): Promise<string | undefined> {

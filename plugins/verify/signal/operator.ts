@@ -54,6 +54,8 @@ const enterInput = ringInput.extend({ code: z.string(), fresh: z.boolean().defau
 /** What rings, for a prompt. */
 export interface Rings {
   readonly aci: Aci;
+  /** As the account's contacts have it. */
+  readonly name: string | null;
   readonly format: Format;
   /** ms */
   readonly expiresAt: number;
@@ -110,7 +112,8 @@ export class Operator {
     const peer = this.#peer(call);
     const { run } = await this.#ringing(peer, waitMs, call.signal);
     await runs.give(peer, () => ({ kind: 'typing', runId: run.runId, now: host.clock.now() }));
-    return { aci: peer, format: run.terms.format, expiresAt: run.deadline };
+    const name = call.contactName ?? null;
+    return { aci: peer, name, format: run.terms.format, expiresAt: run.deadline };
   }
 
   /** Takes the code that was typed; then follows the run. */

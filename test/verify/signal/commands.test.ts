@@ -6,6 +6,10 @@ import type { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DemoPhone } from '../../../src/cli/demo-phone.ts';
 import { main } from '../../../src/cli/main.ts';
+import { parseAci } from '../../../src/address.ts';
+import { systemPlatform } from '../../../src/platform.ts';
+import { openLevel } from '../../../src/store/level.ts';
+import { contacts } from '../../../src/store/tables.ts';
 import { memoryIo, type MemoryIo } from '../../cli/memory-io.ts';
 
 const never = new AbortController().signal;
@@ -44,6 +48,18 @@ class Side {
     const { url } = await linking.io.line(({ event }) => event === 'url');
     await this.phone.scan(String(url));
     expect(await linking.code).toBe(0);
+  }
+
+  /** As its contacts have it, while no bot runs. */
+  async name(other: Side, name: string): Promise<void> {
+    const platform = systemPlatform();
+    const store = await openLevel(join(this.folder, this.phone.aci), {
+      ...{ secret: { kind: 'plain' }, create: false, platform },
+    });
+    const batch = store.batch();
+    contacts.put(batch, parseAci(other.phone.aci), { name });
+    await batch.commit();
+    await store.close();
   }
 
   async bot(...plugins: string[]): Promise<Command> {
@@ -147,7 +163,12 @@ describe('verify start and verify enter', () => {
       cancelled: [bob.phone.aci],
     });
     expect(await starting.code).toBe(1);
-    expect(starting.io.lines().at(-1)).toMatchObject({ error: { code: 'INTERRUPTED' } });
+    const { error } = starting.io.lines().at(-1) ?? {};
+    expect(error).toMatchObject({ code: 'INTERRUPTED' });
+    expect((error as { next: string }).next).toContain('countersign verify status tells');
+    const words = memoryIo({ cwd: folder, env: alice.env });
+    expect(await main(['verify', 'status'], words)).toBe(0);
+    expect(words.out()).toContain('verified  answers repeated frames until');
     expect((await alice.run('verify', 'unlock', bob.phone.aci)).value).toEqual({ unlocked: bob.phone.aci });
     expect((await alice.run('verify', 'enter', bob.phone.aci)).value).toMatchObject({
       error: { code: 'USAGE' },
@@ -156,6 +177,7 @@ describe('verify start and verify enter', () => {
   });
 
   it('V-25: says in words how the code goes, and where it is typed', async () => {
+    await bob.name(alice, 'Alice A.');
     const bots = [await alice.bot('verify'), await bob.bot('verify')];
     const talking = memoryIo({ cwd: folder, env: alice.env });
     const starting = main(['verify', 'start', bob.phone.aci], talking);
@@ -167,6 +189,7 @@ describe('verify start and verify enter', () => {
     const typing = memoryIo({ cwd: folder, env: bob.env, terminal: true });
     const entering = main(['verify', 'enter', alice.phone.aci], typing);
     await eventually(() => typing.err().includes('Code: '));
+    expect(typing.err()).toContain(`Alice A. (${alice.phone.aci}) asks to verify`);
     expect(typing.err()).toContain('on this device only');
     expect(typing.err()).toContain('Never type a code that came as a text.');
     const keyboard = typing.stdin as unknown as PassThrough;
