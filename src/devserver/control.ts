@@ -8,6 +8,7 @@ import { toUtf8 } from '../bytes.ts';
 import { BotError, isBotError, type ErrorCode } from '../errors.ts';
 import type { Accounts } from './accounts.ts';
 import { FAULT } from './faults.ts';
+import { endLies, liesOf, lie, LIE } from './lies.ts';
 import type { Phone } from './phone.ts';
 import type { ServerState } from './state.ts';
 import type { StatsReport } from './stats.ts';
@@ -78,6 +79,9 @@ const ROUTES: readonly (readonly [verb: string, path: string, handler: Handler])
   ['GET', '/faults', (parts) => Promise.resolve(faultsOf(parts))],
   ['POST', '/faults', addFault],
   ['DELETE', '/faults', clearFaults],
+  ['GET', '/lies', ({ state }) => Promise.resolve(liesOf(state))],
+  ['POST', '/lies', addLie],
+  ['DELETE', '/lies', clearLies],
 ];
 
 /** @param port 0 for any */
@@ -231,4 +235,14 @@ function clearFaults(parts: ControlParts): Promise<unknown> {
 
 function faultsOf({ state }: ControlParts): unknown {
   return { rateLimits: state.faults.rateLimits, faults: state.faults.list };
+}
+
+function addLie({ state }: ControlParts, asked: Asked): Promise<unknown> {
+  lie(state, read(LIE, asked));
+  return Promise.resolve(liesOf(state));
+}
+
+function clearLies({ state }: ControlParts): Promise<unknown> {
+  endLies(state);
+  return Promise.resolve(liesOf(state));
 }

@@ -4,7 +4,7 @@
  *
  * What it cannot open, it passes on as it is. Sealed sender is refused (401) for the two, as a server can; clients then
  * send openly.
- * Spec: verification brief, sections 8 and 12; tests only, and `countersign demo --attack`.
+ * Spec: verification brief, sections 8 and 12; for tests, `countersign demo --attack`, and the control API (`lies.ts`).
  */
 import { PrivateKey, ProtocolAddress } from '@signalapp/libsignal-client';
 import { toBase64, type Bytes } from '../bytes.ts';
@@ -58,6 +58,10 @@ export class Interceptor {
     this.#state = state;
     this.#options = options;
     this.#identities = new Map(options.between.map((aci) => [aci, PrivateKey.generate()]));
+  }
+
+  get between(): readonly [string, string] {
+    return this.#options.between;
   }
 
   /** 33 bytes: what is given out as the identity key of this account. */

@@ -70,6 +70,32 @@ describe('the control API', () => {
     await socket.close();
   });
 
+  it('lies between two accounts, tells what was read, and is honest again', async () => {
+    const [a, b] = [await server.createPhone(), await server.createPhone()];
+    const device = await RawDevice.link(server, a);
+    const between = [a.aci, b.aci];
+    const { json } = await call('POST', '/lies', { between });
+    expect(json).toMatchObject({ lies: [{ between, relayed: 0, overheard: [] }] });
+    const [told] = (json as { lies: { falseKeys: Record<string, string> }[] }).lies;
+    const falseKey = told?.falseKeys[b.aci];
+    const socket = await device.connect();
+    const keyOfB = async (): Promise<unknown> => {
+      const { json: keys } = await socket.request('GET', `/v2/keys/${b.aci}/1`);
+      return (keys as { identityKey: string }).identityKey;
+    };
+    expect(await keyOfB()).toBe(falseKey);
+    expect((await call('GET', '/lies')).json).toEqual(json);
+    expect((await call('DELETE', '/lies')).json).toEqual({ lies: [] });
+    expect(await keyOfB()).not.toBe(falseKey);
+    for (const wrong of [
+      { between: [a.aci, a.aci] },
+      { between, deceives: [a.pni.slice(4)] },
+      { between: [a.aci] },
+    ])
+      expect((await call('POST', '/lies', wrong)).status).toBe(400);
+    await socket.close();
+  });
+
   it('waits for messages no longer than told', async () => {
     const phone = await server.createPhone();
     const before = Date.now();
