@@ -29,6 +29,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'store', file: 'store', args: [], place: ['store'] },
   { name: 'verify', file: 'verify', args: [], place: ['verify'] },
   { name: 'verify-run', file: 'verify-run', args: [], place: ['verify', 'run'] },
+  { name: 'rounds', file: 'rounds', args: [], place: ['rounds'] },
 ];
 
 const ROOT = dirname(import.meta.dirname);

@@ -60,6 +60,28 @@ export interface Results {
     readonly noble?: { readonly ms: number; readonly ratio: number };
     readonly run?: WholeRun & { readonly profile1: WholeRun };
   };
+  readonly rounds?: {
+    readonly sizes: readonly RoundsSize[];
+    /** The largest of all. */
+    readonly ratio: number;
+  };
+}
+
+/** A ceremony over the network; what is more than in memory, to as many plain messages. */
+interface CeremonyCost {
+  readonly ms: number;
+  readonly memoryMs: number;
+  readonly messages: number;
+  readonly bytes: number;
+  readonly unitMs: number;
+  readonly ratio: number;
+}
+
+interface RoundsSize {
+  readonly n: number;
+  readonly threshold: number;
+  readonly keygen: CeremonyCost;
+  readonly sign: CeremonyCost;
 }
 
 interface WholeRun {
@@ -106,7 +128,7 @@ export function table(results: Results): string {
   ].join('\n');
 }
 
-function rows({ receive, tagged, send, echo, memory, store, verify }: Results): Row[] {
+function rows({ receive, tagged, send, echo, memory, store, verify, rounds }: Results): Row[] {
   const all: Row[] = [];
   if (receive?.unsealed) all.push(...comparison('receive, unsealed', 'decrypt', receive.unsealed, 0.6));
   if (receive?.sealed)
@@ -153,6 +175,7 @@ function rows({ receive, tagged, send, echo, memory, store, verify }: Results): 
     const held = `${heldMs.toFixed(1)} ms`;
     all.push(['verification, event loop held at most', held, 'at most 10 ms', met(heldMs <= 10)]);
   }
+  if (rounds) all.push(...ceremonies(rounds));
   return all;
 }
 
@@ -177,6 +200,21 @@ function dropping({ dropRatio, ...ways }: NonNullable<Results['tagged']>): Row[]
   return [
     ...reported,
     ['dropping, ratio to decrypting', dropRatio.toFixed(1), 'at least 20', met(dropRatio >= 20)],
+  ];
+}
+
+function ceremonies({ sizes, ratio }: NonNullable<Results['rounds']>): Row[] {
+  const costs = sizes.flatMap(({ n, threshold, keygen, sign }) => [
+    [`BLS key of ${String(n)}, any ${String(threshold + 1)} sign`, keygen] as const,
+    [`BLS signature of ${String(threshold + 1)} of ${String(n)}`, sign] as const,
+  ]);
+  return [
+    ...costs.map(([what, { ms, memoryMs, messages, bytes, unitMs, ratio: own }]): Row => {
+      const size = `${messages.toLocaleString('en')} messages, ${(bytes / 1024).toFixed(0)} KiB`;
+      const times = `${ms.toFixed(0)} ms, in memory ${memoryMs.toFixed(0)}, the messages alone ${unitMs.toFixed(0)}`;
+      return [what, `${times}; ${size}; ratio ${own.toFixed(2)}`, 'reported', ''];
+    }),
+    ['ceremonies, network and storage to the messages alone', ratio.toFixed(2), 'at most 2', met(ratio <= 2)],
   ];
 }
 

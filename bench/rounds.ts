@@ -1,0 +1,272 @@
+/**
+ * (h) Rounds: a key generation and a signing of threshold BLS among n bots, over the development server and with stores on
+ * disk, all in one process. The same machines run in memory first, where a message costs nothing; what is more over the
+ * network is the network and storage part. Its unit is measured by the same bots in the same run: plain app messages of the
+ * mean size of a frame, in waves of one from each to each, as a round sends them, from the commit that leaves them to the
+ * handlers that take them. The part is held against as many of these as the ceremony has sent messages.
+ */
+import { performance } from 'node:perf_hooks';
+import { entries } from '../plugins/threshold-bls/ceremonies.ts';
+import { encodeKeyShare, publicKeyOf, sharingOf, type KeyShare } from '../plugins/threshold-bls/key-share.ts';
+import { keygen } from '../plugins/threshold-bls/keygen.ts';
+import { sign, type SignParams } from '../plugins/threshold-bls/sign.ts';
+import { fromUtf8, own, toHex } from '../src/bytes.ts';
+import { appType, definePlugin, type Host } from '../src/index.ts';
+import { partySet, rounds, type PartySet, type Protocol, type Rounds } from '../src/rounds/index.ts';
+import { openLevel } from '../src/store/level.ts';
+import { importTrust } from '../src/trust/operator.ts';
+import { RoundsSim } from '../test/support/rounds.ts';
+import { Scene, type RunningBot } from '../test/support/scene.ts';
+import { tempFolder } from '../test/support/store-folder.ts';
+import { NotingStore, type Left } from '../test/threshold-bls/support/group.ts';
+import { progress, report } from './support/measure.ts';
+
+const SIZES = (process.env['BENCH_SIZES'] ?? '3 5 10 20').split(' ').map(Number);
+/** Plain messages of which nothing else is known: sessions are there before anything is measured. */
+const WARMUPS = 2;
+const UNIT = appType('bench.unit/1');
+const MESSAGE = fromUtf8('what is signed');
+
+/** A ceremony over the network. */
+interface Cost {
+  /** ms until the last party is done. */
+  readonly ms: number;
+  /** The same machines in memory, all parties one after the other. */
+  readonly memoryMs: number;
+  /** Of all parties. */
+  readonly messages: number;
+  readonly bytes: number;
+  /** As many plain messages of the same bots. */
+  readonly unitMs: number;
+  /** (ms - memoryMs) / unitMs */
+  readonly ratio: number;
+}
+
+interface Size {
+  readonly n: number;
+  readonly threshold: number;
+  readonly keygen: Cost;
+  readonly sign: Cost;
+}
+
+class Party {
+  readonly left: Left[] = [];
+  onDone: (output: unknown) => void = () => undefined;
+  onUnit: () => void = () => undefined;
+  #running: RunningBot | undefined;
+  #host: Host | undefined;
+  readonly rounds: Rounds;
+
+  constructor() {
+    this.rounds = rounds(
+      entries().map((entry) => ({
+        ...entry,
+        done: async (output, ended, tx) => {
+          await entry.done?.(output, ended, tx);
+          this.onDone(output);
+        },
+      })),
+    );
+  }
+
+  async start(scene: Scene, folder: string): Promise<void> {
+    const store = await openLevel(folder, { secret: { kind: 'plain' }, create: true });
+    const { declares } = this.rounds;
+    const plugin = definePlugin({
+      name: 'threshold-bls',
+      version: '1.0.0',
+      ...declares,
+      tags: [...declares.tags, UNIT],
+      setup: async (host) => {
+        this.#host = host;
+        await this.rounds.attach(host);
+        host.app(UNIT, () => {
+          this.onUnit();
+        });
+      },
+    });
+    const noting = new NotingStore(store, this.left);
+    this.#running = await scene.bot((bot) => void bot.use(plugin), { store: noting });
+  }
+
+  get running(): RunningBot {
+    if (this.#running === undefined) throw new Error('it does not run');
+    return this.#running;
+  }
+
+  /** One plain message to each of the others, in one commit. */
+  async sendUnit(others: readonly Party[], bytes: number): Promise<void> {
+    await this.#host?.update((tx) => {
+      for (const { running } of others) {
+        const { aci, deviceId } = running.account;
+        tx.send(aci, { tag: UNIT.tag, payload: new Uint8Array(bytes) }, { devices: [deviceId] });
+      }
+    });
+  }
+}
+
+class Circle {
+  readonly parties: readonly Party[];
+  readonly #scene: Scene;
+  readonly #folder: Awaited<ReturnType<typeof tempFolder>>;
+
+  private constructor(
+    scene: Scene,
+    folder: Awaited<ReturnType<typeof tempFolder>>,
+    parties: readonly Party[],
+  ) {
+    [this.#scene, this.#folder, this.parties] = [scene, folder, parties];
+  }
+
+  static async start(n: number): Promise<Circle> {
+    const [scene, folder] = [await Scene.start(), await tempFolder()];
+    const parties = Array.from({ length: n }, () => new Party());
+    for (const [at, party] of parties.entries()) await party.start(scene, `${folder.data}-${String(at)}`);
+    for (const { running } of parties) {
+      const known = parties.map(({ running: { account } }) => ({
+        aci: account.aci,
+        identityKey: account.identity.publicKey,
+      }));
+      if (running.bot.trust === undefined) throw new Error('the bot does not run');
+      await importTrust(running.bot.trust, known, toHex(new Uint8Array(32)));
+    }
+    return new Circle(scene, folder, parties);
+  }
+
+  async stop(): Promise<void> {
+    await this.#scene.close();
+    for (const { running } of this.parties) await running.store.close();
+    await this.#folder.remove();
+  }
+
+  get set(): PartySet {
+    return partySet(
+      this.parties.map(({ running: { account } }) => ({
+        aci: account.aci,
+        deviceId: account.deviceId,
+        identityKey: own(Buffer.from(account.identity.publicKey, 'base64')),
+      })),
+    );
+  }
+
+  /** @returns ms until all have got all */
+  async waves(count: number, bytes: number, among = this.parties): Promise<number> {
+    const start = performance.now();
+    for (let wave = 0; wave < count; wave++) {
+      let missing = among.length * (among.length - 1);
+      await new Promise<void>((resolve, reject) => {
+        for (const party of among) {
+          party.onUnit = () => {
+            missing--;
+            if (missing === 0) resolve();
+          };
+        }
+        for (const party of among) {
+          const others = among.filter((other) => other !== party);
+          party.sendUnit(others, bytes).catch(reject);
+        }
+      });
+    }
+    return performance.now() - start;
+  }
+
+  /** Opens a ceremony at these parties. @returns ms until all are done, and their outputs in the order of the parties */
+  async ceremony(
+    among: readonly Party[],
+    open: (party: Party) => Promise<unknown>,
+  ): Promise<{ ms: number; messages: number; bytes: number; outputs: readonly unknown[] }> {
+    for (const { left } of among) left.length = 0;
+    const start = performance.now();
+    const ends = among.map(
+      (party) =>
+        new Promise<unknown>((resolve) => {
+          party.onDone = resolve;
+        }),
+    );
+    await Promise.all(among.map(open));
+    const outputs = await Promise.all(ends);
+    const ms = performance.now() - start;
+    const left = among.flatMap((party) => party.left);
+    const bytes = left.reduce((sum, { payload }) => sum + payload.length / 2, 0);
+    return { ms, messages: left.length, bytes, outputs };
+  }
+}
+
+/** @returns ms, and what came out by index */
+function inMemory(
+  protocol: Protocol,
+  n: number,
+  params: Uint8Array,
+  inputs: Readonly<Record<number, Uint8Array>> = {},
+  rest: { readonly signers?: readonly number[]; readonly message?: typeof MESSAGE } = {},
+): { readonly ms: number; readonly outputs: Map<number, unknown> } {
+  const sim = new RoundsSim(protocol, n, params, rest);
+  const start = performance.now();
+  sim.openAll(inputs);
+  sim.settle();
+  const ms = performance.now() - start;
+  const outputs = new Map(sim.proposal.signers.map((index) => [index, sim.output(index)]));
+  if ([...outputs.values()].includes(undefined)) throw new Error('it was not done in memory');
+  return { ms, outputs };
+}
+
+async function measure(n: number): Promise<Size> {
+  const threshold = Math.max(1, Math.floor((n - 1) / 3));
+  const signers = Array.from({ length: threshold + 1 }, (_, i) => i + 1);
+  const generation = inMemory(keygen, n, keygen.params.encode({ threshold }));
+  const known = generation.outputs as Map<number, KeyShare>;
+  const inputs = Object.fromEntries([...known].map(([index, share]) => [index, encodeKeyShare(share)]));
+  const encoded = sign.params.encode(signing(known.get(1)));
+  const alone = inMemory(sign, n, encoded, inputs, { signers, message: MESSAGE });
+
+  const circle = await Circle.start(n);
+  const { parties, set } = circle;
+  await circle.waves(WARMUPS, 100);
+  const made = await circle.ceremony(parties, (party) =>
+    party.rounds.open({ protocol: keygen.name, params: { threshold }, input: undefined, parties: set }),
+  );
+  const keygenCost = await costOf(circle, parties, generation.ms, made);
+  const shares = made.outputs as readonly KeyShare[];
+  const among = parties.filter((_, at) => (shares[at]?.index ?? 0) <= threshold + 1);
+  const signed = await circle.ceremony(among, async (party) => {
+    const input = shares[parties.indexOf(party)];
+    const params = signing(input);
+    const request = { protocol: sign.name, params, input, parties: set, signers, message: MESSAGE };
+    return party.rounds.open(request);
+  });
+  const signCost = await costOf(circle, among, alone.ms, signed);
+  await circle.stop();
+  progress(
+    `n = ${String(n)}: keygen ${inWords(keygenCost)}; signing by ${String(threshold + 1)} ${inWords(signCost)}`,
+  );
+  return { n, threshold, keygen: keygenCost, sign: signCost };
+}
+
+function signing(share: KeyShare | undefined): SignParams {
+  if (share === undefined) throw new Error('there is no share');
+  return { threshold: share.threshold, publicKey: publicKeyOf(share), sharing: sharingOf(share) };
+}
+
+async function costOf(
+  circle: Circle,
+  among: readonly Party[],
+  memoryMs: number,
+  { ms, messages, bytes }: { readonly ms: number; readonly messages: number; readonly bytes: number },
+): Promise<Cost> {
+  const perWave = among.length * (among.length - 1);
+  const waves = Math.max(1, Math.round(messages / perWave));
+  const taken = await circle.waves(waves, Math.round(bytes / messages), among);
+  const unitMs = (taken * messages) / (waves * perWave);
+  return { ms, memoryMs, messages, bytes, unitMs, ratio: (ms - memoryMs) / unitMs };
+}
+
+function inWords({ ms, memoryMs, messages, unitMs, ratio }: Cost): string {
+  return `${ms.toFixed(0)} ms (${memoryMs.toFixed(0)} in memory), ${String(messages)} messages (alone ${unitMs.toFixed(0)} ms), ratio ${ratio.toFixed(2)}`;
+}
+
+// The first of all has everything compiled, tables of the curve made, and does not count.
+await measure(Math.min(...SIZES));
+const sizes: Size[] = [];
+for (const n of SIZES) sizes.push(await measure(n));
+const ratios = sizes.flatMap(({ keygen: a, sign: b }) => [a.ratio, b.ratio]);
+report({ sizes, ratio: Math.max(...ratios) });
