@@ -15,6 +15,7 @@ export type FailureCode =
   | 'IDENTITY_CHANGED'
   | 'INTERRUPTED'
   | 'PEER_GONE'
+  | 'USAGE'
   | 'VERIFY_LOCKED'
   | 'VERIFY_SUPERSEDED'
   | 'VERIFY_UNSUPPORTED';

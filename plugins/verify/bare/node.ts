@@ -32,7 +32,7 @@ export const ENV: Env = { primitives: nodePrimitives, maxProfile: 2 };
 /**
  * Runs once over this duplex, with an identity made for it.
  * @throws BotError `CODE_REJECTED`, `CODE_EXPIRED`, `CODE_MISTYPED`, `PEER_GONE`, `CONTENT_INVALID`, `VERIFY_SUPERSEDED`,
- *   `VERIFY_UNSUPPORTED`, `VERIFY_LOCKED`; the reason of an abort
+ *   `VERIFY_UNSUPPORTED`, `VERIFY_LOCKED`, `USAGE`; the reason of an abort
  */
 export function verifyBare(duplex: Duplex, options: VerifyOptions): Promise<BarePeer> {
   const { clock, random } = systemPlatform();

@@ -57,12 +57,12 @@ const LIFETIME_MS = 600_000;
 const MAX_LIFETIME_MS = 86_400_000;
 const MAX_CHANNEL_BYTES = 8_000;
 
-/** @throws what `toError` makes of a failure; RangeError for options that cannot be */
+/** @throws what `toError` makes of a failure: `USAGE` for options that cannot be, and see `verifyBare` */
 export async function verifyOver(duplex: Duplex, side: Side, options: VerifyOptions): Promise<BarePeer> {
   const { env, random, toError } = side;
   const { suite = 1, lifetimeMs = LIFETIME_MS, channel = new Uint8Array(0) } = options;
-  if (lifetimeMs <= 0 || lifetimeMs > MAX_LIFETIME_MS) throw new RangeError('a code lives for up to 24 h');
-  if (channel.length > MAX_CHANNEL_BYTES) throw new RangeError('what is bound has up to 8,000 bytes');
+  const fault = faultOf(options, env.maxProfile);
+  if (fault !== undefined) throw toError({ code: 'USAGE', message: fault });
   const run = new BareRun({
     ...side,
     ...{ duplex, suite, lifetimeMs, channel: new Uint8Array(channel), code: sourceOf(options, random) },
@@ -80,6 +80,36 @@ export async function verifyOver(duplex: Duplex, side: Side, options: VerifyOpti
     cipher: isAcknowledged ? texts : undefined,
     repeat: (frame) => run.repeat(frame),
   });
+}
+
+/** What is wrong with the options, also of a caller whom no compiler has told. */
+function faultOf(
+  {
+    create,
+    code,
+    suite = 1,
+    profile = 1,
+    lifetimeMs = LIFETIME_MS,
+    channel,
+    side = 'neither',
+  }: VerifyOptions,
+  maxProfile: number,
+): string | undefined {
+  if (create === undefined && code === undefined) return 'a code is made on this side, or given to it';
+  if (create !== undefined && typeof code === 'string')
+    return 'a code is made on this side, or given to it; for both, code is what asks for the other one';
+  if (!isOneOf([1, 2], suite)) return 'suites are 1 and 2';
+  if (!isOneOf([1, 2], profile) || profile > maxProfile)
+    return `profiles go up to ${String(maxProfile)} here`;
+  if (!isOneOf(['dials', 'listens', 'neither'], side)) return 'a side dials, listens, or neither';
+  if (!(lifetimeMs > 0 && lifetimeMs <= MAX_LIFETIME_MS)) return 'a code lives for up to 24 h';
+  if (channel !== undefined && channel.length > MAX_CHANNEL_BYTES)
+    return 'what is bound has up to 8,000 bytes';
+  return undefined;
+}
+
+function isOneOf(values: readonly unknown[], value: unknown): boolean {
+  return values.includes(value);
 }
 
 export function createCode(format: 1 | 2, random: Random): Created {
@@ -126,6 +156,6 @@ function sourceOf(
     const theirs = read === undefined ? {} : { readTheirs: read };
     return { kind: 'create', format: made.format, text: made.text, ...theirs };
   }
-  if (read === undefined) throw new RangeError('a code is made on this side or given to it');
+  if (read === undefined) throw new Error('there is no code');
   return { kind: 'given', read, canAskAgain: canAskAgain && typeof code !== 'string', side };
 }

@@ -1,6 +1,6 @@
 /** Bare runs over a wire in memory: roles, codes, suites, profiles, and ends that are not good. */
 import { describe, expect, it } from 'vitest';
-import type { VerifyOptions } from '../../../plugins/verify/bare/verify.ts';
+import { verifyOver, type VerifyOptions } from '../../../plugins/verify/bare/verify.ts';
 import { MemoryGuesses } from '../../../plugins/verify/bare/ledger.ts';
 import { decodeFrame } from '../../../plugins/verify/messages/frame.ts';
 import { ManualClock, settle } from '../../../src/testing.ts';
@@ -359,5 +359,31 @@ describe('a peer that does not keep to the protocol', () => {
       type === 'done' || type === undefined ? [bytes] : [bytes, bytes],
     );
     expect(await talk(...peers(await play({ create }, { code }, { wire: twice })))).toEqual(HEARD);
+  });
+});
+
+describe('options that cannot be', () => {
+  const code = AGREED;
+  it.each<[string, object]>([
+    ['no code', {}],
+    ['a code that is made here and given here', { create: spoken().create, code }],
+    ['profile 3', { code, profile: 3 }],
+    ['suite 9', { code, suite: 9 }],
+    ['a lifetime of nothing', { code, lifetimeMs: 0 }],
+    ['a lifetime that is no number', { code, lifetimeMs: Number.NaN }],
+    ['a lifetime of two days', { code, lifetimeMs: 172_800_000 }],
+    ['a side that is none', { code, side: 'left' }],
+    ['a channel of 8,001 bytes', { code, channel: new Uint8Array(8_001) }],
+  ])('are USAGE, in Node and in a page: %s', async (_, options) => {
+    for (const side of [nodeSide(), inPage()]) {
+      const { left } = wire();
+      await expect(verifyOver(left, side, options)).rejects.toMatchObject({ code: 'USAGE' });
+    }
+  });
+
+  it('are USAGE in a page with profile 2, which needs libsignal', async () => {
+    const { left } = wire();
+    const running = verifyOver(left, inPage(), { code, profile: 2 });
+    await expect(running).rejects.toMatchObject({ code: 'USAGE' });
   });
 });
