@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { BotError, type SubcommandCall } from '../../../src/index.ts';
 import type { Profile, Suite } from '../messages/frame.ts';
+import { wholeNumber } from '../whole-number.ts';
 import { parseEndpoint, type Endpoint } from './links.ts';
 
 export type LinkOption =
@@ -83,21 +84,6 @@ async function readCode(file: string): Promise<string> {
   } catch (cause) {
     throw new BotError('USAGE', `the code file ${file} cannot be read`, { cause });
   }
-}
-
-/** @throws BotError `USAGE` */
-export function wholeNumber(
-  { options }: SubcommandCall,
-  name: string,
-  unsaid: number,
-  [lowest, highest]: readonly [number, number],
-): number {
-  const given = options[name];
-  if (typeof given !== 'string') return unsaid;
-  const value = Number(given);
-  if (/^\d+$/.test(given) && value >= lowest && value <= highest) return value;
-  const range = `${String(lowest)} to ${String(highest)}`;
-  throw new BotError('USAGE', `--${name} is a whole number from ${range}`);
 }
 
 function usage(message: string, next: string): BotError {

@@ -23,8 +23,8 @@ import { failuresInARow, gateOf, hashCode, NO_COUNTERS, wasTyped, type Gate } fr
 import type { Advanced, SessionOpener } from '../machine/settle.ts';
 import type { Effect, Env, TrustAnswer, Trusted } from '../machine/step.ts';
 import type { Party } from '../messages/service-id.ts';
-import { CoreOpener, noteProven } from '../signal/opener.ts';
-import { changeCounters, localKey, readCounters } from '../signal/rows.ts';
+import { CoreOpener, noteProven } from '../opener.ts';
+import { changeCounters, localKey, readCounters } from '../rows.ts';
 import { counted, type Ledger } from './ledger.ts';
 import { explain, isUncontested, type Claim, type IsNamed } from './claim.ts';
 import { ENV } from './node.ts';

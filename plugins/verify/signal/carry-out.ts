@@ -15,8 +15,8 @@ import { charge, hashCode, refund, rememberTyped } from '../limits.ts';
 import { isBusy, type Slot, type SlotStep } from '../machine/slot.ts';
 import type { Effect, Event, Trusted } from '../machine/step.ts';
 import { decodeFrame } from '../messages/frame.ts';
-import { noteProven, setAside } from './opener.ts';
-import { changeCounters, localKey, noteIntroducible, writeSlot } from './rows.ts';
+import { noteProven, setAside } from '../opener.ts';
+import { changeCounters, localKey, noteIntroducible, writeSlot } from '../rows.ts';
 import { FRAME, TYPED } from './tags.ts';
 
 export interface Step extends SlotStep {

@@ -9,7 +9,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { BotError, isBotError, type Subcommand, type SubcommandCall } from '../../../src/index.ts';
-import { wholeNumber } from '../bare/command-line.ts';
+import { wholeNumber } from '../whole-number.ts';
 import type { Verified } from './follow.ts';
 import type { Rings } from './operator.ts';
 import type { VerifyStatus } from './status.ts';

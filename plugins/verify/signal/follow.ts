@@ -7,7 +7,7 @@ import { failureOf } from '../failure.ts';
 import { failuresInARow } from '../limits.ts';
 import type { Trusted } from '../machine/step.ts';
 import { isSame } from '../messages/wire.ts';
-import { readCounters } from './rows.ts';
+import { readCounters } from '../rows.ts';
 import type { Runs, Told } from './runs.ts';
 
 /** The last event. */

@@ -15,7 +15,7 @@ import { gateOf } from '../limits.ts';
 import { hasRoom, type Ring } from '../machine/rings.ts';
 import type { Arrived } from '../machine/step.ts';
 import type { Runs } from './runs.ts';
-import { readCounters, scanSlots } from './rows.ts';
+import { readCounters, scanSlots } from '../rows.ts';
 import { FRAME, TYPED, type TypedElsewhere } from './tags.ts';
 
 /** A message is handled so often, then never again. */

@@ -22,7 +22,7 @@ import { makeShare } from '../math/spake2.ts';
 import { decodeFrame, type Format, type Offer } from '../messages/frame.ts';
 import type { LiveCodes } from './codes.ts';
 import { Follower } from './follow.ts';
-import { localKey, readCounters, readSlot } from './rows.ts';
+import { localKey, readCounters, readSlot } from '../rows.ts';
 import { viewOf, type Runs } from './runs.ts';
 
 export interface OperatorParts {

@@ -14,8 +14,8 @@ import type { Effect, Env, Event, Notice, Trusted } from '../machine/step.ts';
 import { isSame } from '../messages/wire.ts';
 import { carryOut, type Step } from './carry-out.ts';
 import type { LiveCodes } from './codes.ts';
-import { CoreOpener, MustAsk, type ServedKey } from './opener.ts';
-import { readSlot, scanSlots } from './rows.ts';
+import { CoreOpener, MustAsk, type ServedKey } from '../opener.ts';
+import { readSlot, scanSlots } from '../rows.ts';
 
 export interface RunsParts {
   readonly host: Host;

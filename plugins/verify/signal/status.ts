@@ -6,7 +6,7 @@ import { failuresInARow, gateOf, NO_COUNTERS, unlock, type CounterKey } from '..
 import type { Slot } from '../machine/slot.ts';
 import { deadlineOf } from '../machine/slot.ts';
 import type { RunState } from '../machine/state.ts';
-import { putCounters, readCounters, scanSlots } from './rows.ts';
+import { putCounters, readCounters, scanSlots } from '../rows.ts';
 
 export interface StatusLine {
   readonly aci: Aci;

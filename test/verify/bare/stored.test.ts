@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { passingSide, storedSide } from '../../../plugins/verify/bare/stored.ts';
 import type { Side } from '../../../plugins/verify/bare/verify.ts';
 import { hashCode, NO_COUNTERS, wasTyped } from '../../../plugins/verify/limits.ts';
-import { localKey, putCounters, readCounters } from '../../../plugins/verify/signal/rows.ts';
+import { localKey, putCounters, readCounters } from '../../../plugins/verify/rows.ts';
 import { offlineHost, passingHost } from '../../../src/bot/offline-host.ts';
 import { fromBase64, toBase64 } from '../../../src/bytes.ts';
 import { main } from '../../../src/cli/main.ts';

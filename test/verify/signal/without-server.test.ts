@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import verify from '../../../plugins/verify/index.ts';
 import { charge } from '../../../plugins/verify/limits.ts';
-import { changeCounters } from '../../../plugins/verify/signal/rows.ts';
+import { changeCounters } from '../../../plugins/verify/rows.ts';
 import { offlineHost, offlinePlugins } from '../../../src/bot/offline-host.ts';
 import { main } from '../../../src/cli/main.ts';
 import { systemPlatform } from '../../../src/platform.ts';
@@ -92,6 +92,19 @@ describe('verify status, cancel and unlock, and introduce list, without a server
 
   it('lists introductions', async () => {
     expect(await run('introduce', 'list')).toEqual({ code: 0, value: { received: [], issued: [] } });
+  });
+
+  it('names the option that has a wrong number, and its range', async () => {
+    for (const [option, given, range] of [
+      ['lifetime', '0', '1 to 86400'],
+      ['lifetime', '', '1 to 86400'],
+      ['lifetime', '99999999', '1 to 86400'],
+      ['profile', '3', '1 to 2'],
+    ] as const)
+      expect(await run('verify', 'start', bob.aci, `--${option}`, given)).toMatchObject({
+        code: 2,
+        value: { error: { code: 'USAGE', message: `--${option} is a whole number from ${range}` } },
+      });
   });
 
   it('goes online for what needs the other side', async () => {

@@ -1,5 +1,5 @@
 /**
- * Opener of mode 1: what a step asks about trust and sessions, answered by the core on the transaction of that step.
+ * Opener: what a step asks about trust and sessions, answered by the core on the transaction of that step.
  * Spec: verification brief, sections 7 and 8.
  */
 import {
@@ -9,11 +9,11 @@ import {
   type OwnKey,
   type Random,
   type Transaction,
-} from '../../../src/index.ts';
-import type { SessionOpener } from '../machine/settle.ts';
-import type { Prepared, Questions, SessionRequest, TrustAnswer, Trusted } from '../machine/step.ts';
-import type { Party } from '../messages/service-id.ts';
-import { makeRunPrekeys } from '../session/run-prekeys.ts';
+} from '../../src/index.ts';
+import type { SessionOpener } from './machine/settle.ts';
+import type { Prepared, Questions, SessionRequest, TrustAnswer, Trusted } from './machine/step.ts';
+import type { Party } from './messages/service-id.ts';
+import { makeRunPrekeys } from './session/run-prekeys.ts';
 
 type Asked<K extends keyof Questions> = Questions[K]['ask'];
 

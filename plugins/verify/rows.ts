@@ -7,11 +7,11 @@
  *             local-key         32 random bytes, for the hashes of typed codes (V-21)
  *             introducible/ACI  present where the contact agrees to be introduced (V-36)
  */
-import { BotError, type Aci, type Bytes, type Random, type State } from '../../../src/index.ts';
-import { decodeCounters, encodeCounters } from '../counters-row.ts';
-import { NO_COUNTERS, type Counters } from '../limits.ts';
-import { decodeSlot, encodeSlot } from '../machine/row.ts';
-import { EMPTY_SLOT, type Slot } from '../machine/slot.ts';
+import { BotError, type Aci, type Bytes, type Random, type State } from '../../src/index.ts';
+import { decodeCounters, encodeCounters } from './counters-row.ts';
+import { NO_COUNTERS, type Counters } from './limits.ts';
+import { decodeSlot, encodeSlot } from './machine/row.ts';
+import { EMPTY_SLOT, type Slot } from './machine/slot.ts';
 
 const RUN = 'run/';
 const COUNTERS = 'counters';
