@@ -97,7 +97,9 @@ describe.each(['jun25', 'dec25', 'aug26'] as const)('on a server of %s', (dialec
       alice.events.filter((event) => event.kind === 'unseen' && event.what === 'sync').length;
     await until(() => told() === 4);
     await until(async () => {
-      const left = await Promise.all(ASKED.map((type) => syncRequests.get(alice.store.batch(), type)));
+      const left = await Promise.all(
+        ASKED.map(async (type) => await syncRequests.get(alice.store.batch(), type)),
+      );
       return left.every((since) => since === undefined);
     });
     // Asked again, now that there is somebody to tell of.

@@ -38,7 +38,7 @@ function sync(download: Download): ReturnType<typeof syncContacts> {
 }
 
 async function pointer(): Promise<unknown> {
-  return facts.get(store.batch(), 'contactsBlob');
+  return await facts.get(store.batch(), 'contactsBlob');
 }
 
 describe('a contact list', () => {

@@ -35,7 +35,7 @@ function renew(trustRoot: PrivateKey | undefined = root): Promise<number> {
 }
 
 async function sealed(): Promise<unknown> {
-  return facts.get(store.batch(), 'sealedSender');
+  return await facts.get(store.batch(), 'sealedSender');
 }
 
 describe('the sender certificate', () => {
