@@ -211,7 +211,7 @@ function inMemory(
 }
 
 async function measure(n: number): Promise<Size> {
-  const threshold = Math.max(1, Math.floor((n - 1) / 3));
+  const threshold = Math.max(1, Math.floor((n - 1) / 6));
   const signers = Array.from({ length: threshold + 1 }, (_, i) => i + 1);
   const generation = inMemory(keygen, n, keygen.params.encode({ threshold }));
   const known = generation.outputs as Map<number, KeyShare>;
