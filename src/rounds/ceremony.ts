@@ -110,12 +110,19 @@ export function take(tools: Tools, run: Run, from: number, frame: Frame, now: nu
 export function tick(tools: Tools, run: Run, now: number): Result {
   const draft = draftOf(tools, run, now);
   if (isOpen(run.phase)) {
-    if (now >= run.deadlineAt) abort(draft, 'the time is over');
+    if (now >= run.deadlineAt) abort(draft, overdue(waitingFor(run)));
     else if (run.phase === 'gathering') gather(draft);
     if (now >= run.askAt && draft.run.phase === run.phase) askAgain(draft);
     if (run.phase === 'gathering') takeEarly(draft);
   }
   return resultOf(draft);
+}
+
+/** Whom the deadline has passed for. It accuses nobody: what they sent may have been lost. */
+function overdue(late: readonly number[]): string {
+  if (late.length === 0) return 'the time is over';
+  const [shown, more] = [late.slice(0, 10).join(', '), late.length > 10 ? ' and more' : ''];
+  return `the time is over; nothing came from ${late.length === 1 ? 'party' : 'parties'} ${shown}${more}`;
 }
 
 /**
