@@ -7,7 +7,8 @@
  */
 import { ed25519 } from '@noble/curves/ed25519.js';
 import type { Bytes } from '../../../src/index.ts';
-import { assertScalars, type Blind, type Group } from './spake2.ts';
+import { nobleGroup } from './noble-group.ts';
+import type { Blind, Group } from './spake2.ts';
 
 export const { Point } = ed25519;
 export type Ed25519Point = InstanceType<typeof Point>;
@@ -22,22 +23,14 @@ export const RFC_POINTS: Readonly<Record<Blind, string>> = {
 
 /** RFC 9382 on edwards25519: K is multiplied by h = 8. */
 export function rfcEdwards25519(): Group {
-  const order = Point.Fn.ORDER;
-  const fixed = { M: Point.fromHex(RFC_POINTS.M), N: Point.fromHex(RFC_POINTS.N) };
-  return {
-    order,
-    blinded: (blind, w, x) => {
-      assertScalars(order, w, x);
-      return encodePoint(fixed[blind].multiply(w).add(Point.BASE.multiply(x)));
-    },
-    shared: (blind, w, x, share) => {
-      assertScalars(order, w, x);
-      const peer = decodePoint(share);
-      if (peer === undefined) return undefined;
-      const unblinded = peer.subtract(fixed[blind].multiply(w));
-      return unblinded.is0() ? undefined : encodePoint(unblinded.multiply(x).clearCofactor());
-    },
-  };
+  return nobleGroup({
+    order: Point.Fn.ORDER,
+    base: Point.BASE,
+    fixed: { M: Point.fromHex(RFC_POINTS.M), N: Point.fromHex(RFC_POINTS.N) },
+    encode: encodePoint,
+    decode: decodePoint,
+    clear: (point) => point.clearCofactor(),
+  });
 }
 
 /**

@@ -6,7 +6,8 @@
  */
 import { p256 } from '@noble/curves/nist.js';
 import type { Bytes } from '../../../src/index.ts';
-import { assertScalars, type Blind, type Group } from './spake2.ts';
+import { nobleGroup } from './noble-group.ts';
+import type { Blind, Group } from './spake2.ts';
 
 export const { Point } = p256;
 export type P256Point = InstanceType<typeof Point>;
@@ -33,21 +34,13 @@ export function nobleP256({ tables = false }: NobleOptions = {}): Group {
     fixed.M.precompute(WINDOW_BITS);
     fixed.N.precompute(WINDOW_BITS);
   }
-  const order = Point.Fn.ORDER;
-  return {
-    order,
-    blinded: (blind, w, x) => {
-      assertScalars(order, w, x);
-      return encodePoint(fixed[blind].multiply(w).add(Point.BASE.multiply(x)));
-    },
-    shared: (blind, w, x, share) => {
-      assertScalars(order, w, x);
-      const peer = decodePoint(share);
-      if (peer === undefined) return undefined;
-      const unblinded = peer.subtract(fixed[blind].multiply(w));
-      return unblinded.is0() ? undefined : encodePoint(unblinded.multiply(x));
-    },
-  };
+  return nobleGroup({
+    order: Point.Fn.ORDER,
+    base: Point.BASE,
+    fixed,
+    encode: encodePoint,
+    decode: decodePoint,
+  });
 }
 
 /**
