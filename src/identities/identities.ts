@@ -13,6 +13,7 @@ import type { Identity, Policy, TrustState } from '../store/identity-row.ts';
 import { onceRead, type Reading } from '../store/reading.ts';
 import type { Staging, Store } from '../store/store.ts';
 import { identityRows } from '../store/tables.ts';
+import { mayFollow } from './following.ts';
 import { contactOf, type ContactIdentity } from './state.ts';
 import { renewEvidence, transition, type TrustChange } from './transitions.ts';
 
@@ -89,8 +90,8 @@ export class Identities {
       const { state } = entry.row;
       if (state === 'changed' || state === 'revoked') return false;
       if (equal(entry.key, key)) return true;
-      const mayFollow = state === 'unknown' || (state === 'tofu' && this.relaxed);
-      return mayFollow && entry.row.revoked?.includes(toBase64(key)) !== true;
+      if (state === 'unknown') return entry.row.revoked?.includes(toBase64(key)) !== true;
+      return this.relaxed && mayFollow(entry.row, toBase64(key));
     });
   }
 
@@ -102,7 +103,8 @@ export class Identities {
     if (this.#own.has(serviceId)) return;
     return onceRead(this.#entry(batch, serviceId), (entry): Reading<void> => {
       if (entry !== undefined && equal(entry.key, key)) return;
-      const change = { kind: 'seen', key: new Uint8Array(key), relaxed: this.relaxed } as const;
+      const relaxed = this.relaxed && mayFollow(entry?.row, toBase64(key));
+      const change = { kind: 'seen', key: new Uint8Array(key), relaxed } as const;
       return this.change(batch, serviceId, change, under).then(nothing);
     });
   }
