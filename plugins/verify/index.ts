@@ -5,7 +5,7 @@
  * pure steps of both, `introductions/` what verified contacts say about others.
  */
 import { z } from 'zod';
-import { definePlugin, type Plugin } from '../../src/index.ts';
+import { definePlugin, isAci, type Aci, type Plugin } from '../../src/index.ts';
 import { bare } from './bare/command.ts';
 import { introduceCommands } from './introductions/commands.ts';
 import { setUpIntroductions, type IntroductionOptions } from './introductions/plugin.ts';
@@ -19,7 +19,21 @@ const config = z.strictObject({
   mayBeIntroduced: z.boolean().default(false),
   /** How many verified contacts have to vouch for the same key before somebody counts as introduced. */
   introducers: z.int().min(1).max(10).default(1),
+  /** Who is in which group, for introductions to groups: ACIs by the group's id (32 bytes, base64). */
+  groups: z
+    .record(z.string().regex(/^[A-Za-z0-9+/]{43}=$/), z.array(z.string().refine(isAci, 'an ACI')).max(1_000))
+    .default({}),
 });
+
+/** As the configuration says; a program that knows better brings its own. */
+function memberOf(
+  groups: Readonly<Record<string, readonly Aci[]>>,
+): NonNullable<IntroductionOptions['isMember']> {
+  return (group, aci) => {
+    const id = Buffer.from(group).toString('base64');
+    return Object.hasOwn(groups, id) && groups[id]?.includes(aci) === true;
+  };
+}
 
 export default function verify(
   options: Omit<VerifyOptions, 'mayBeIntroduced'> & Pick<IntroductionOptions, 'isMember'> = {},
@@ -34,7 +48,8 @@ export default function verify(
     subcommands: [bare, ...signalCommands, ...introduceCommands],
     setup(host) {
       setUpSignal(host, { ...options, mayBeIntroduced: host.config.mayBeIntroduced });
-      setUpIntroductions(host, { ...options, introducers: host.config.introducers });
+      const { introducers, groups } = host.config;
+      setUpIntroductions(host, { isMember: memberOf(groups), ...options, introducers });
     },
   });
 }

@@ -14,7 +14,6 @@ import {
   type ActCall,
   type Host,
   type Random,
-  type Transaction,
 } from '../../../src/index.ts';
 import { isSame } from '../messages/wire.ts';
 import { Book, type BookParts, type Receipt } from './book.ts';
@@ -28,8 +27,8 @@ export interface IntroductionOptions {
   /** How many introducers have to name the same key; 1 if unsaid. */
   readonly introducers?: number;
   /**
-   * Whether an account is in a group (32-byte id) now. Bots have no groups of Signal's yet: if unsaid, nobody is in any,
-   * and statements for a group are refused.
+   * Whether an account is in a group (32-byte id) now. Bots have no groups of Signal's yet, so it is the configuration that
+   * names their members; if unsaid, nobody is in any, and statements for a group are refused (V-34).
    */
   readonly isMember?: BookParts['isMember'];
   readonly random?: Random;
@@ -62,8 +61,9 @@ export function setUpIntroductions(host: Host, options: IntroductionOptions = {}
     const { serviceId } = ctx.sender;
     if (ctx.toPni || !isAci(serviceId)) return;
     const bearer = { aci: serviceId, identityKey: ctx.identityKey };
-    const receipt = await book.receive(ctx, ctx.value, bearer);
-    await tell(host, ctx, receipt);
+    // In a commit of its own: what is told has happened. A message that is handled again finds the statement known.
+    const receipt = await host.update((tx) => book.receive(tx, ctx.value, bearer));
+    await tell(host, receipt);
     onReceipt?.(receipt);
   });
   host.trust.onEvent((event) => {
@@ -103,7 +103,7 @@ async function catchUp(host: Host, book: Book, issuing: Issuing): Promise<void> 
   }
 }
 
-async function tell(host: Host, tx: Transaction, receipt: Receipt): Promise<void> {
+async function tell(host: Host, receipt: Receipt): Promise<void> {
   switch (receipt.kind) {
     case 'refused':
       host.log.warn({ code: 'INTRODUCTION_INVALID', reason: receipt.reason }, 'an introduction is refused');
@@ -125,8 +125,8 @@ async function tell(host: Host, tx: Transaction, receipt: Receipt): Promise<void
     case 'used':
     case 'shown': {
       const { introducer, subject } = receipt.statement;
-      const { state } = await tx.trust.identities.get(subject);
-      const chain = chainOf(receipt.statement, await tx.trust.identities.get(introducer));
+      const { state } = await host.trust.get(subject);
+      const chain = chainOf(receipt.statement, await host.trust.get(introducer));
       host.notify(state === 'introduced' ? chain : `${chain}; the contact is ${state}`);
       return;
     }
