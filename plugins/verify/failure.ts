@@ -9,6 +9,7 @@ import type { AbortReason } from './messages/frame.ts';
 
 export type FailureCode =
   | 'CODE_EXPIRED'
+  | 'CODE_IN_TEXT'
   | 'CODE_MISTYPED'
   | 'CODE_REJECTED'
   | 'CONTENT_INVALID'
@@ -74,6 +75,12 @@ export function failureOf({ reason, abort }: Closed, failures: number): Failure 
       return UNSUPPORTED;
     case 'cancelled':
       return { code: 'INTERRUPTED', message: 'the verification was given up' };
+    case 'leaked':
+      return {
+        code: 'CODE_IN_TEXT',
+        message:
+          'the code was in a text of this account, so it is worth nothing any more, and counts as a wrong one',
+      };
     case 'misnamed':
       return {
         code: 'IDENTITY_CHANGED',

@@ -41,6 +41,8 @@ export class Driver {
   readonly #parts: DriverParts;
   /** How the run ends; rejects with what the store or the machines throw. */
   readonly ended: Promise<Ending>;
+  /** The code of suite 2, which is charged for when the other side's HELLO is there. */
+  typed: string | undefined;
   #slot: Slot = EMPTY_SLOT;
   #trusted: Trusted | undefined;
   #lane: Promise<unknown> = Promise.resolve();
@@ -122,7 +124,7 @@ export class Driver {
     const { env, ledger, clock } = this.#parts;
     const { slot, effects } = await ledger.step((opener) => advance(env, this.#slot, event, opener), {
       now: clock.now(),
-      typed,
+      typed: typed ?? this.typed,
     });
     this.#slot = slot;
     for (const effect of effects) this.#carryOut(effect);

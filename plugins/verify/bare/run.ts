@@ -146,6 +146,11 @@ export class BareRun {
     else if (suite === 2 || code.side !== 'listens') {
       const form = await this.#read(code.read, formOf);
       if (form === undefined) return;
+      if (suite === 2) {
+        const { ledger, clock } = this.#parts;
+        if (await ledger.wasTyped(form.text, clock.now())) return this.#driver.close(TYPED_BEFORE);
+        this.#driver.typed = form.text;
+      }
       if (suite === 2 || form.format === 3) await this.#offer(form);
     }
   }

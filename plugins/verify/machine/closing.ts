@@ -21,6 +21,7 @@ const TOLD: Readonly<Record<CloseReason, AbortReason | undefined>> = {
   unsupported: 'unsupported',
   contradicted: 'failed',
   misnamed: 'failed',
+  leaked: 'declined',
 };
 
 /** Closes a run. A charged guess stays charged (V-22). */

@@ -20,6 +20,7 @@ const REASONS: readonly CloseReason[] = [
   'unsupported',
   'contradicted',
   'misnamed',
+  'leaked',
 ];
 
 const bytes = z.base64().transform((text): Bytes => new Uint8Array(Buffer.from(text, 'base64')));

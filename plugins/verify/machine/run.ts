@@ -12,7 +12,7 @@ import { isSame } from '../messages/wire.ts';
 import { close, repeat, stay, wipe } from './closing.ts';
 import { bindReply, checkReply, finishVerified, takeAccept } from './creator.ts';
 import { finishUnacknowledged, reply, takeDone, takeProof } from './enterer.ts';
-import { isLive, type Ringing, type RunState } from './state.ts';
+import { isLive, type Live, type Ringing, type RunState } from './state.ts';
 import type { Arrived, Env, Event, Next, Steps, Typed } from './step.ts';
 import { takeConfirm, takeHello } from './symmetric.ts';
 
@@ -32,7 +32,8 @@ export function* stepRun(env: Env, state: RunState, event: RunEvent): Steps<Next
     case 'typed':
       return state.kind === 'ringing' ? type(env, state, event) : stay(state);
     case 'cancel':
-      return isLive(state) ? close(state, 'cancelled') : stay(state);
+      if (!isLive(state)) return stay(state);
+      return event.isLeaked === true ? leak(state) : close(state, 'cancelled');
     case 'given-up':
       return isLive(state) ? close(state, 'rejected') : stay(state);
     case 'tick':
@@ -85,6 +86,15 @@ function* arrive(env: Env, state: RunState, event: Arrived): Steps<Next> {
     case 'checking':
       return stay(state);
   }
+}
+
+/**
+ * The code is in a text of ours. A departure from V-22, which charges no run that is cancelled: who has us repeat words,
+ * as bots do, learns from each that the run survives which codes it is not, and that has to cost as much as a guess.
+ */
+function leak(state: Live): Next {
+  const closed = close(state, 'leaked');
+  return { ...closed, effects: [{ kind: 'charge', runId: state.runId }, ...closed.effects] };
 }
 
 /** A hint: it ends a live run and does nothing else. */

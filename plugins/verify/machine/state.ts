@@ -167,7 +167,8 @@ export interface Confirming extends OwnRun {
 
 /**
  * Why a run has ended short of trust. `contradicted`: it was right, for a key that may not replace the pin (V-14).
- * `misnamed`: it was right, and the name that came with it is not the peer's to choose.
+ * `misnamed`: it was right, and the name that came with it is not the peer's to choose. `leaked`: its code was in a text of
+ * ours (V-20).
  */
 export type CloseReason =
   | 'rejected'
@@ -177,7 +178,8 @@ export type CloseReason =
   | 'superseded'
   | 'unsupported'
   | 'contradicted'
-  | 'misnamed';
+  | 'misnamed'
+  | 'leaked';
 
 export interface Closed {
   readonly kind: 'closed';

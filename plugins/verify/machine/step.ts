@@ -113,8 +113,8 @@ export type Event =
   | Typed
   | TypedElsewhere
   | Continue
-  /** An operator of this side gives up. */
-  | (At & { readonly kind: 'cancel' })
+  /** An operator of this side gives up; or the code is in a text of ours (V-20). */
+  | (At & { readonly kind: 'cancel'; readonly isLeaked?: boolean })
   /** Time has passed; see `deadlineOf`. */
   | (At & { readonly kind: 'tick' })
   /** The program has started, and nothing of a frame has been looked at. */

@@ -38,24 +38,19 @@ export interface CarryOutParts {
 
 export async function carryOut(parts: CarryOutParts, tx: Transaction, step: Step): Promise<void> {
   const { peer, slot, effects, before } = step;
-  const healed = effects.some((effect) => effect.kind === 'trusted' && isHealedHere(effect.trusted));
-  for (const effect of effects) await carryOutOne(parts, tx, step, effect, healed);
-  if (isWaiting(before) && !isWaiting(slot)) await tx.trust.outbox.release(peer);
+  for (const effect of effects) await carryOutOne(parts, tx, step, effect);
+  // A row that could not be read is burned at the start, and nobody knows what it was waiting for.
+  const isBurned = step.event === 'restart' && before.run === undefined;
+  if ((isBurned || isWaiting(before)) && !isWaiting(slot)) await tx.trust.outbox.release(peer);
   writeSlot(tx, peer, isWorthKeeping(step) ? slot : { run: undefined, tail: slot.tail });
-  if (isBusy(before) && !isBusy(slot)) await tx.trust.sessions.carrier(peer).end();
+  if ((isBurned || isBusy(before)) && !isBusy(slot)) await tx.trust.sessions.carrier(peer).end();
 }
 
-async function carryOutOne(
-  parts: CarryOutParts,
-  tx: Transaction,
-  step: Step,
-  effect: Effect,
-  healed: boolean,
-): Promise<void> {
+async function carryOutOne(parts: CarryOutParts, tx: Transaction, step: Step, effect: Effect): Promise<void> {
   const { peer, typed, now } = step;
   switch (effect.kind) {
     case 'send': {
-      const carrier = await goesByCarrier(tx, peer, effect.frame, healed);
+      const carrier = await goesByCarrier(tx, peer, effect.frame);
       const devices = effect.device === undefined ? [] : [effect.device];
       tx.send(peer, FRAME.of(effect.frame), { carrier, devices });
       return;
@@ -122,17 +117,14 @@ async function trust({ log }: CarryOutParts, tx: Transaction, trusted: Trusted):
 }
 
 /**
- * B's REPLY and ACCEPT have to be opened by an A that knows nothing of the new session yet, and so has the DONE of a run
- * that has healed without one. What goes to a contact in `changed` goes by the carrier anyway, and all else does not.
+ * B's REPLY and ACCEPT have to be opened by an A that knows nothing of the new session yet, and so has a DONE for which
+ * there is no new session, however often it is asked for. What goes to a contact in `changed` goes by the carrier anyway,
+ * and all else does not.
  */
-async function goesByCarrier(
-  tx: Transaction,
-  peer: Aci,
-  frame: Uint8Array,
-  healed: boolean,
-): Promise<boolean> {
+async function goesByCarrier(tx: Transaction, peer: Aci, frame: Uint8Array): Promise<boolean> {
   const body = decodeFrame(frame)?.body;
-  const may = body?.type === 'reply' || body?.type === 'accept' || (body?.type === 'done' && healed);
+  const isBare = body?.type === 'done' && body.kind === 'mac';
+  const may = body?.type === 'reply' || body?.type === 'accept' || isBare;
   return may && (await tx.trust.sessions.carrier(peer).exists());
 }
 

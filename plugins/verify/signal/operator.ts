@@ -101,6 +101,7 @@ export class Operator {
       if (agreed === undefined) call.tell({ event: 'code', code: code.spoken });
       return await follower.follow(runId, call);
     } finally {
+      for (const secret of [fresh.w, fresh.share.secret, fresh.nonce]) secret.fill(0); // the row has them
       follower.close();
     }
   }

@@ -50,7 +50,7 @@ function guardCodes(host: Host, runs: Runs, codes: LiveCodes): void {
   const cancel = (peers: readonly Aci[]): void => {
     for (const peer of peers) {
       runs
-        .give(peer, () => ({ kind: 'cancel', now: host.clock.now() }))
+        .give(peer, () => ({ kind: 'cancel', isLeaked: true, now: host.clock.now() }))
         .catch((error: unknown) => {
           host.log.error({ contact: peer, error: String(error) }, 'a run could not be cancelled');
         });

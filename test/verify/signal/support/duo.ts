@@ -17,10 +17,13 @@ export type Told = Readonly<Record<string, unknown>>;
 /** An act under way. */
 export class Acting {
   readonly told: Told[] = [];
+  /** Called before anything else can happen. */
+  onTold: (event: Told) => void = () => undefined;
   /** Rejects with why it has failed. */
   readonly end: Promise<unknown>;
   readonly #stop = new AbortController();
   #bell: () => void = () => undefined;
+  #hasEnded = false;
 
   constructor(bot: Bot, name: string, contact: string | undefined, input: object) {
     this.end = bot.act('verify', name, {
@@ -29,12 +32,15 @@ export class Acting {
       signal: this.#stop.signal,
       tell: (event) => {
         this.told.push(event as Told);
+        this.onTold(event as Told);
         this.#bell();
       },
     });
-    this.end.catch(() => {
+    const onEnd = (): void => {
+      this.#hasEnded = true;
       this.#bell();
-    });
+    };
+    this.end.then(onEnd, onEnd);
   }
 
   /** The first event of this name. */
@@ -42,13 +48,10 @@ export class Acting {
     for (;;) {
       const found = this.told.find(({ event }) => event === name);
       if (found !== undefined) return found;
-      await Promise.race([
-        new Promise<void>((resolve) => {
-          this.#bell = resolve;
-        }),
-        this.end,
-      ]);
-      if (!this.told.some(({ event }) => event === name)) await this.#ended(name);
+      if (this.#hasEnded) throw new Error(`it has ended without ${name}`, { cause: await failure(this.end) });
+      await new Promise<void>((resolve) => {
+        this.#bell = resolve;
+      });
     }
   }
 
@@ -58,11 +61,6 @@ export class Acting {
 
   get steps(): unknown[] {
     return this.told.filter(({ event }) => event === 'step').map(({ step }) => step);
-  }
-
-  async #ended(name: string): Promise<void> {
-    const state = await Promise.race([this.end.then(() => 'ended'), Promise.resolve('runs')]);
-    if (state === 'ended') throw new Error(`it has ended without ${name}`);
   }
 }
 
