@@ -19,6 +19,16 @@ import { noteProven, setAside } from '../opener.ts';
 import { changeCounters, localKey, noteIntroducible, writeSlot } from '../rows.ts';
 import { FRAME, TYPED } from './tags.ts';
 
+/**
+ * `state` has a row for each contact for whom messages wait until DONE. A backup keeps that they wait, and not the run that
+ * would end it: at the start both are compared.
+ */
+const WAITING = 'waiting/';
+
+export async function* waitingPeers({ state }: Transaction): AsyncIterable<Aci> {
+  for await (const [key] of state.scan(WAITING)) yield key.slice(WAITING.length) as Aci;
+}
+
 export interface Step extends SlotStep {
   readonly peer: Aci;
   /** The slot before. */
@@ -41,7 +51,10 @@ export async function carryOut(parts: CarryOutParts, tx: Transaction, step: Step
   for (const effect of effects) await carryOutOne(parts, tx, step, effect);
   // A row that could not be read is burned at the start, and nobody knows what it was waiting for.
   const isBurned = step.event === 'restart' && before.run === undefined;
-  if ((isBurned || isWaiting(before)) && !isWaiting(slot)) await tx.trust.outbox.release(peer);
+  if ((isBurned || isWaiting(before)) && !isWaiting(slot)) {
+    tx.state.delete(WAITING + peer);
+    await tx.trust.outbox.release(peer);
+  }
   writeSlot(tx, peer, isWorthKeeping(step) ? slot : { run: undefined, tail: slot.tail });
   if ((isBurned || isBusy(before)) && !isBusy(slot)) await tx.trust.sessions.carrier(peer).end();
 }
@@ -101,7 +114,10 @@ async function trust({ log }: CarryOutParts, tx: Transaction, trusted: Trusted):
   if (isHealedHere(trusted)) await setAside(tx, aci);
   await noteProven(tx, trusted);
   // V-27: until DONE nothing else goes in the session, and A takes it in with ACCEPT alone.
-  if (hasOpened && role === 'B') await tx.trust.outbox.hold(aci, 'DEVICES_UNSETTLED');
+  if (hasOpened && role === 'B') {
+    await tx.trust.outbox.hold(aci, 'DEVICES_UNSETTLED');
+    tx.state.put(WAITING + aci, new Uint8Array([1]));
+  }
   if (heals) await tx.trust.sessions.rotateSenderKeys();
   noteIntroducible(tx, aci, mayBeIntroduced);
   if (pni === undefined) return;

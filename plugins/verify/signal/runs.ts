@@ -12,7 +12,7 @@ import { advance, type Advanced } from '../machine/settle.ts';
 import { deadlineOf, type Slot } from '../machine/slot.ts';
 import type { Effect, Env, Event, Notice, Trusted } from '../machine/step.ts';
 import { isSame } from '../messages/wire.ts';
-import { carryOut, type Step } from './carry-out.ts';
+import { carryOut, waitingPeers, type Step } from './carry-out.ts';
 import type { LiveCodes } from './codes.ts';
 import { CoreOpener, MustAsk, type ServedKey } from '../opener.ts';
 import { readSlot, scanSlots } from '../rows.ts';
@@ -149,7 +149,12 @@ export class Runs {
 
   async #restart(): Promise<void> {
     const { host } = this.#parts;
-    for (const peer of await this.peers())
+    const waiting = await host.update(async (tx) => {
+      const found: Aci[] = [];
+      for await (const peer of waitingPeers(tx)) found.push(peer);
+      return found;
+    });
+    for (const peer of new Set([...(await this.peers()), ...waiting]))
       await this.#give(peer, () => ({ kind: 'restart', now: host.clock.now() }), undefined);
   }
 
