@@ -11,28 +11,17 @@
  *
  * Rows of a run that died (caution.ts) are called alone: counted on disk before, and nothing else until their end is there.
  */
-import { BotError, describe, isBotError } from '../errors.ts';
+import { describe, isBotError } from '../errors.ts';
 import { decodeContent, type Content } from '../content/content.ts';
 import type { Platform } from '../platform.ts';
-import { isAccepted } from '../store/accepted.ts';
 import type { Batch, Staging, Store } from '../store/store.ts';
 import { inboxRows, type InboxRow } from '../store/tables.ts';
 import { Alarm } from './alarm.ts';
-import { Attempt } from './attempt.ts';
+import { Calls } from './calls.ts';
 import { Caution } from './caution.ts';
-import { isAlone, takeTurn, type Entry, type Job, type Lane, type Message, type Task } from './lane.ts';
+import type { Entry, Lane, Message, Task } from './lane.ts';
 import { Lanes } from './lanes.ts';
-import {
-  close,
-  hasFailed,
-  isOpen,
-  MAX_ATTEMPTS,
-  progressOf,
-  unreadable,
-  withCall,
-  withDone,
-  withFailure,
-} from './progress.ts';
+import { close, hasFailed, isOpen, unreadable } from './progress.ts';
 import { Reader } from './reader.ts';
 
 export interface DispatcherParts {
@@ -70,44 +59,58 @@ const MAX_RUNNING = 16;
 const MAX_ROWS = 1024; // more than deliveries can be under way, or those of a busy hour would be read again
 /** Lanes that wait for another attempt; beyond that no more is read until some are done. */
 const MAX_WAITING = 4_096;
-const DEADLINE_MS = 60_000;
 /** What running handlers get when the bot stops, before they are cut off (and called again at the next start). */
 const GRACE_MS = 5_000;
 
 export class Dispatcher {
   readonly counters: DispatcherCounters = { handled: 0, failed: 0, dead: 0, unhandled: {} };
   readonly #parts: DispatcherParts;
-  readonly #maxRunning: number;
   readonly #maxRows: number;
   readonly #alarm: Alarm;
   readonly #reader: Reader;
   readonly #lanes: Lanes;
   readonly #caution: Caution;
+  readonly #calls: Calls;
 
   readonly #entries = new Map<number, Entry>();
-  readonly #running = new Set<Attempt>();
   /** Rows whose commit is on its way to the disk; those that go in one write share its promise. */
   readonly #onWay = new Map<Promise<void>, Entry[]>();
   /** Calls and commits under way. */
   readonly #tasks = new Set<Promise<void>>();
 
   #stop: AbortController | undefined;
-  #cutOff = false;
-  /** A call is under way that nothing may run beside; its row before it was counted. */
-  #alone: { readonly row: InboxRow } | undefined;
   #failure: { readonly error: unknown } | undefined;
   #bell: (() => void) | undefined;
   #idlers: (() => void)[] = [];
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
-    this.#maxRunning = parts.maxRunning ?? MAX_RUNNING;
     this.#maxRows = parts.maxRows ?? MAX_ROWS;
     this.#alarm = new Alarm(parts.platform.clock, () => {
       this.#onAlarm();
     });
     this.#lanes = new Lanes(() => this.#bell?.());
     this.#caution = new Caution(parts.store, parts.platform);
+    this.#calls = new Calls({
+      ...parts,
+      maxRunning: parts.maxRunning ?? MAX_RUNNING,
+      lanes: this.#lanes,
+      caution: this.#caution,
+      alarm: this.#alarm,
+      counters: this.counters,
+      isStopped: () => this.#stop?.signal.aborted !== false,
+      isDying: () => this.#isDying,
+      commit: (entry, batch) => this.#commitRow(entry, batch),
+      awaitDisk: (entry, durable) => {
+        this.#awaitDisk(entry, durable);
+      },
+      release: (entry) => {
+        this.#release(entry);
+      },
+      track: (task) => {
+        this.#track(task);
+      },
+    });
     this.#reader = new Reader({
       store: parts.store,
       limit: this.#maxRows,
@@ -182,7 +185,7 @@ export class Dispatcher {
       if (lane !== undefined) {
         await this.#reader.readLane(lane);
         this.#lanes.settle(lane);
-        this.#pump();
+        this.#calls.pump();
       } else if (this.#reader.isBehind && !this.#isClosed()) {
         await this.#reader.readInbox();
       } else {
@@ -207,7 +210,7 @@ export class Dispatcher {
       else this.#lanes.spill(job);
     }
     this.#dropIfInactive(entry);
-    this.#pump();
+    this.#calls.pump();
   }
 
   /** The row's other lanes still remember it themselves. */
@@ -217,7 +220,7 @@ export class Dispatcher {
     if (entry === undefined || job === undefined) return;
     this.#entries.set(id, entry);
     this.#lanes.queue(job);
-    this.#pump();
+    this.#calls.pump();
   }
 
   /** @returns undefined when nothing is to be done for the row; it is removed then */
@@ -251,148 +254,9 @@ export class Dispatcher {
     this.#awaitDisk(entry, this.#commitRow(entry, this.#parts.store.batch()));
   }
 
-  // ---- running ----
-
-  #pump(): void {
-    while (
-      this.#alone === undefined &&
-      this.#running.size < this.#maxRunning &&
-      this.#stop?.signal.aborted === false
-    ) {
-      const alone = this.#caution.covers(this.#lanes.first?.entry.id ?? Infinity);
-      if (alone && this.#running.size > 0) return;
-      const job = this.#lanes.next();
-      if (job === undefined) return;
-      this.#start(job, alone);
-    }
-  }
-
-  #start(job: Job, alone: boolean): void {
-    const { clock } = this.#parts.platform;
-    const now = clock.now();
-    const { attempts, retryAt } = progressOf(job.entry.row, job.task.plugin);
-    if (retryAt > now) {
-      this.#wait(job, retryAt);
-      return;
-    }
-    const deadlineMs = job.task.deadlineMs ?? DEADLINE_MS;
-    const attempt = new Attempt(this.#parts.store.batch(), attempts + 1, now + deadlineMs);
-    job.lane.running = true;
-    this.#running.add(attempt);
-    this.#alarm.set(attempt.deadline);
-    this.#track(alone ? this.#callAlone(job, attempt) : this.#call(job, attempt));
-  }
-
-  async #callAlone(job: Job, attempt: Attempt): Promise<void> {
-    const { entry, task } = job;
-    const { row } = (this.#alone = { row: entry.row });
-    try {
-      await this.#write(entry, withCall(row, task.plugin, this.#caution.weight));
-      const stopped = this.#stop?.signal.aborted !== false;
-      if (stopped) this.#running.delete(attempt);
-      const ended = !stopped && (await this.#call(job, attempt));
-      if (!ended && !this.#isDying) await this.#write(entry, row);
-    } finally {
-      this.#alone = undefined;
-    }
-    this.#pump();
-  }
-
-  async #write(entry: Entry, row: InboxRow): Promise<void> {
-    entry.row = row;
-    await this.#commitRow(entry, this.#parts.store.batch());
-  }
-
-  /** @returns false when it was cut off */
-  async #call(job: Job, attempt: Attempt): Promise<boolean> {
-    const { onCall } = this.#parts;
-    onCall?.(job.task.plugin, 1);
-    let failure: { readonly error: unknown } | undefined;
-    try {
-      await attempt.run(job.task);
-    } catch (error) {
-      failure = { error };
-    }
-    this.#running.delete(attempt);
-    onCall?.(job.task.plugin, -1);
-    if (this.#cutOff) return false;
-    await (failure === undefined ? this.#succeed(job, attempt) : this.#fail(job, attempt, failure.error));
-    job.lane.running = false;
-    this.#lanes.settle(job.lane);
-    this.#pump();
-    return true;
-  }
-
-  async #succeed(job: Job, attempt: Attempt): Promise<void> {
-    const { entry, task } = job;
-    const release = isAlone(entry) ? undefined : await takeTurn(entry);
-    try {
-      const before = entry.row;
-      entry.row = entry.jobs.length > 1 || before.progress?.length ? withDone(before, task.plugin) : before;
-      entry.open--;
-      const durable = this.#commitRow(entry, attempt.close());
-      if (attempt.hasRead && !(await isAccepted(durable))) {
-        entry.row = this.#alone?.row ?? before;
-        entry.open++;
-        job.lane.queue.unshift(job); // nothing was written: the handler sees the new values
-        return;
-      }
-      this.#awaitDisk(entry, durable);
-      if (attempt.outbox.length > 0) this.#parts.onRow(attempt.outbox);
-      if (attempt.hasRead) this.#parts.onCommitted?.(attempt);
-      this.counters.handled++;
-      this.#leave(job);
-      if (this.#alone !== undefined) await durable;
-    } finally {
-      release?.();
-    }
-  }
-
-  async #fail(job: Job, attempt: Attempt, error: unknown): Promise<void> {
-    const { entry, task } = job;
-    const { platform, store } = this.#parts;
-    attempt.abandon(new BotError('PLUGIN_FAILED', 'the handler has failed; nothing can be staged any more'));
-    const release = await takeTurn(entry);
-    try {
-      const failed = { plugin: task.plugin, attempts: attempt.attempt, error: describe(error) };
-      entry.row = withFailure(this.#alone?.row ?? entry.row, failed, platform.clock.now(), platform.random);
-      const { attempts, retryAt } = progressOf(entry.row, task.plugin);
-      const again = attempts < MAX_ATTEMPTS;
-      if (!again) entry.open--;
-      const durable = this.#commitRow(entry, store.batch());
-      this.#awaitDisk(entry, durable);
-      this.counters.failed++;
-      const code = isBotError(error) ? error.code : error instanceof Error ? error.name : typeof error;
-      platform.log.warn(
-        { plugin: task.plugin, row: entry.id, attempts, error: code },
-        again ? 'a handler failed' : 'a handler failed for the last time',
-      );
-      if (again) this.#wait(job, retryAt);
-      else this.#leave(job);
-      if (this.#alone !== undefined) await durable;
-    } finally {
-      release?.();
-    }
-  }
-
-  /** The lane's rows leave memory until its time has come. */
-  #wait(job: Job, until: number): void {
-    for (const { entry } of this.#lanes.wait(job, until)) this.#release(entry);
-    this.#alarm.set(until);
-  }
-
-  #leave(job: Job): void {
-    job.state = 'ended';
-    this.#release(job.entry);
-  }
-
   #onAlarm(): void {
     const now = this.#parts.platform.clock.now();
-    for (const attempt of this.#running) {
-      if (attempt.deadline <= now)
-        attempt.abandon(new BotError('PLUGIN_FAILED', 'the handler did not end in time'));
-      else this.#alarm.set(attempt.deadline);
-    }
+    this.#calls.expire(now);
     this.#alarm.set(this.#lanes.wake(now));
     this.#bell?.();
   }
@@ -464,9 +328,7 @@ export class Dispatcher {
     const done = new AbortController();
     const grace = clock.sleep(this.#isDying ? 0 : GRACE_MS, done.signal).then(
       () => {
-        this.#cutOff = true;
-        const reason = new BotError('PLUGIN_FAILED', 'the bot is stopping');
-        for (const attempt of this.#running) attempt.abandon(reason);
+        this.#calls.cutOff();
       },
       () => undefined, // all have ended
     );
@@ -479,7 +341,7 @@ export class Dispatcher {
     this.#entries.clear();
     this.#lanes.clear();
     this.#reader.reset();
-    this.#cutOff = false;
+    this.#calls.reset();
     this.#failure = undefined;
   }
 

@@ -18,7 +18,8 @@ import { newRow } from '../store/outbox-row.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
 import type { Batch, Store } from '../store/store.ts';
 import { facts, outboxRows, peers, sentLog, type OutboxRow } from '../store/tables.ts';
-import type { Result, Sesame } from './sesame.ts';
+import type { Sesame } from './sesame.ts';
+import type { Result } from './settled.ts';
 
 export interface SenderParts {
   readonly store: Store;

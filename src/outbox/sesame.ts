@@ -9,10 +9,10 @@
  * Spec: The Sesame Algorithm, revision 2, section 3.3.
  */
 import type { ServiceId } from '../address.ts';
-import { fillerPadding, maxContent } from '../content/app-message.ts';
+import { fillerPadding } from '../content/app-message.ts';
 import { encodeNull, encodeTranscript } from '../content/encode.ts';
 import { paddedLength } from '../content/padding.ts';
-import { BotError, isBotError, type ErrorCode } from '../errors.ts';
+import { isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { listDevices } from '../service/devices.ts';
 import { fetchBundles, type Bundle } from '../service/keys.ts';
@@ -26,6 +26,7 @@ import type { Gate } from './gate.ts';
 import type { Greeting } from './greeting.ts';
 import type { Pacing } from './pacing.ts';
 import type { SealedRoute, Sealing } from './sealing.ts';
+import { checkSize, forNobody, refused, settled, Settled, unregistered, type Result } from './settled.ts';
 import type { Tagging } from './tagging.ts';
 
 export interface SesameParts {
@@ -52,27 +53,10 @@ export interface SesameParts {
   readonly onPeer?: (peer: ServiceId) => void;
 }
 
-export type Result =
-  | {
-      readonly kind: 'delivered';
-      readonly devices: readonly number[];
-      readonly sealed: boolean;
-      readonly needsSync: boolean;
-    }
-  /** Our own pace: nothing was tried. */
-  | { readonly kind: 'paced'; readonly delayMs: number }
-  /** Tried again later; `retryAt` (ms) where the server named a time. */
-  | { readonly kind: 'later'; readonly error: BotError }
-  /** Waits for the contact to be trusted. */
-  | { readonly kind: 'held'; readonly error: BotError }
-  | { readonly kind: 'failed'; readonly error: BotError };
-
 const ROUNDS = 6;
 /** How long an account that is not registered is left alone. */
 const UNREGISTERED_MS = 24 * 3_600_000;
 const CHALLENGE_MS = 10 * 60_000;
-/** A server that wants a newer client is asked again once an hour. */
-const OUTDATED_MS = 3_600_000;
 /** A server that refuses our own credentials: the connection will notice before this is over. */
 const REFUSED_MS = 60_000;
 
@@ -404,53 +388,6 @@ export class Sesame {
     });
     this.#parts.onPeer?.(recipient);
   }
-}
-
-/** Ends an attempt from within; `deliver` turns it into its result. */
-class Settled extends Error {
-  readonly result: Result;
-
-  constructor(result: Result) {
-    super(result.kind);
-    this.result = result;
-  }
-}
-
-function settled(kind: 'later' | 'failed', code: ErrorCode, message: string, retryAt?: number): Settled {
-  return new Settled({ kind, error: new BotError(code, message, retryAt === undefined ? {} : { retryAt }) });
-}
-
-/** A server that calls us outdated will take the same message from a newer version. */
-function refused(status: number, what: string, now: number): Settled {
-  if (status === 498 || status === 499) {
-    return settled(
-      'later',
-      'CLIENT_OUTDATED',
-      `the server refuses ${what}: it wants a newer client`,
-      now + OUTDATED_MS,
-    );
-  }
-  return settled('failed', 'REQUEST_REFUSED', `the server refuses ${what} with ${String(status)}`);
-}
-
-/** The server has taken it for the device list that it holds: whoever it was meant for is not on that list. */
-function forNobody({ recipient, devices, tag }: OutboxRow): Settled {
-  if (devices.length > 0) {
-    return settled('failed', 'RECIPIENT_UNKNOWN', `${recipient} has no device ${devices.join(', ')}`);
-  }
-  return settled('failed', 'RECIPIENT_LACKS_PLUGIN', `no device of ${recipient} handles ${tag}`);
-}
-
-/** @throws Settled `PAYLOAD_TOO_LARGE` with the figure */
-function checkSize(length: number, devices: number): void {
-  const limit = maxContent(devices);
-  if (length <= limit) return;
-  const message = `the message has ${String(length)} bytes; at most ${String(limit)} fit for ${String(devices)} devices`;
-  throw settled('failed', 'PAYLOAD_TOO_LARGE', message);
-}
-
-function unregistered(recipient: ServiceId): Settled {
-  return settled('failed', 'RECIPIENT_UNREGISTERED', `the server knows no account ${recipient}`);
 }
 
 function others(peer: Peer | undefined, ownDevice: number): Peer['devices'] {

@@ -8,7 +8,6 @@ import {
   CiphertextMessageType,
   DecryptionErrorMessage,
   ErrorCode,
-  LibSignalErrorBase,
   PlaintextContent,
   PreKeySignalMessage,
   processPreKeyBundle,
@@ -32,12 +31,13 @@ import type { Bytes } from '../bytes.ts';
 import { decodeParts, type Parts } from '../content/content.ts';
 import type { Envelope } from '../content/envelope.ts';
 import { pad, unpad } from '../content/padding.ts';
-import { BotError, describe, isBotError } from '../errors.ts';
+import { BotError, isBotError } from '../errors.ts';
 import { changed, type Identities, type Standing } from '../identities/identities.ts';
 import type { Platform } from '../platform.ts';
 import type { Reading } from '../store/reading.ts';
 import type { Batch } from '../store/store.ts';
 import { peers, sessions, type Account } from '../store/tables.ts';
+import { Addresses } from './addresses.ts';
 import { toBundle, type DeviceBundle } from './bundle.ts';
 import {
   CertificateCheck,
@@ -59,6 +59,7 @@ import {
   type SessionRecords,
   type StoreContext,
 } from './libsignal-stores.ts';
+import { isLibsignal, likelyReason } from './libsignal-errors.ts';
 import { ownIdentity, type OwnIdentity } from './own-identity.ts';
 import { noteDevice } from './peer-devices.ts';
 
@@ -106,9 +107,6 @@ export interface SealedMessage {
   readonly type: 1 | 3 | 6 | 8;
   readonly content: Bytes;
 }
-
-/** Addresses that are remembered. */
-const ADDRESSES = 1000;
 
 export class Session {
   readonly #parts: SessionParts;
@@ -375,21 +373,6 @@ export class Session {
   }
 }
 
-/** Addresses that libsignal knows: made again for every message, each would be an object for its collector of garbage. */
-class Addresses {
-  readonly #known = new Map<string, ProtocolAddress>();
-
-  of({ serviceId, deviceId }: Address): ProtocolAddress {
-    const name = `${serviceId}.${String(deviceId)}`;
-    let address = this.#known.get(name);
-    if (address !== undefined) return address;
-    address = ProtocolAddress.new(serviceId, deviceId);
-    if (this.#known.size >= ADDRESSES) this.#known.clear();
-    this.#known.set(name, address);
-    return address;
-  }
-}
-
 /** For what never touches the store. */
 const NOTHING: Batch = {
   get: () => undefined,
@@ -400,20 +383,4 @@ const NOTHING: Batch = {
 
 function unreadable(reason: string, retry?: Bytes, untrusted?: Bytes): Opened {
   return { kind: 'unreadable', reason, retry, untrusted };
-}
-
-function isLibsignal(error: unknown, code: ErrorCode): boolean {
-  return error instanceof LibSignalErrorBase && error.code === code;
-}
-
-/** libsignal's sentence, and what usually lies behind it. */
-function likelyReason(error: unknown): string {
-  const text = describe(error);
-  if (/no \w+ prekey/.test(text)) return `${text}: it was built on a key that was used or replaced before`;
-  if (/session with .* not found/.test(text))
-    return 'there is no session with the sender: one side has lost its data';
-  if (/decryption failed|MAC/i.test(text)) {
-    return `${text}: the session is out of step, or the sender uses a libsignal from before 2025`;
-  }
-  return text;
 }

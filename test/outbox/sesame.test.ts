@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseTag } from '../../src/content/app-message.ts';
 import { encodeApp, encodeText } from '../../src/content/encode.ts';
-import type { Result } from '../../src/outbox/sesame.ts';
+import type { Result } from '../../src/outbox/settled.ts';
 import { newRow, type NewRow } from '../../src/store/outbox-row.ts';
 import { facts, identityRows, outboxRows, peers } from '../../src/store/tables.ts';
 import { Hub } from '../support/hub.ts';
