@@ -105,23 +105,6 @@ describe('an end without DONE', () => {
     await alice.restart();
     await talk.hears('late');
   });
-
-  it('keeps a session in which the creator has answered', async () => {
-    const { alice, bob } = talk;
-    const starting = alice.start(bob);
-    const entering = bob.enter(alice, await codeOf(starting), { fresh: true });
-    await until(() => entering.steps.includes(3), 'bob has verified');
-    await Promise.all([starting.end, entering.end]);
-    await talk.tell(alice, 'an answer');
-    // As if DONE alone had been lost.
-    const session = async (): Promise<Bytes | undefined> =>
-      sessions.get(bob.running.store.batch(), 'aci', alice.running.aci, alice.running.account.deviceId);
-    const before = await session();
-    clock.advance(25 * HOUR_MS);
-    await until(async () => (await alice.stateOfRun(bob)) === 'finished', 'alice waits no more');
-    expect(await session()).toEqual(before);
-    await talk.tell(bob, 'and on');
-  });
 });
 
 describe('what comes a second time', () => {
