@@ -73,7 +73,7 @@ export class Party {
   running: RunningBot;
   /** Of all its processes. */
   readonly left: Left[];
-  readonly inner: Store;
+  inner: Store;
   readonly #scene: Scene;
   readonly #choices: BotChoices;
 
