@@ -21,7 +21,7 @@ import {
   type Plugin,
 } from '../../src/index.ts';
 import { parseGroup, rounds, type Entry, type Rounds } from '../../src/rounds/index.ts';
-import { deal, frostKey, publicKeyOf } from './key.ts';
+import { deal, frostKey, holds, publicKeyOf } from './key.ts';
 import { keyOf, putKey } from './keys.ts';
 import { frostSign } from './sign.ts';
 
@@ -66,6 +66,7 @@ function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Act>> {
       const { key: written, group } = read(importInput, input);
       const parties = parseGroup(group);
       const key = taken(() => frostKey.decode(new TextEncoder().encode(JSON.stringify(written))));
+      if (!holds(key)) throw usage('this share does not fit the commitments of its key');
       if (parties.length !== key.max)
         throw usage(`the key has ${String(key.max)} parties, and the group ${String(parties.length)}`);
       const own = parties.find(({ index }) => index === key.index);

@@ -2,7 +2,7 @@
  * FROST keys: what one signer holds of an Ed25519 key, and how it is stored (JSON, bytes in hex). The share is a secret.
  * Curve, shares and signatures are noble's.
  */
-import { ed25519_FROST as frost } from '@noble/curves/ed25519.js';
+import { ed25519, ed25519_FROST as frost } from '@noble/curves/ed25519.js';
 import { z } from 'zod';
 import type { Bytes, Codec } from '../../src/index.ts';
 
@@ -50,6 +50,28 @@ export const frostKey: Codec<FrostKey> = {
     return { min, max, index, share, commitments, publicShares };
   },
 };
+
+/**
+ * Whether a share that somebody else has cut holds: it is on the polynomial of the commitments, and so are the public
+ * shares of all. Else honest parties would be named, by us or as us.
+ */
+export function holds(key: FrostKey): boolean {
+  const { secret, shared } = packages(key);
+  try {
+    frost.validateSecret(secret, shared); // refuses points that are the identity, or not of the prime order
+    const points = key.commitments.map((bytes) => ed25519.Point.fromBytes(bytes));
+    return key.publicShares.every((share, i) => {
+      const at = BigInt(i + 1);
+      const expected = points.reduceRight(
+        (sum, point) => sum.multiplyUnsafe(at).add(point),
+        ed25519.Point.ZERO,
+      );
+      return expected.equals(ed25519.Point.fromBytes(share));
+    });
+  } catch {
+    return false; // not a scalar, or not a point
+  }
+}
 
 /** 32 bytes; signatures verify under it as under any Ed25519 key. */
 export function publicKeyOf({ commitments }: Pick<FrostKey, 'commitments'>): Bytes {

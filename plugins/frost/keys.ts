@@ -19,11 +19,15 @@ export interface HeldKey {
 const row = z.object({ key: z.unknown(), parties: z.array(z.unknown()) });
 
 /**
- * Keeps a share. One of the same key that is here already is replaced.
+ * Keeps a share.
  * @returns the public key, hex
+ * @throws BotError `USAGE` when another share of this key is here
  */
-export function putKey(state: State, { key, parties }: HeldKey): string {
+export async function putKey(state: State, { key, parties }: HeldKey): Promise<string> {
   const publicKey = Buffer.from(publicKeyOf(key)).toString('hex');
+  const known = (await state.get(`key/${publicKey}`)) && (await keyOf(state, publicKey));
+  if (known !== undefined && !Buffer.from(known.key.share).equals(key.share))
+    throw new BotError('USAGE', 'another share of this key is here already');
   const written = {
     key: JSON.parse(new TextDecoder().decode(frostKey.encode(key))) as unknown,
     parties: parties.map(partyLine),

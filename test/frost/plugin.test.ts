@@ -1,11 +1,11 @@
 /** The plugin `frost` on the development server: shares of a dealer are taken in, and two of three sign. */
-import { createPublicKey, verify } from 'node:crypto';
+import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fromHex, fromUtf8, toHex } from '../../src/bytes.ts';
+import { copy, fromHex, fromUtf8, toHex, toUtf8 } from '../../src/bytes.ts';
 import { me } from '../../src/inspect.ts';
 import { parseGroup } from '../../src/rounds/index.ts';
 import { importTrust } from '../../src/trust/operator.ts';
-import frost from '../../plugins/frost/index.ts';
+import frost, { deal, frostKey } from '../../plugins/frost/index.ts';
 import { Scene, type RunningBot } from '../support/scene.ts';
 
 describe('the plugin frost', { timeout: 60_000 }, () => {
@@ -59,6 +59,44 @@ describe('the plugin frost', { timeout: 60_000 }, () => {
     const der = Buffer.concat([Buffer.from('302a300506032b6570032100', 'hex'), fromHex(publicKey)]);
     const key = createPublicKey({ key: der, format: 'der', type: 'spki' });
     expect(verify(null, message, key, fromHex(one?.signature ?? ''))).toBe(true);
+  });
+
+  it('takes in no share that does not fit its key, nor another one of a key that it has', async () => {
+    interface Written {
+      readonly share: string;
+      readonly publicShares: readonly string[];
+      readonly commitments: readonly string[];
+    }
+    const { keys } = (await act(0, 'deal', { min: 2, group })) as { keys: Written[] };
+    const own = parseGroup(group).find(({ aci }) => aci === bots[0]?.aci)?.index ?? 0;
+    const [key, other] = [keys[own - 1], keys[own % 3]];
+    if (key === undefined || other === undefined) throw new Error('there are three');
+    const identity = `01${'00'.repeat(31)}`;
+    for (const wrong of [
+      { share: other.share },
+      { publicShares: [...key.publicShares].reverse() },
+      { publicShares: [identity, ...key.publicShares.slice(1)] },
+      { commitments: [...key.commitments.slice(0, 1), identity] },
+    ])
+      await expect(act(0, 'import', { key: { ...key, ...wrong }, group })).rejects.toMatchObject({
+        code: 'USAGE',
+        message: expect.stringContaining('does not fit') as string,
+      });
+    // Of one secret, cut twice: the same public key, and other shares.
+    const [first, second] = [1, 2].map(() => {
+      let drawn = 0;
+      const keys = deal({ min: 2, max: 3 }, (length = 32) =>
+        drawn++ === 0 ? new Uint8Array(length).fill(7) : copy(randomBytes(length)),
+      );
+      const mine = keys[own - 1];
+      return mine && (JSON.parse(toUtf8(new Uint8Array(frostKey.encode(mine)))) as object);
+    });
+    const { publicKey } = (await act(0, 'import', { key: first, group })) as { publicKey: string };
+    expect(await act(0, 'import', { key: first, group })).toEqual({ publicKey });
+    await expect(act(0, 'import', { key: second, group })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('another share') as string,
+    });
   });
 
   it.each([
