@@ -44,6 +44,19 @@ describe('the carrier', () => {
     expect(await heard(alice)).toEqual(['it is me', 'OFFER', 'parked', 'a text']);
   });
 
+  it('keeps closed what was parked under a key that another one has taken the place of', async () => {
+    const { alice, bob, other } = await changed(['parked']);
+    await alice.receive();
+    // The frame leaves a session in the carrier, in which the text that is parked could be read.
+    await frame(other, alice, 'OFFER');
+    await say(other, alice, 'a text');
+    expect(await alice.receive()).toEqual(['stored', 'parked']);
+    await pin(alice, bob.peer.aci, keyOf(bob.peer));
+    expect(await stateOf(alice, bob)).toBe('verified');
+    await alice.replay();
+    expect(await heard(alice)).toEqual(['it is me', 'OFFER']);
+  });
+
   it('takes the sessions of a healed contact, and brings ACCEPT to one who has not healed yet', async () => {
     const { hub, alice, bob } = await pair();
     await say(alice, bob, 'hello');

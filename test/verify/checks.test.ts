@@ -211,6 +211,16 @@ describe('keys that were seen before', () => {
     });
   });
 
+  it('V-14: that PROOF alone came under are proven false, though OFFER came under the right one', async () => {
+    const [alice, bob] = await replied();
+    await alice.take(bob.frame('reply'), bob);
+    await bob.take(alice.frame('proof'), alice, { openedUnder: stranger });
+    expect(bob.trusted[0]).toMatchObject({
+      identityKey: alice.own.identityKey,
+      ...{ heals: true, found: { kind: 'substituted', falseKeys: [stranger] } },
+    });
+  });
+
   it('V-14: that are only stored may be of an older phone', async () => {
     const [alice, bob] = couple({ profile: 1 });
     bob.view = stranger;

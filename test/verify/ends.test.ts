@@ -40,6 +40,23 @@ describe('the end of a run', () => {
     expect(secretsOf(bob.run as Replied)).toHaveLength(2); // PRK and the cA that is expected: w and y are gone
   });
 
+  it('V-16: overwrites PRK, nonce and the prekeys of the run, whether it is accepted or given up', async () => {
+    for (const isAccepted of [true, false]) {
+      const [alice, bob] = await proved({ profile: 2 });
+      const { slot } = alice;
+      if (slot.run?.kind !== 'proved') throw new Error('no PROOF');
+      const { prk, nonce, prekeys } = slot.run;
+      if (prekeys === undefined) throw new Error('no prekeys');
+      await bob.take(alice.frame('proof'), alice);
+      const end = isAccepted ? frameEvent(bob, bob.frame('accept')) : { kind: 'cancel' as const, now: T0 };
+      const { slot: after, effects } = await advance(ENV, slot, end, alice.opener);
+      expect(after.run?.kind === 'closed').toBe(!isAccepted);
+      const wiped = effects.flatMap((effect) => (effect.kind === 'wipe' ? effect.secrets : []));
+      for (const secret of [prk, nonce, prekeys.prekey, prekeys.signedPrekey, prekeys.kyberPrekey])
+        expect(wiped).toContain(secret);
+    }
+  });
+
   it('V-16: overwrites what a start was given, once REPLY is checked or the run is given up', async () => {
     for (const typed of ['482913', '482914', undefined]) {
       const [alice, bob] = couple({ profile: 1 });

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Verified } from '../../../plugins/verify/signal/follow.ts';
 import { toBase64 } from '../../../src/bytes.ts';
-import { outboxRows } from '../../../src/store/tables.ts';
+import { outboxRows, senderKeys } from '../../../src/store/tables.ts';
 import { Scene } from '../../support/scene.ts';
 import { codeOf, failure, peerOf, until, wholeRun, type Peer } from './support/duo.ts';
 import { forgetSessions, pinOf, takeForVerified, Talk } from './support/talk.ts';
@@ -20,6 +20,19 @@ beforeEach(async () => {
 
 afterEach(() => scene.close());
 
+const DISTRIBUTION = 'a distribution id';
+
+/** As if this device had written to a group. */
+async function holdSenderKey({ running: { store, account } }: Peer): Promise<void> {
+  const batch = store.batch();
+  senderKeys.put(batch, account.aci, account.deviceId, DISTRIBUTION, new Uint8Array([1]));
+  await batch.commit();
+}
+
+async function hasSenderKey({ running: { store, account } }: Peer): Promise<boolean> {
+  return (await senderKeys.get(store.batch(), account.aci, account.deviceId, DISTRIBUTION)) !== undefined;
+}
+
 describe('a directory that lies to both', () => {
   it('V-14, V-15: is read along by before the run, proven by it, and healed', async () => {
     const middle = scene.server.intercept({ between: [alice.aci, bob.aci] });
@@ -28,6 +41,7 @@ describe('a directory that lies to both', () => {
     expect(middle.overheard.map(({ text }) => text)).toEqual(['hello', 'hello yourself']);
     const falseBob = toBase64(middle.falseKeyOf(bob.aci));
     expect(await pinOf(alice, bob)).toBe(falseBob);
+    for (const peer of [alice, bob]) await holdSenderKey(peer);
 
     const { a, b, starting, entering } = await wholeRun(alice, bob);
     expect(a).toMatchObject({ identityKey: bob.key, acknowledged: true });
@@ -40,6 +54,9 @@ describe('a directory that lies to both', () => {
     expect(await entering.event('substituted')).toMatchObject({
       falseKey: toBase64(middle.falseKeyOf(alice.aci)),
     });
+
+    // The middle may have our sender keys, too (section 8, step 4).
+    expect([await hasSenderKey(alice), await hasSenderKey(bob)]).toEqual([false, false]);
 
     // As long as it lies about the phones, nothing goes; it hears nothing either way.
     const { timestamp } = await talk.say(alice, 'now in private');
@@ -55,6 +72,18 @@ describe('a directory that lies to both', () => {
     await talk.hears('indeed');
     expect(middle.overheard).toHaveLength(2);
     expect([(await alice.view(bob)).state, (await bob.view(alice)).state]).toEqual(['verified', 'verified']);
+  });
+
+  it('is found out by a run of profile 1, too, whose DONE comes although nobody has a session', async () => {
+    const middle = scene.server.intercept({ between: [alice.aci, bob.aci] });
+    await talk.tell(alice, 'hello');
+    await talk.tell(bob, 'hello yourself');
+    const { a, b, starting } = await wholeRun(alice, bob, { profile: 1 });
+    expect([a.acknowledged, b.acknowledged, b.check]).toEqual([true, true, a.check]);
+    expect(await starting.event('substituted')).toMatchObject({
+      falseKey: toBase64(middle.falseKeyOf(bob.aci)),
+    });
+    expect([await pinOf(alice, bob), await pinOf(bob, alice)]).toEqual([bob.key, alice.key]);
   });
 
   it('refuses the old sessions of the false key, and keeps the way for a repeated ACCEPT', async () => {
