@@ -30,7 +30,8 @@ import type { Trust } from './trust/build.ts';
 import type { OperatorRules } from './trust/policy.ts';
 import { noteLinked, noteUnlinked } from './store/unlinked.ts';
 import type { Store } from './store/store.ts';
-import { account as accountRow, outboxRows, type Account } from './store/tables.ts';
+import type { Account } from './store/rows.ts';
+import { account as accountRow, outboxRows } from './store/tables.ts';
 import type { OpenSocket } from './transport/connection.ts';
 import type { ConnectionState, Requester } from './transport/request.ts';
 

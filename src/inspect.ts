@@ -8,6 +8,7 @@ import { BotError } from './errors.ts';
 import * as progress from './inbox/progress.ts';
 import type { ConnectionState } from './transport/request.ts';
 import type { Store } from './store/store.ts';
+import type { Account, Contact, Identity } from './store/rows.ts';
 import {
   account,
   contacts,
@@ -17,9 +18,6 @@ import {
   outboxRows,
   prekeys,
   quarantineRows,
-  type Account,
-  type Contact,
-  type Identity,
 } from './store/tables.ts';
 
 /** Keys are 33 bytes in base64. */

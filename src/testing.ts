@@ -25,15 +25,8 @@ import type { TrustState } from './store/identity-row.ts';
 import { openMemory } from './store/memory.ts';
 import { policyOf } from './store/outbox-row.ts';
 import type { Store } from './store/store.ts';
-import {
-  deadRows,
-  inboxRows,
-  outboxRows,
-  pluginState,
-  pluginVolatile,
-  type InboxRow,
-  type OutboxRow,
-} from './store/tables.ts';
+import type { InboxRow, OutboxRow } from './store/rows.ts';
+import { deadRows, inboxRows, outboxRows, pluginState, pluginVolatile } from './store/tables.ts';
 import { ManualClock, settle } from './testing/clock.ts';
 import { accountOf, People } from './testing/people.ts';
 import { buildTrust, type Trust } from './trust/build.ts';

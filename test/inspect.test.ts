@@ -16,6 +16,7 @@ import {
 } from '../src/inspect.ts';
 import { openMemory } from '../src/store/memory.ts';
 import type { Store } from '../src/store/store.ts';
+import type { Account } from '../src/store/rows.ts';
 import {
   account,
   contacts,
@@ -25,7 +26,6 @@ import {
   outboxRows,
   prekeys,
   quarantineRows,
-  type Account,
 } from '../src/store/tables.ts';
 import { newRow } from '../src/store/outbox-row.ts';
 

@@ -20,7 +20,7 @@ import { fromBase64, type Bytes } from '../../src/bytes.ts';
 import type { Store } from '../../src/store/store.ts';
 import { identityRows, sessions } from '../../src/store/tables.ts';
 import { ownIdentity, type OwnIdentity } from '../../src/session/own-identity.ts';
-import type { Account } from '../../src/store/tables.ts';
+import type { Account } from '../../src/store/rows.ts';
 
 const nameOf = (address: ProtocolAddress): string => `${address.name()}::${String(address.deviceId())}`;
 

@@ -19,7 +19,8 @@ import { parseLinkUrl, type LinkTarget } from '../session/link-url.ts';
 import { encodeProvisionMessage } from '../session/provision-message.ts';
 import { sealProvisionEnvelope } from '../session/provisioning-cipher.ts';
 import type { Store } from '../store/store.ts';
-import { account as accountCell, facts, type Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
+import { account as accountCell, facts } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 import { MEDIA_KEY } from './pending-registration.ts';
 

@@ -9,7 +9,8 @@ import { concat, copy, own, type Bytes } from '../bytes.ts';
 import type { Random } from '../platform.ts';
 import { signal } from '../proto/messages.js';
 import type { Store } from '../store/store.ts';
-import { contacts, peers, type Contact } from '../store/tables.ts';
+import type { Contact } from '../store/rows.ts';
+import { contacts, peers } from '../store/tables.ts';
 
 const IV_LENGTH = 16;
 const KEY_LENGTH = 32;

@@ -24,6 +24,7 @@ import {
 import { writeAgainOnConflict } from '../store/again.ts';
 import { deleteAll } from '../store/delete-all.ts';
 import type { Batch, Store } from '../store/store.ts';
+import type { Account, StoredKeyPair } from '../store/rows.ts';
 import {
   account as accountCell,
   facts,
@@ -31,8 +32,6 @@ import {
   prekeys,
   prekeyStates,
   sessions,
-  type Account,
-  type StoredKeyPair,
 } from '../store/tables.ts';
 
 /** Name of the fact with the account's media backup key: base64, 32 bytes. */

@@ -17,7 +17,8 @@ import { supplyFirstKeys } from '../session/first-supply.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
 import type { Store } from '../store/store.ts';
 import { noteUnlinked } from '../store/unlinked.ts';
-import { account as accountCell, pendingLink, type Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
+import { account as accountCell, pendingLink } from '../store/tables.ts';
 import type { Credentials, Requester } from '../transport/request.ts';
 import {
   beginRegistration,

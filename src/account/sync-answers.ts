@@ -15,15 +15,8 @@ import type { Profile } from '../service/profile.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
 import { newRow } from '../store/outbox-row.ts';
 import type { Batch, Store } from '../store/store.ts';
-import {
-  account as accountCell,
-  contacts,
-  facts,
-  outboxRows,
-  syncRequests,
-  type OutboxRow,
-  type SyncRequest,
-} from '../store/tables.ts';
+import type { OutboxRow, SyncRequest } from '../store/rows.ts';
+import { account as accountCell, contacts, facts, outboxRows, syncRequests } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 import { sealAttachment, writeContactList } from './contact-list.ts';
 import { MEDIA_KEY } from './pending-registration.ts';

@@ -23,7 +23,8 @@ import { uploadKeys } from '../service/keys.ts';
 import { hasConfirmedKeys, supplyOneTimeKeys, type OneTimeUpload } from '../session/prekey-supply.ts';
 import { newRow, readOutboxKey } from '../store/outbox-row.ts';
 import type { Batch, Staging, Store } from '../store/store.ts';
-import { facts, outboxRows, peers, type Account, type StoredKeyPair } from '../store/tables.ts';
+import type { Account, StoredKeyPair } from '../store/rows.ts';
+import { facts, outboxRows, peers } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 import { damaged } from './header.ts';
 

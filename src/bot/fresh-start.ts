@@ -9,7 +9,7 @@ import { putSyncRequests } from '../provisioning/first-upload.ts';
 import { profileTransport } from '../provisioning/link-transport.ts';
 import type { Profile } from '../service/profile.ts';
 import type { Batch, Store } from '../store/store.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 import { PrekeyUpkeep } from '../upkeep/prekey-upkeep.ts';
 
 export interface FreshStartNeeds {

@@ -6,7 +6,7 @@ import { encodeApp, encodeText } from '../content/encode.ts';
 import { BotError } from '../errors.ts';
 import { VERIFY_TAG } from '../session/carrier.ts';
 import type { NewRow } from '../store/outbox-row.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 import { profileKeyOf } from './parts.ts';
 
 /** All that a handler can send (`context.ts`), and the same with its kind. */

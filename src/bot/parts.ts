@@ -31,7 +31,7 @@ import { announceChanges, OwnTags } from '../session/peer-tags.ts';
 import { Session } from '../session/session.ts';
 import { readOutboxKey } from '../store/outbox-row.ts';
 import type { Store } from '../store/store.ts';
-import type { Account, InboxRow, OutboxRow } from '../store/tables.ts';
+import type { Account, InboxRow, OutboxRow } from '../store/rows.ts';
 import type { TrustEvent } from '../trust.ts';
 import { buildTrust, type Trust } from '../trust/build.ts';
 import { servedKey } from '../trust/served-key.ts';

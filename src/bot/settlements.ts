@@ -5,7 +5,8 @@ import type { ServiceId } from '../address.ts';
 import { BotError, isErrorCode } from '../errors.ts';
 import type { Ending } from '../outbox/sender.ts';
 import type { Store } from '../store/store.ts';
-import { outboxRows, sentLog, type OutboxRow } from '../store/tables.ts';
+import type { OutboxRow } from '../store/rows.ts';
+import { outboxRows, sentLog } from '../store/tables.ts';
 
 type Waiter = (end: Ending) => void;
 

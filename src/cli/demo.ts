@@ -18,7 +18,7 @@ import { appType } from '../router.ts';
 import { parseProfile, type Profile } from '../service/profile.ts';
 import { openLevel } from '../store/level.ts';
 import type { Store } from '../store/store.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 import { AttackDemo } from './demo-attack.ts';
 import { BlsDemo } from './demo-bls.ts';
 import { DemoPhone } from './demo-phone.ts';

@@ -5,7 +5,7 @@ import { bareId } from '../inspect.ts';
 import { InvalidArgumentError, type Command } from 'commander';
 import { link, type LinkEvent } from '../provisioning/link.ts';
 import { qrTerminal, writeQrFile } from '../provisioning/qr.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 import { checkDeviceName } from '../session/device-name.ts';
 import { openOrMakeStore } from './account.ts';
 import type { Io, Printer } from './io.ts';

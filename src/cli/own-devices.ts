@@ -8,7 +8,7 @@ import { readDeviceName } from '../session/device-name.ts';
 import { whoami } from '../service/account.ts';
 import { listDevices, removeDevice } from '../service/devices.ts';
 import type { Store } from '../store/store.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 import { noteUnlinked } from '../store/unlinked.ts';
 import type { Requester } from '../transport/request.ts';
 

@@ -5,7 +5,7 @@
 import type { Platform } from '../platform.ts';
 import { endpointOf, type Profile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 import type { ConnectionState, Requester } from '../transport/request.ts';
 import { skip, type Check } from './check.ts';
 import { examineLinked } from './linked.ts';

@@ -13,7 +13,7 @@ import { fetchUploadForm } from '../service/attachments.ts';
 import { nextOfRemoved, otherServer, withRemedy } from '../service/own-device.ts';
 import type { Profile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 import type { Requester } from '../transport/request.ts';
 import { fail, failureOf, ok, skip, walk, warn, type Check, type Finding, type Step } from './check.ts';
 import { fetchGroupCredentials, fetchSelf, fetchStorageLogin } from './endpoints.ts';

@@ -7,7 +7,8 @@ import { fromBase64 } from '../bytes.ts';
 import { checkKeys, countKeys, keysDigest } from '../service/keys.ts';
 import { publicSignedPrekey } from '../session/prekey-generation.ts';
 import type { Store } from '../store/store.ts';
-import { prekeys, prekeyStates, type Account, type StoredKeyPair } from '../store/tables.ts';
+import type { Account, StoredKeyPair } from '../store/rows.ts';
+import { prekeys, prekeyStates } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 import { fail, ok, skip, warn, type Finding } from './check.ts';
 

@@ -7,7 +7,7 @@ import { Reader } from 'protobufjs/minimal.js';
 import { equal, fromBase64, type Bytes } from '../bytes.ts';
 import { describe } from '../errors.ts';
 import type { Profile } from '../service/profile.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 import { fail, ok, warn, type Finding } from './check.ts';
 
 /** Fields of SenderCertificate and of the certificate inside it. */

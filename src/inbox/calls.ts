@@ -9,7 +9,7 @@ import { BotError, describe, isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { isAccepted } from '../store/accepted.ts';
 import type { Batch, Staging, Store } from '../store/store.ts';
-import type { InboxRow } from '../store/tables.ts';
+import type { InboxRow } from '../store/rows.ts';
 import type { Alarm } from './alarm.ts';
 import { Attempt } from './attempt.ts';
 import type { Caution } from './caution.ts';

@@ -7,7 +7,7 @@ import type { Bytes } from '../bytes.ts';
 import type { Content } from '../content/content.ts';
 import type { Envelope } from '../content/envelope.ts';
 import type { Identified } from '../session/identify.ts';
-import type { InboxRow } from '../store/tables.ts';
+import type { InboxRow } from '../store/rows.ts';
 
 export interface InboxSource {
   readonly serviceId: ServiceId;

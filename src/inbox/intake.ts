@@ -20,6 +20,7 @@ import type { Session } from '../session/session.ts';
 import { newRow } from '../store/outbox-row.ts';
 import { onceRead, type Reading } from '../store/reading.ts';
 import type { Batch, Store } from '../store/store.ts';
+import type { OutboxRow, Peer, SyncRequest } from '../store/rows.ts';
 import {
   account,
   contacts,
@@ -29,9 +30,6 @@ import {
   peers,
   sentLog,
   syncRequests,
-  type OutboxRow,
-  type Peer,
-  type SyncRequest,
 } from '../store/tables.ts';
 import { HourlyLimit } from './hourly-limit.ts';
 

@@ -5,7 +5,7 @@
  * spilled: they stay in the store only, and the lane remembers the first of them. A waiting lane holds none, so that a
  * conversation that is stuck takes nothing from the others.
  */
-import type { InboxRow } from '../store/tables.ts';
+import type { InboxRow } from '../store/rows.ts';
 import type { Content } from '../content/content.ts';
 import type { Call } from './attempt.ts';
 

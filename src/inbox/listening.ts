@@ -24,7 +24,8 @@ import {
 } from '../session/outer-tag.ts';
 import type { OwnIdentity } from '../session/own-identity.ts';
 import type { Store } from '../store/store.ts';
-import { facts, peers, type Peer } from '../store/tables.ts';
+import type { Peer } from '../store/rows.ts';
+import { facts, peers } from '../store/tables.ts';
 
 /** What a device opens. */
 export const LISTEN = ['all', 'tagged'] as const;

@@ -15,7 +15,8 @@ import type { OwnTags } from '../session/peer-tags.ts';
 import type { Opened } from '../session/session.ts';
 import { Newest, type Bounds } from '../store/newest.ts';
 import type { Batch, Staging, Store } from '../store/store.ts';
-import { padded, parkedRows, sessions, type QuarantineRow } from '../store/tables.ts';
+import type { QuarantineRow } from '../store/rows.ts';
+import { padded, parkedRows, sessions } from '../store/tables.ts';
 
 /** Envelopes that are kept of one contact: the newest. */
 export const MAX_PARKED = 100;

@@ -7,7 +7,8 @@
 import type { Random } from '../platform.ts';
 import { randomInt } from '../platform.ts';
 import type { Batch, Store } from '../store/store.ts';
-import { deadRows, inboxRows, type InboxRow, type Progress } from '../store/tables.ts';
+import type { InboxRow, Progress } from '../store/rows.ts';
+import { deadRows, inboxRows } from '../store/tables.ts';
 
 /** A handler that has thrown this often is not called again. */
 export const MAX_ATTEMPTS = 5;

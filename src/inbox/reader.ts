@@ -5,7 +5,8 @@
  * spilled rows are read for one by one. One reading is under way at a time.
  */
 import type { Store } from '../store/store.ts';
-import { inboxRows, padded, type InboxRow } from '../store/tables.ts';
+import type { InboxRow } from '../store/rows.ts';
+import { inboxRows, padded } from '../store/tables.ts';
 import type { Lane } from './lane.ts';
 
 export interface ReaderParts {

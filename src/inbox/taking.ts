@@ -16,14 +16,8 @@ import { Newest, QUARANTINE } from '../store/newest.ts';
 import { newRow } from '../store/outbox-row.ts';
 import { onceRead, type Reading } from '../store/reading.ts';
 import type { Batch, Store } from '../store/store.ts';
-import {
-  inboxRows,
-  outboxRows,
-  quarantineRows,
-  seenMarks,
-  type InboxRow,
-  type OutboxRow,
-} from '../store/tables.ts';
+import type { InboxRow, OutboxRow } from '../store/rows.ts';
+import { inboxRows, outboxRows, quarantineRows, seenMarks } from '../store/tables.ts';
 import type { Delivery } from '../transport/request.ts';
 import { HourlyLimit } from './hourly-limit.ts';
 import { inboxRow, markOf, nameOf, type InboxSource } from './inbox-row.ts';

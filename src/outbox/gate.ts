@@ -15,7 +15,8 @@ import { isMeant } from '../session/peer-tags.ts';
 import type { Seal, SealedMessage, Session } from '../session/session.ts';
 import { policyOf } from '../store/outbox-row.ts';
 import type { Batch, Staging } from '../store/store.ts';
-import { peers, type OutboxRow } from '../store/tables.ts';
+import type { OutboxRow } from '../store/rows.ts';
+import { peers } from '../store/tables.ts';
 
 /** A text of ours that is about to be sealed. */
 export interface GuardedMessage {

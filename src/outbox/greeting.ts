@@ -6,7 +6,8 @@ import type { ServiceId } from '../address.ts';
 import type { OwnTags } from '../session/peer-tags.ts';
 import type { Session } from '../session/session.ts';
 import type { Store } from '../store/store.ts';
-import { outboxRows, sentLog, type OutboxRow } from '../store/tables.ts';
+import type { OutboxRow } from '../store/rows.ts';
+import { outboxRows, sentLog } from '../store/tables.ts';
 import type { Gate } from './gate.ts';
 
 export interface GreetingParts {

@@ -7,7 +7,8 @@ import { decodeContent } from '../content/content.ts';
 import type { Span } from '../identities/pin-times.ts';
 import { VERIFY_TAG } from '../session/carrier.ts';
 import type { Staging, Store } from '../store/store.ts';
-import { outboxRows, sentLog, type SentRow } from '../store/tables.ts';
+import type { SentRow } from '../store/rows.ts';
+import { outboxRows, sentLog } from '../store/tables.ts';
 
 /** Stages the release of all that is held for a recipient. @returns how many rows */
 export async function releaseHeld(store: Store, batch: Staging, recipient: ServiceId): Promise<number> {

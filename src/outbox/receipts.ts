@@ -7,7 +7,8 @@ import { encodeDeliveryReceipt } from '../content/encode.ts';
 import type { Clock } from '../platform.ts';
 import { newRow } from '../store/outbox-row.ts';
 import type { Store } from '../store/store.ts';
-import { outboxRows, owedReceipts, type OutboxRow } from '../store/tables.ts';
+import type { OutboxRow } from '../store/rows.ts';
+import { outboxRows, owedReceipts } from '../store/tables.ts';
 
 export interface ReceiptsParts {
   readonly store: Store;

@@ -10,7 +10,8 @@ import type { Clock } from '../platform.ts';
 import { HINT } from '../session/identify.ts';
 import type { Seal } from '../session/session.ts';
 import type { Batch } from '../store/store.ts';
-import { facts, peers, type OutboxKind } from '../store/tables.ts';
+import type { OutboxKind } from '../store/rows.ts';
+import { facts, peers } from '../store/tables.ts';
 
 export interface SealedRoute {
   readonly seal: Seal;

@@ -17,7 +17,8 @@ import { forgetAnnounced } from '../session/peer-tags.ts';
 import { newRow } from '../store/outbox-row.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
 import type { Batch, Store } from '../store/store.ts';
-import { facts, outboxRows, peers, sentLog, type OutboxRow } from '../store/tables.ts';
+import type { OutboxRow } from '../store/rows.ts';
+import { facts, outboxRows, peers, sentLog } from '../store/tables.ts';
 import type { Sesame } from './sesame.ts';
 import type { Result } from './settled.ts';
 

@@ -20,7 +20,8 @@ import { sendMessages, type OutgoingMessage, type SendOutcome } from '../service
 import { isMeant, type OwnTags } from '../session/peer-tags.ts';
 import type { SealedMessage, Session } from '../session/session.ts';
 import type { Batch, Store } from '../store/store.ts';
-import { outboxRows, peers, type OutboxRow, type Peer, type PeerDevice } from '../store/tables.ts';
+import type { OutboxRow, Peer, PeerDevice } from '../store/rows.ts';
+import { outboxRows, peers } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 import type { Gate } from './gate.ts';
 import type { Greeting } from './greeting.ts';

@@ -4,7 +4,7 @@
 import type { ServiceId } from '../address.ts';
 import { maxContent } from '../content/app-message.ts';
 import { BotError, type ErrorCode } from '../errors.ts';
-import type { OutboxRow } from '../store/tables.ts';
+import type { OutboxRow } from '../store/rows.ts';
 
 /** A server that wants a newer client is asked again once an hour. */
 const OUTDATED_MS = 3_600_000;

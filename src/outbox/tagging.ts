@@ -18,7 +18,7 @@ import {
 import type { OwnIdentity } from '../session/own-identity.ts';
 import type { SealedMessage } from '../session/session.ts';
 import type { Staging } from '../store/store.ts';
-import type { PeerDevice } from '../store/tables.ts';
+import type { PeerDevice } from '../store/rows.ts';
 
 export interface TaggingParts {
   /** Of our ACI. */

@@ -12,7 +12,8 @@ import { supplyFirstKeys } from '../session/first-supply.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
 import { newRow } from '../store/outbox-row.ts';
 import type { Batch, Store } from '../store/store.ts';
-import { account as accountCell, outboxRows, type Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
+import { account as accountCell, outboxRows } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 
 export interface FirstUploadParts {

@@ -6,7 +6,7 @@ import { fromBase64, toBase64 } from '../bytes.ts';
 import { CAPABILITIES } from '../service/devices.ts';
 import { encryptDeviceName } from '../session/device-name.ts';
 import { signedKeyJson, type FirstKeys, type SignedKeyJson } from '../session/first-keys.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 
 /** The `pni` fields are there if and only if the account has a PNI. */
 export interface LinkBody {

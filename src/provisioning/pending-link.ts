@@ -18,6 +18,7 @@ import {
 import type { Provision } from '../session/provision-message.ts';
 import { deleteAll } from '../store/delete-all.ts';
 import type { Batch, Store } from '../store/store.ts';
+import type { Account } from '../store/rows.ts';
 import {
   account as accountCell,
   facts,
@@ -25,7 +26,6 @@ import {
   prekeys,
   prekeyStates,
   sessions,
-  type Account,
 } from '../store/tables.ts';
 import { linkBody, type LinkBody } from './link-body.ts';
 

@@ -12,7 +12,7 @@ import { PrivateKey, PublicKey } from '@signalapp/libsignal-client';
 import { concat, copy, decodeProto, equal, fromBase64, fromUtf8, own, toUtf8, type Bytes } from '../bytes.ts';
 import { BotError, isBotError } from '../errors.ts';
 import { signal } from '../proto/messages.js';
-import type { StoredKeyPair } from '../store/tables.ts';
+import type { StoredKeyPair } from '../store/rows.ts';
 
 /** UTF-8 bytes; the server takes 225 bytes of the encrypted form. */
 export const MAX_DEVICE_NAME_BYTES = 130;

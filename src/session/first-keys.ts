@@ -7,7 +7,8 @@ import type { IdentityKind } from '../address.ts';
 import { toBase64 } from '../bytes.ts';
 import { randomInt, type Random } from '../platform.ts';
 import type { Batch } from '../store/store.ts';
-import { prekeys, prekeyStates, type PrekeyState, type StoredKeyPair } from '../store/tables.ts';
+import type { PrekeyState, StoredKeyPair } from '../store/rows.ts';
+import { prekeys, prekeyStates } from '../store/tables.ts';
 import {
   advanceId,
   firstPrekeyState,

@@ -4,7 +4,7 @@
  */
 import type { IdentityKind } from '../address.ts';
 import type { Log } from '../platform.ts';
-import type { Account, StoredKeyPair } from '../store/tables.ts';
+import type { Account, StoredKeyPair } from '../store/rows.ts';
 import { hasConfirmedKeys, supplyOneTimeKeys, type SupplyParts } from './prekey-supply.ts';
 
 /** EC keys that the server did not take: without them the device is not done. */

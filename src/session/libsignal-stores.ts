@@ -28,14 +28,8 @@ import type { Identities } from '../identities/identities.ts';
 import type { Clock } from '../platform.ts';
 import { onceRead, type Reading } from '../store/reading.ts';
 import type { Batch } from '../store/store.ts';
-import {
-  lastResortUses,
-  prekeys,
-  senderKeys,
-  sessions,
-  type PrekeyKind,
-  type PrekeyRow,
-} from '../store/tables.ts';
+import type { PrekeyKind, PrekeyRow } from '../store/rows.ts';
+import { lastResortUses, prekeys, senderKeys, sessions } from '../store/tables.ts';
 import type { OwnIdentity } from './own-identity.ts';
 
 /** What all stores of one operation share. */

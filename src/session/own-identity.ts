@@ -5,7 +5,7 @@ import { IdentityKeyPair, PrivateKey, ProtocolAddress, PublicKey } from '@signal
 import type { DeviceId, IdentityKind, ServiceId } from '../address.ts';
 import { fromBase64, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
-import type { Account, StoredKeyPair } from '../store/tables.ts';
+import type { Account, StoredKeyPair } from '../store/rows.ts';
 
 export interface OwnIdentity {
   readonly kind: IdentityKind;

@@ -3,7 +3,8 @@
  */
 import type { Aci, Address, IdentityKind } from '../address.ts';
 import type { Staging, Store } from '../store/store.ts';
-import { peers, senderKeys, sessions, type Peer } from '../store/tables.ts';
+import type { Peer } from '../store/rows.ts';
+import { peers, senderKeys, sessions } from '../store/tables.ts';
 
 /** Another registration id is another device: its tags are unknown, and it has not heard ours. */
 export async function noteDevice(

@@ -8,7 +8,8 @@ import { ANNOUNCE, encodeAnnouncement, type Tag } from '../content/app-message.t
 import { encodeApp } from '../content/encode.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
 import type { Batch, Store } from '../store/store.ts';
-import { outboxRows, peers, type OutboxRow, type Peer } from '../store/tables.ts';
+import type { OutboxRow, Peer } from '../store/rows.ts';
+import { outboxRows, peers } from '../store/tables.ts';
 import { newRow } from '../store/outbox-row.ts';
 
 /** Our own tags as they are announced. */

@@ -16,13 +16,8 @@ import type { IdentityKind } from '../address.ts';
 import { fromBase64, type Bytes } from '../bytes.ts';
 import { randomInt, type Random } from '../platform.ts';
 import type { Batch } from '../store/store.ts';
-import {
-  prekeys,
-  type PrekeyKind,
-  type PrekeyRow,
-  type PrekeyState,
-  type StoredKeyPair,
-} from '../store/tables.ts';
+import type { PrekeyKind, PrekeyRow, PrekeyState, StoredKeyPair } from '../store/rows.ts';
+import { prekeys } from '../store/tables.ts';
 
 /** One-time keys of a kind that are made and uploaded at once; the server takes no more. */
 export const ONE_TIME_BATCH = 100;

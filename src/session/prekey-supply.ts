@@ -11,7 +11,8 @@ import type { IdentityKind } from '../address.ts';
 import type { Clock, Random } from '../platform.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
 import type { Store } from '../store/store.ts';
-import { prekeys, prekeyStates, type PrekeyRow, type StoredKeyPair } from '../store/tables.ts';
+import type { PrekeyRow, StoredKeyPair } from '../store/rows.ts';
+import { prekeys, prekeyStates } from '../store/tables.ts';
 import {
   advanceId,
   firstPrekeyState,

@@ -9,7 +9,7 @@ import { parseAci, parsePni, uuidFromBytes, uuidToBytes, type Aci, type Pni } fr
 import { copy, decodeProto, equal, fromBase64, own, toBase64, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import { signal } from '../proto/messages.js';
-import type { StoredKeyPair } from '../store/tables.ts';
+import type { StoredKeyPair } from '../store/rows.ts';
 
 /** The newest `provisioningVersion` that we know. */
 export const PROVISIONING_VERSION = 1;

@@ -36,7 +36,8 @@ import { changed, type Identities, type Standing } from '../identities/identitie
 import type { Platform } from '../platform.ts';
 import type { Reading } from '../store/reading.ts';
 import type { Batch } from '../store/store.ts';
-import { peers, sessions, type Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
+import { peers, sessions } from '../store/tables.ts';
 import { Addresses } from './addresses.ts';
 import { toBundle, type DeviceBundle } from './bundle.ts';
 import {

@@ -3,7 +3,8 @@
  */
 import type { DeviceId, ServiceId } from '../address.ts';
 import { EMPTY, type Bytes } from '../bytes.ts';
-import { outboxRows, type OutboxKind, type OutboxRow, type Policy } from './tables.ts';
+import type { OutboxKind, OutboxRow, Policy } from './rows.ts';
+import { outboxRows } from './tables.ts';
 
 export interface NewRow {
   readonly recipient: ServiceId;

@@ -27,7 +27,6 @@ import type {
 } from './rows.ts';
 import { cell, json, proto, table, type Cell, type Codec, type Table } from './table.ts';
 
-export type * from './rows.ts';
 export { padded, type Cell, type Table } from './table.ts';
 
 const bytesCodec: Codec<Bytes> = { encode: (value) => value, decode: (bytes) => bytes };

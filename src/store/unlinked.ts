@@ -3,7 +3,8 @@
  */
 import { writeAgainOnConflict } from './again.ts';
 import type { Store } from './store.ts';
-import { account, type Account } from './tables.ts';
+import type { Account } from './rows.ts';
+import { account } from './tables.ts';
 
 /** @param now ms; the first mark stays @throws BotError those of the store */
 export async function noteUnlinked(store: Store, now: number): Promise<void> {

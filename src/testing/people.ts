@@ -7,7 +7,8 @@ import type { Aci, ServiceId } from '../address.ts';
 import { fromBase64, toBase64, type Bytes } from '../bytes.ts';
 import type { TrustState } from '../store/identity-row.ts';
 import type { Store } from '../store/store.ts';
-import { identityRows, type Account, type StoredKeyPair } from '../store/tables.ts';
+import type { Account, StoredKeyPair } from '../store/rows.ts';
+import { identityRows } from '../store/tables.ts';
 
 /** An account of which a plugin sees the identity key, and nothing else. */
 export function accountOf(aci: Aci): Account {

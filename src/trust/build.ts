@@ -10,7 +10,7 @@ import { Carrier } from '../session/carrier.ts';
 import { ownKeys } from '../session/own-identity.ts';
 import { RunSessions } from '../session/run-sessions.ts';
 import type { Store } from '../store/store.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 import { Desk } from './desk.ts';
 import { ownKeyOf } from './own-key.ts';
 import { Policies, type OperatorRules } from './policy.ts';

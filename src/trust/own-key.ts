@@ -5,7 +5,7 @@ import { PublicKey } from '@signalapp/libsignal-client';
 import { concat, fromBase64, fromUtf8, own, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import { ownIdentity } from '../session/own-identity.ts';
-import type { Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
 import type { OwnKey, PniBlock } from '../trust.ts';
 
 /** Keeps what is signed here apart from serialized keys (05…, 08…); the label keeps it apart from alternate identities. */

@@ -24,14 +24,8 @@ import {
 } from '../session/prekey-generation.ts';
 import { confirmOneTimeKeys, supplyOneTimeKeys, unconfirmedKeys } from '../session/prekey-supply.ts';
 import type { Store } from '../store/store.ts';
-import {
-  account as accountCell,
-  prekeys,
-  prekeyStates,
-  type Account,
-  type PrekeyRow,
-  type StoredKeyPair,
-} from '../store/tables.ts';
+import type { Account, PrekeyRow, StoredKeyPair } from '../store/rows.ts';
+import { account as accountCell, prekeys, prekeyStates } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 
 /** ms between rotations of signed and last-resort keys. */

@@ -5,6 +5,7 @@ import type { IdentityKind, ServiceId } from '../address.ts';
 import type { Clock } from '../platform.ts';
 import { Newest, QUARANTINE } from '../store/newest.ts';
 import type { Store } from '../store/store.ts';
+import type { PrekeyRow } from '../store/rows.ts';
 import {
   deadRows,
   lastResortUses,
@@ -18,7 +19,6 @@ import {
   seenMarks,
   senderKeys,
   sentLog,
-  type PrekeyRow,
 } from '../store/tables.ts';
 
 const MINUTE_MS = 60_000;

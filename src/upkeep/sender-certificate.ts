@@ -13,7 +13,8 @@ import { senderCertificate } from '../service/account.ts';
 import type { Profile } from '../service/profile.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
 import type { Store } from '../store/store.ts';
-import { account as accountCell, facts, type Account } from '../store/tables.ts';
+import type { Account } from '../store/rows.ts';
+import { account as accountCell, facts } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
 
 /** Fact `senderCertificate`. */

@@ -14,7 +14,8 @@ import { parseProfile, type Profile } from '../../src/service/profile.ts';
 import { decryptDeviceName } from '../../src/session/device-name.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import { account as accountRow, contacts, syncRequests, type Account } from '../../src/store/tables.ts';
+import type { Account } from '../../src/store/rows.ts';
+import { account as accountRow, contacts, syncRequests } from '../../src/store/tables.ts';
 import { answers, freeNumber, Primary, registerHere, until } from '../support/primary.ts';
 
 const ASKED = ['contacts', 'blocked', 'configuration', 'keys'] as const;

@@ -7,12 +7,8 @@ import { fromUtf8 } from '../../src/bytes.ts';
 import { BotError } from '../../src/errors.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import {
-  account as accountRow,
-  pendingRegistration,
-  sessions,
-  type Account,
-} from '../../src/store/tables.ts';
+import type { Account } from '../../src/store/rows.ts';
+import { account as accountRow, pendingRegistration, sessions } from '../../src/store/tables.ts';
 import { answers, freeNumber, registerHere } from '../support/primary.ts';
 import { Registering } from '../support/registering.ts';
 import { FaultyStore } from '../support/store-faults.ts';

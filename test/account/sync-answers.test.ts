@@ -9,14 +9,8 @@ import { BotError } from '../../src/errors.ts';
 import type { Log } from '../../src/platform.ts';
 import { signal as proto } from '../../src/proto/messages.js';
 import type { Store } from '../../src/store/store.ts';
-import {
-  account as accountCell,
-  contacts,
-  facts,
-  outboxRows,
-  syncRequests,
-  type SyncRequest,
-} from '../../src/store/tables.ts';
+import type { SyncRequest } from '../../src/store/rows.ts';
+import { account as accountCell, contacts, facts, outboxRows, syncRequests } from '../../src/store/tables.ts';
 import type { Request, Requester, Response } from '../../src/transport/request.ts';
 import { ManualClock, settle, testPlatform } from '../support/clock.ts';
 import { ACI, answer, linkedStore, profileWith } from '../upkeep/fixtures.ts';

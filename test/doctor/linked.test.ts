@@ -11,7 +11,8 @@ import { checkSenderCertificate, signerOf } from '../../src/doctor/sealed-sender
 import { systemPlatform, type Platform } from '../../src/platform.ts';
 import { parseProfile, type Profile } from '../../src/service/profile.ts';
 import type { Store } from '../../src/store/store.ts';
-import { prekeyStates, type Account } from '../../src/store/tables.ts';
+import type { Account } from '../../src/store/rows.ts';
+import { prekeyStates } from '../../src/store/tables.ts';
 import type { Check } from '../../src/doctor/check.ts';
 import { startProxy } from '../support/proxy.ts';
 import { Scene } from '../support/scene.ts';

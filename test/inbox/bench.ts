@@ -6,7 +6,8 @@ import type { Call } from '../../src/inbox/attempt.ts';
 import type { Message, Task } from '../../src/inbox/lane.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import { deadRows, inboxRows, type InboxRow } from '../../src/store/tables.ts';
+import type { InboxRow } from '../../src/store/rows.ts';
+import { deadRows, inboxRows } from '../../src/store/tables.ts';
 import { ManualClock, settle, testPlatform } from '../support/clock.ts';
 import { textRow } from '../support/inbox-row.ts';
 

@@ -5,7 +5,8 @@ import { noteEndFromWithin } from '../../src/inbox/caution.ts';
 import { Dispatcher } from '../../src/inbox/dispatcher.ts';
 import { MemoryDisk, openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import { deadRows, facts, inboxRows, pluginState, type InboxRow } from '../../src/store/tables.ts';
+import type { InboxRow } from '../../src/store/rows.ts';
+import { deadRows, facts, inboxRows, pluginState } from '../../src/store/tables.ts';
 import { ManualClock, settle, testPlatform } from '../support/clock.ts';
 import { textRow } from '../support/inbox-row.ts';
 

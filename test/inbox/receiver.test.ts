@@ -3,8 +3,8 @@ import { encodeText } from '../../src/content/encode.ts';
 import { decodeEnvelope } from '../../src/content/envelope.ts';
 import { own } from '../../src/bytes.ts';
 import { signal } from '../../src/proto/messages.js';
+import type { QuarantineRow } from '../../src/store/rows.ts';
 import {
-  type QuarantineRow,
   identityRows,
   inboxRows,
   outboxRows,

@@ -9,7 +9,7 @@ import { Carrier } from '../../src/session/carrier.ts';
 import type { Bytes } from '../../src/bytes.ts';
 import { OwnTags } from '../../src/session/peer-tags.ts';
 import type { Store } from '../../src/store/store.ts';
-import type { InboxRow, OutboxRow } from '../../src/store/tables.ts';
+import type { InboxRow, OutboxRow } from '../../src/store/rows.ts';
 import type { Delivery, Incoming } from '../../src/transport/request.ts';
 import { envelopeFrom, makePeer, type Peer } from '../support/peer.ts';
 import { gatedStore, type GatedDisk } from '../support/store-gate.ts';

@@ -3,13 +3,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { BotError } from '../../src/errors.ts';
 import { resumeLink } from '../../src/provisioning/link.ts';
 import { openMemory } from '../../src/store/memory.ts';
-import {
-  account as accountCell,
-  contacts,
-  outboxRows,
-  sessions,
-  type Account,
-} from '../../src/store/tables.ts';
+import type { Account } from '../../src/store/rows.ts';
+import { account as accountCell, contacts, outboxRows, sessions } from '../../src/store/tables.ts';
 import type { Request, Response } from '../../src/transport/request.ts';
 import { settle } from '../support/clock.ts';
 import { FaultyStore } from '../support/store-faults.ts';

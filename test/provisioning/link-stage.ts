@@ -7,13 +7,13 @@ import { signal as proto } from '../../src/proto/messages.js';
 import type { Profile } from '../../src/service/profile.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
+import type { Account } from '../../src/store/rows.ts';
 import {
   account as accountCell,
   outboxRows,
   pendingLink,
   prekeys,
   prekeyStates,
-  type Account,
 } from '../../src/store/tables.ts';
 import { ManualClock, testPlatform } from '../support/clock.ts';
 import { FakeServer, scriptedRandom } from './fake-server.ts';

@@ -8,7 +8,7 @@ import { decodeContent } from '../../src/content/content.ts';
 import { decodeFrame, partySet, type Entry, type PartySet, type Protocol } from '../../src/rounds/index.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import type { OutboxRow } from '../../src/store/tables.ts';
+import type { OutboxRow } from '../../src/store/rows.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { exchange, RoundsMember } from '../support/rounds-member.ts';
 

@@ -11,7 +11,8 @@ import {
   type Frame,
   type Protocol,
 } from '../../src/rounds/index.ts';
-import { outboxRows, pluginVolatile, type OutboxRow } from '../../src/store/tables.ts';
+import type { OutboxRow } from '../../src/store/rows.ts';
+import { outboxRows, pluginVolatile } from '../../src/store/tables.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { exchange, RoundsMember } from '../support/rounds-member.ts';
 

@@ -12,7 +12,7 @@ import { listDevices, removeDevice } from '../../src/service/devices.ts';
 import type { Profile } from '../../src/service/profile.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import type { Account } from '../../src/store/tables.ts';
+import type { Account } from '../../src/store/rows.ts';
 import { registerHere } from './primary.ts';
 import type { ScenePhone } from './scene.ts';
 

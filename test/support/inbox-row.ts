@@ -2,7 +2,7 @@
 import type { ServiceId } from '../../src/address.ts';
 import type { Bytes } from '../../src/bytes.ts';
 import { encodeText } from '../../src/content/encode.ts';
-import type { InboxRow } from '../../src/store/tables.ts';
+import type { InboxRow } from '../../src/store/rows.ts';
 
 export function inboxRow(source: string, content: Bytes): InboxRow {
   return {

@@ -23,7 +23,8 @@ import {
 import { Session, type Seal } from '../../src/session/session.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import { account as accountRow, peers, type Account, type StoredKeyPair } from '../../src/store/tables.ts';
+import type { Account, StoredKeyPair } from '../../src/store/rows.ts';
+import { account as accountRow, peers } from '../../src/store/tables.ts';
 import { testPlatform } from './clock.ts';
 
 export function keyPair(): StoredKeyPair & { readonly key: PrivateKey } {

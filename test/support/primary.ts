@@ -10,7 +10,7 @@ import { link } from '../../src/provisioning/link.ts';
 import type { Profile } from '../../src/service/profile.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import type { Account } from '../../src/store/tables.ts';
+import type { Account } from '../../src/store/rows.ts';
 import type { Requester } from '../../src/transport/request.ts';
 
 export const CAPTCHA = 'noop.noop.registration.noop';

@@ -16,7 +16,8 @@ import { connected, credentialsOf } from '../../src/service/connected.ts';
 import { countKeys } from '../../src/service/keys.ts';
 import { parseProfile, type Profile } from '../../src/service/profile.ts';
 import type { Store } from '../../src/store/store.ts';
-import { prekeys, type Account } from '../../src/store/tables.ts';
+import type { Account } from '../../src/store/rows.ts';
+import { prekeys } from '../../src/store/tables.ts';
 import type { Request, Response } from '../../src/transport/request.ts';
 import { answers } from './primary.ts';
 

@@ -14,7 +14,7 @@ import { link } from '../../src/provisioning/link.ts';
 import { loadProfile, parseProfile, type Profile } from '../../src/service/profile.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import type { Account } from '../../src/store/tables.ts';
+import type { Account } from '../../src/store/rows.ts';
 import { HeadlessPhone } from './headless-phone.ts';
 
 const profileFile = process.env['COUNTERSIGN_E2E_PROFILE'];

@@ -8,7 +8,8 @@ import { Tagging } from '../../src/outbox/tagging.ts';
 import { outerMark, routeKeyOf } from '../../src/session/outer-tag.ts';
 import { checkedIdentity } from '../../src/session/own-identity.ts';
 import type { Seal } from '../../src/session/session.ts';
-import { peers, type PeerDevice } from '../../src/store/tables.ts';
+import type { PeerDevice } from '../../src/store/rows.ts';
+import { peers } from '../../src/store/tables.ts';
 import { read } from './outbox.ts';
 import { envelopeFrom, wireEnvelope, type EnvelopeOptions, type Peer } from './peer.ts';
 

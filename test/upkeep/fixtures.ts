@@ -5,7 +5,8 @@ import { EMPTY, fromUtf8, toBase64, toUtf8 } from '../../src/bytes.ts';
 import type { Profile } from '../../src/service/profile.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import { account as accountCell, type Account } from '../../src/store/tables.ts';
+import type { Account } from '../../src/store/rows.ts';
+import { account as accountCell } from '../../src/store/tables.ts';
 import type { Request, Requester, Response } from '../../src/transport/request.ts';
 
 export const ACI = 'c0ffee00-1234-4abc-8def-0123456789ab' as Aci;

@@ -3,6 +3,7 @@ import { EMPTY } from '../../src/bytes.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Batch, Store } from '../../src/store/store.ts';
 import { newRow } from '../../src/store/outbox-row.ts';
+import type { InboxRow, PrekeyRow } from '../../src/store/rows.ts';
 import {
   carriers,
   carrierSessions,
@@ -15,8 +16,6 @@ import {
   seenMarks,
   senderKeys,
   sentLog,
-  type InboxRow,
-  type PrekeyRow,
 } from '../../src/store/tables.ts';
 import { purge, purgePrekeys, RETENTION } from '../../src/upkeep/purge.ts';
 import { ManualClock } from '../support/clock.ts';
