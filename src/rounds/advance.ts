@@ -13,6 +13,7 @@ import type { Blame, Received, RoundMessages, Setting, Step } from './protocol.t
 import {
   abort,
   blame,
+  canRegroup,
   confirmSlot,
   finish,
   HELD,
@@ -39,9 +40,19 @@ export function begin(draft: Draft, present: readonly Present[]): void {
   run.id = ceremonyId(run.topic, present);
   run.phase = 'running';
   const input = run.slots.get('input') ?? EMPTY;
-  run.slots.delete('input');
+  if (!isPartial(draft)) run.slots.delete('input'); // else it may begin anew
   settle(draft, () => protocol.start(settingOf(draft), protocol.input.decode(input)));
   advance(draft);
+}
+
+/** The ceremony in hand came to nothing: nothing of it is left, and one of others begins, with its own id. */
+export function beginAnew(draft: Draft, present: readonly Present[]): void {
+  const { run } = draft;
+  for (const key of run.slots.keys())
+    if (key.startsWith('m/') || key.startsWith('c/') || key === 'state') run.slots.delete(key);
+  run.round = 0;
+  run.gone = run.blame.map(({ party }) => party);
+  begin(draft, present);
 }
 
 /** Goes on as far as what has arrived leads. */
@@ -78,7 +89,7 @@ function hasQuorum(draft: Draft): boolean {
   const need = quorumOf(protocol, run.proposal);
   const left = remaining(run);
   if (left.length < need) {
-    abort(draft, 'too few parties are left');
+    if (!canRegroup(draft)) abort(draft, 'too few parties are left');
     return false;
   }
   return left.filter((index) => isComplete(draft, run.round, index)).length >= need;

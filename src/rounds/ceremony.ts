@@ -22,6 +22,7 @@ import { NONCE_BYTES, topicOf, type Proposal } from './proposal.ts';
 import {
   abort,
   blame,
+  canRegroup,
   changeOf,
   confirmSlot,
   draftOf,
@@ -98,10 +99,10 @@ export function open(tools: Tools, opening: Opening, now: number): Result {
 export function take(tools: Tools, run: Run, from: number, frame: Frame, now: number): Result {
   const draft = draftOf(tools, run, now);
   if (from !== run.self && run.proposal.signers.includes(from) && frame.topic === run.topic) {
-    if (run.phase === 'gathering' && (frame.kind === 'message' || frame.kind === 'confirm'))
+    if ((frame.kind === 'message' || frame.kind === 'confirm') && isEarly(draft, frame.id))
       keepEarly(draft, from, frame);
     else takeFrame(draft, from, frame);
-    if (run.phase === 'gathering') takeEarly(draft);
+    if (!equal(draft.run.id, run.id)) takeEarly(draft);
   }
   return resultOf(draft);
 }
@@ -111,9 +112,9 @@ export function tick(tools: Tools, run: Run, now: number): Result {
   const draft = draftOf(tools, run, now);
   if (isOpen(run.phase)) {
     if (now >= run.deadlineAt) abort(draft, overdue(waitingFor(run)));
-    else if (run.phase === 'gathering') gather(draft);
+    else gather(draft);
     if (now >= run.askAt && draft.run.phase === run.phase) askAgain(draft);
-    if (run.phase === 'gathering') takeEarly(draft);
+    if (!equal(draft.run.id, run.id)) takeEarly(draft);
   }
   return resultOf(draft);
 }
@@ -138,7 +139,7 @@ export function end(run: Run, reason: string, now: number): Result {
 /** ms: when `tick` has something to do; once the run has ended, when it can be forgotten. */
 export function wakeAt(tools: Tools, run: Run): number {
   if (run.phase === 'done' || run.phase === 'aborted') return run.deadlineAt;
-  const turn = run.phase === 'gathering' ? turnAt(draftOf(tools, run, 0)) : Infinity;
+  const turn = turnAt(draftOf(tools, run, 0));
   return Math.min(run.deadlineAt, run.askAt, turn);
 }
 
@@ -171,12 +172,27 @@ function takeFrame(draft: Draft, from: number, frame: Frame): void {
     case 'confirm':
     case 'ask':
       if (draft.run.phase === 'gathering') break;
-      if (!equal(frame.id, draft.run.id)) refuse(draft, from, frame.id);
+      if (!equal(frame.id, draft.run.id)) takeForeign(draft, from, frame.id);
       else if (draft.run.phase === 'aborted') sendSlot(draft, from, 'abort');
       else if (frame.kind === 'message') takeMessage(draft, from, frame);
       else if (frame.kind === 'confirm') takeConfirm(draft, from, frame);
       else takeAsk(draft, from, frame);
   }
+}
+
+/** Whether it can be of a ceremony that we come to yet. */
+function isEarly(draft: Draft, id: Bytes): boolean {
+  const { run } = draft;
+  if (run.phase === 'running' && isPartial(draft)) return !equal(id, run.id);
+  return run.phase === 'gathering';
+}
+
+/** Of a ceremony that we are not in. Where a quorum is enough its sender may be misled: it hears who we say is there. */
+function takeForeign(draft: Draft, from: number, id: Bytes): void {
+  const { run } = draft;
+  const isTold = run.slots.has('roster') && run.phase !== 'aborted' && isPartial(draft);
+  if (isTold) sendSlot(draft, from, 'roster');
+  else if (run.phase !== 'running' || !isPartial(draft)) refuse(draft, from, id);
 }
 
 /** A ceremony that we are not in, such as the one before our restart: who waits there learns that it is in vain. */
@@ -251,9 +267,11 @@ function takeAbort(draft: Draft, from: number, frame: FrameOf<'abort'>): void {
   if (run.slots.has(HELD) && run.slots.has(confirmSlot(run.round, from))) return;
   if (isPartial(draft)) {
     run.gone = [...new Set([...run.gone, from])];
+    const peer = run.peers.get(from);
+    if (peer !== undefined) run.peers.set(from, { ...peer, isLive: false });
     const isEnough = remaining(run).length >= quorumOf(protocol, run.proposal);
     if (isEnough) advance(draft);
-    else abort(draft, frame.reason, { by: from });
+    else if (!canRegroup(draft)) abort(draft, frame.reason, { by: from });
   } else abort(draft, frame.reason, { by: from, tells: false });
 }
 
@@ -268,6 +286,7 @@ function takeLeaving(draft: Draft, from: number, { id, reason }: FrameOf<'abort'
   if (isFinal && peer.isLive && !isPartial(draft)) abort(draft, reason, { by: from, tells: false });
   else if (peer !== undefined && (isFinal || id.every((byte) => byte === 0)))
     run.peers.set(from, { ...peer, isLive: false });
+  gather(draft);
 }
 
 /** Two broadcasts of one place with different bodies: both shown, or one shown and the other here. */

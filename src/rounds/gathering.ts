@@ -4,19 +4,22 @@
  * Everyone says hello with a fresh nonce and the nonce last seen of the other. A nonce counts once it came together with
  * our own, so a hello of an earlier run, kept by the server, is never taken for one of now. Where all are needed, the
  * ceremony begins at each party when all others count. Where a quorum is enough, the first of those present (by index)
- * says who is there: at once when all are, else 30 s after enough were; the next ones take the turn when it stays silent.
+ * says who is there, its roster: at once when all are, else 30 s after enough were; the next ones take the turn when it stays
+ * silent. A roster is believed as far as we have met those in it, and each party has one: who sends one that is wrong is
+ * passed over, and where the ceremony of one comes to nothing, the parties go on under that of the next.
  */
 import { EMPTY, equal, type Bytes } from '../bytes.ts';
-import { begin } from './advance.ts';
+import { begin, beginAnew } from './advance.ts';
 import { encodeFrame, type FrameOf } from './frame.ts';
-import { encodeProposal, NONCE_BYTES, type Present } from './proposal.ts';
-import { isPartial, othersOf, quorumOf, send, type Draft } from './run.ts';
+import { ceremonyId, encodeProposal, NONCE_BYTES, type Present } from './proposal.ts';
+import { isPartial, liveOf, othersOf, quorumOf, send, type Draft } from './run.ts';
 
 /** How long those who are there wait for the others, ms. */
 export const GRACE_MS = 30_000;
 /** Largest proposal that goes along with a greeting, bytes: a long message to be signed does not fit into one. */
 const MAX_SHOWN = 32_768;
 const NO_NONCE: Bytes = new Uint8Array(NONCE_BYTES);
+const LED: Bytes = Uint8Array.of(1);
 
 /** Says hello to a party. */
 export function greet(draft: Draft, to: number, wantsAnswer: boolean): void {
@@ -38,10 +41,9 @@ export function greetAgain(draft: Draft): void {
 
 export function takeHello(draft: Draft, from: number, frame: FrameOf<'hello'>): void {
   const { run } = draft;
-  if (run.phase !== 'gathering') {
-    answerLate(draft, from, frame);
-    return;
-  }
+  const isRegrouping = run.phase === 'running' && isPartial(draft);
+  if (run.phase !== 'gathering') answerLate(draft, from, frame);
+  if (run.phase !== 'gathering' && !isRegrouping) return;
   if (equal(frame.nonce, run.nonce)) return; // our own, turned back
   const known = run.peers.get(from);
   const isLive = equal(frame.echo, run.nonce);
@@ -74,55 +76,89 @@ function answerLate(draft: Draft, from: number, frame: FrameOf<'hello'>): void {
 
 export function takeRoster(draft: Draft, from: number, { present }: FrameOf<'roster'>): void {
   const { run, protocol, now } = draft;
-  if (run.phase !== 'gathering' || !isPartial(draft)) return;
-  const rank = liveOf(draft).indexOf(from);
-  const isTurn = rank === 0 || (run.quorumAt > 0 && now >= run.quorumAt + GRACE_MS * rank);
-  const has = (index: number, nonce: Bytes | undefined): boolean =>
-    present.some((entry) => entry.index === index && nonce !== undefined && equal(entry.nonce, nonce));
+  const isRunning = run.phase === 'running';
+  if ((run.phase !== 'gathering' && !isRunning) || !isPartial(draft)) return;
+  const { signers } = run.proposal;
   const isRising = present.every(
-    ({ index }, i) => index > (present[i - 1]?.index ?? 0) && run.proposal.signers.includes(index),
+    ({ index }, i) => index > (present[i - 1]?.index ?? 0) && signers.includes(index),
   );
-  const isMine = has(run.self, run.nonce) && has(from, run.peers.get(from)?.nonce);
-  if (rank < 0 || !isTurn || !isRising || !isMine || present.length < quorumOf(protocol, run.proposal))
+  const live = liveOf(run);
+  if (!isRising || !live.includes(from) || present.length < quorumOf(protocol, run.proposal)) return;
+  const nonceIn = (index: number): Bytes | undefined => present.find((entry) => entry.index === index)?.nonce;
+  if (isRunning && equal(ceremonyId(run.topic, present), run.id)) return;
+  // When all have had their turn, one that lacks somebody is better than none: not all need have met the same.
+  const isLast = !isRunning && run.quorumAt > 0 && now >= run.quorumAt + GRACE_MS * (live.length + 1);
+  const isWrong = live.some((index) => {
+    const nonce = nonceIn(index);
+    if (nonce === undefined) return index === run.self || index === from || !isLast;
+    return !equal(nonce, nonceOf(draft, index));
+  });
+  if (isWrong) {
+    run.slots.set(ledSlot(from), LED);
+    if (!isRunning) gather(draft);
     return;
-  begin(draft, present);
+  }
+  const rank = ranked(draft).indexOf(from);
+  const isTurn = rank >= 0 && ((rank === 0 && !isRunning) || now >= turnsFrom(draft) + GRACE_MS * rank);
+  if (!isTurn && !isLast) return;
+  run.slots.set(ledSlot(from), LED);
+  if (isRunning) beginAnew(draft, present);
+  else begin(draft, present);
 }
 
-/** Begins when all, or enough, are there. */
+/** Begins when all, or enough, are there; where it has come to nothing, begins anew when it is our turn. */
 export function gather(draft: Draft): void {
   const { run, protocol, now } = draft;
-  if (run.phase !== 'gathering') return;
-  const live = liveOf(draft);
+  const isRunning = run.phase === 'running' && isPartial(draft);
+  if (run.phase !== 'gathering' && !isRunning) return;
+  const live = liveOf(run);
   const isFull = live.length === run.proposal.signers.length;
   if (!isPartial(draft)) {
     if (isFull) begin(draft, presentOf(draft, live));
     return;
   }
-  if (live.length < quorumOf(protocol, run.proposal)) return;
+  if (live.length < quorumOf(protocol, run.proposal)) {
+    run.quorumAt = 0;
+    return;
+  }
   if (run.quorumAt === 0) run.quorumAt = now;
-  const rank = live.indexOf(run.self);
-  if (!(isFull && rank === 0) && now < run.quorumAt + GRACE_MS * (rank + 1)) return;
+  if (run.slots.has('roster')) return;
+  const rank = ranked(draft).indexOf(run.self);
+  if (!(isFull && rank === 0 && !isRunning) && now < turnAt(draft)) return;
   const present = presentOf(draft, live);
   const frame = encodeFrame({ kind: 'roster', topic: run.topic, present });
   run.slots.set('roster', frame);
   for (const { index } of present) if (index !== run.self) send(draft, index, frame);
-  begin(draft, present);
+  if (!isRunning) begin(draft, present);
+  else if (!equal(ceremonyId(run.topic, present), run.id)) beginAnew(draft, present);
 }
 
 /** When `gather` has something to do though nothing comes, ms. */
 export function turnAt(draft: Draft): number {
-  const { quorumAt, self } = draft.run;
-  return quorumAt === 0 ? Infinity : quorumAt + GRACE_MS * (liveOf(draft).indexOf(self) + 1);
+  const { run, protocol } = draft;
+  const isEnough = liveOf(run).length >= quorumOf(protocol, run.proposal);
+  if (!isPartial(draft) || run.quorumAt === 0 || !isEnough || run.slots.has('roster')) return Infinity;
+  return turnsFrom(draft) + GRACE_MS * (ranked(draft).indexOf(run.self) + 1);
 }
 
-/** Ourselves and those who are there, rising. */
-function liveOf({ run }: Draft): readonly number[] {
-  return run.proposal.signers.filter((index) => index === run.self || run.peers.get(index)?.isLive === true);
+/** When the first turn begins, ms; what is under way has its time before. */
+function turnsFrom({ run }: Draft): number {
+  return run.phase === 'running' ? run.deadlineAt - run.waitMs + GRACE_MS : run.quorumAt;
 }
 
-function presentOf({ run }: Draft, live: readonly number[]): readonly Present[] {
-  return live.map((index) => ({
-    index,
-    nonce: index === run.self ? run.nonce : (run.peers.get(index)?.nonce ?? NO_NONCE),
-  }));
+/** Those who are there and have not said yet who is, rising. */
+function ranked({ run }: Draft): readonly number[] {
+  return liveOf(run).filter((index) => !run.slots.has(ledSlot(index)));
+}
+
+function ledSlot(index: number): string {
+  return `r/${String(index)}`;
+}
+
+function nonceOf({ run }: Draft, index: number): Bytes {
+  return index === run.self ? run.nonce : (run.peers.get(index)?.nonce ?? NO_NONCE);
+}
+
+function presentOf(draft: Draft, live: readonly number[]): readonly Present[] {
+  return live.map((index) => ({ index, nonce: nonceOf(draft, index) }));
 }

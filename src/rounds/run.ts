@@ -10,6 +10,7 @@
  *   input             until the ceremony begins          state         the protocol's, until the end
  *   m/ROUND/FROM/TO   a message, TO 0 = all              c/ROUND/FROM  what FROM confirms to have seen
  *   e/…               of a ceremony that has not begun   abort, roster what is sent again to who asks
+ *   r/INDEX           that party has said who is there (gathering.ts)
  *   w/…               of the runtime: private messages on their way (journal.ts)
  *   held              the output, until all have confirmed the last round (`Protocol.isHeld`)
  */
@@ -163,6 +164,17 @@ export function othersOf({ present, proposal, self }: Run): readonly number[] {
 /** Indices of those who take part and have not left. */
 export function remaining({ present, gone }: Run): readonly number[] {
   return present.map(({ index }) => index).filter((index) => !gone.includes(index));
+}
+
+/** Ourselves and those who are there, rising. */
+export function liveOf({ proposal, self, peers }: Run): readonly number[] {
+  return proposal.signers.filter((index) => index === self || peers.get(index)?.isLive === true);
+}
+
+/** Whether enough parties are there for the ceremony to begin anew, without those who have left this one. */
+export function canRegroup({ protocol, run }: Draft): boolean {
+  const left = liveOf(run).filter((index) => !run.gone.includes(index));
+  return left.length >= quorumOf(protocol, run.proposal);
 }
 
 export function keyOf(parties: PartySet, index: number): Bytes {

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { decodeFrame } from '../../src/rounds/frame.ts';
 import { GRACE_MS } from '../../src/rounds/gathering.ts';
+import type { Present } from '../../src/rounds/proposal.ts';
 import type { Codec } from '../../src/router.ts';
 import type { Blame, Protocol } from '../../src/rounds/protocol.ts';
-import { RoundsSim, type Ceremony } from '../support/rounds.ts';
+import { RoundsSim, type Ceremony, type Wire } from '../support/rounds.ts';
 
 const plain: Codec<Uint8Array> = { encode: (value) => value, decode: (bytes) => bytes };
 
@@ -121,5 +122,108 @@ describe('a ceremony for which some are enough', () => {
     sim.settle(24 * 3_600_000);
     const done = [1, 2, 3, 4].filter((index) => sim.output(index) !== undefined);
     expect(done.length).toBeGreaterThanOrEqual(2);
+  });
+});
+
+/** Of these each party but the first is honest; that is silent once it has said who is there, and says what `lie` makes of it. */
+function misled(
+  n: number,
+  quorum: number,
+  lie: (present: readonly Present[], to: number) => readonly Present[],
+): RoundsSim {
+  const protocol: Protocol = {
+    ...(names as Protocol),
+    quorum: () => quorum,
+    step: (_, __, messages) =>
+      messages.size < quorum
+        ? { kind: 'wait' }
+        : { kind: 'done', output: Uint8Array.from([...messages.keys()].slice(0, quorum)) },
+  };
+  const tamper = (wire: Wire, sim: RoundsSim): readonly Wire[] => {
+    const frame = decodeFrame(wire.payload);
+    if (wire.from !== 1 || frame.kind === 'hello') return [wire];
+    if (frame.kind !== 'roster') return frame.kind === 'abort' ? [wire] : [];
+    const present = lie(frame.present, wire.to);
+    return present.length === 0 ? [] : [sim.rewrite(wire, () => ({ ...frame, present }))];
+  };
+  return new RoundsSim(protocol, n, new Uint8Array(0), { tamper });
+}
+
+function madeUp(present: readonly Present[], to: number): readonly Present[] {
+  return present.map((entry) =>
+    entry.index === 1 || entry.index === to ? entry : { ...entry, nonce: new Uint8Array(32).fill(to) },
+  );
+}
+
+describe('a party that says who is there, and lies', () => {
+  it.each([
+    [4, 2],
+    [4, 3],
+    [6, 4],
+    [6, 5],
+  ])('does not stop the others of %i, %i of which are enough', (n, quorum) => {
+    const lies: Record<string, Parameters<typeof misled>[2]> = {
+      'leaves out': (present, to) => {
+        const kept = present
+          .filter(({ index }) => index !== 1 && index !== to)
+          .slice(to % 2, quorum - 2 + (to % 2));
+        return present.filter((entry) => entry.index === 1 || entry.index === to || kept.includes(entry));
+      },
+      'makes up': madeUp,
+      'makes up for one': (present, to) => (to === 3 ? madeUp(present, to) : present),
+      'is silent': () => [],
+      'is silent to one': (present, to) => (to === 3 ? [] : present),
+    };
+    const honest = Array.from({ length: n - 1 }, (_, i) => i + 2);
+    for (const [name, lie] of Object.entries(lies)) {
+      const sim = misled(n, quorum, lie);
+      const before = sim.now;
+      sim.openAll();
+      sim.settle(5 * GRACE_MS);
+      expect([name, ...outputs(sim, ...honest)]).toEqual([name, ...honest.map(() => quorum)]);
+      expect(sim.now - before).toBeLessThan(4 * GRACE_MS);
+    }
+  });
+
+  it('does not stop them when it shows itself to one of them alone', () => {
+    const sim = new RoundsSim({ ...(names as Protocol), quorum: () => 3 }, 4, new Uint8Array(0), {
+      tamper: (wire) => {
+        const isFourth = wire.from === 4 || wire.to === 4;
+        return isFourth && wire.from !== 2 && wire.to !== 2 ? [] : [wire];
+      },
+    });
+    sim.openAll();
+    sim.settle(10 * GRACE_MS);
+    for (const index of [1, 2, 3]) expect(sim.run(index).phase).toBe('done');
+  });
+
+  it('does not stop them when those who come together at first have met nobody else', () => {
+    // Party 2 alone is there with the first, which leaves it sitting; 3 and 4 come later.
+    const sim = misled(4, 2, (present) => present);
+    sim.open(1);
+    sim.open(2);
+    sim.settle(2 * GRACE_MS);
+    expect(sim.run(2).phase).toBe('running');
+    sim.open(3);
+    sim.settle(10 * GRACE_MS);
+    expect(outputs(sim, 2, 3)).toEqual([2, 2]);
+  });
+
+  it('counts as having left when it says that it knows nothing of the ceremony', () => {
+    const sim = simOf(4, {
+      tamper: (wire, self) =>
+        wire.from !== 1 || decodeFrame(wire.payload).kind !== 'message'
+          ? [wire]
+          : [
+              self.rewrite(wire, (frame) =>
+                frame.kind !== 'message'
+                  ? frame
+                  : { kind: 'abort', topic: frame.topic, id: frame.id, reason: 'not known', evidence: [] },
+              ),
+            ],
+    });
+    sim.openAll();
+    sim.settle();
+    expect(outputs(sim, 2, 3, 4)).toEqual([2, 2, 2]);
   });
 });
