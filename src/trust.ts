@@ -255,7 +255,7 @@ export interface SessionWrites {
    * Ends all sender keys of this device, so that the next send to each group makes new ones (section 8, step 4). In which
    * groups a contact is with us is not kept, as nothing is sent to groups yet: that is why it is all of them.
    * The profile key, which that step names too, is not rotated: it is the account's, its other devices learn a new one from
-   * the primary device's storage service alone, and the phone would be locked out of its own profile (docs/verify.md).
+   * the primary device's storage service alone, and the phone would be locked out of its own profile (docs/verification.md).
    */
   rotateSenderKeys(): Promise<void>;
   /**
