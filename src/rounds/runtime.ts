@@ -173,11 +173,15 @@ export class Rounds {
     if (!isParty(party, { aci: party.aci, deviceId: sender.deviceId, identityKey })) return;
     if ((await this.#mistrust(ctx, [party])) !== undefined) return;
     // Such are answered: a flood of them must not become one of ours, on our own disk first.
+    const now = this.#attached.clock.now();
     const isAnswered = frame.kind === 'hello' || frame.kind === 'ask';
-    if (isAnswered && this.#answers.take(party.aci, this.#attached.clock.now()) > 0) return;
+    if (isAnswered && this.#answers.take(party.aci, now) > 0) return;
     if (run !== undefined && !isNewAttempt(run, party.index, frame)) {
-      const now = this.#attached.clock.now();
-      await this.#apply(ctx, run, take(this.#tools(run), run, party.index, frame, now));
+      const result = take(this.#tools(run), run, party.index, frame, now);
+      // So is whatever else leads to something for its sender alone. What is dropped here counts as lost, and is asked for.
+      const isAnswer = result.send.length > 0 && result.send.every(({ to }) => to === party.index);
+      if (!isAnswered && isAnswer && this.#answers.take(party.aci, now) > 0) return;
+      await this.#apply(ctx, run, result);
     } else await this.#invited(ctx, frame, party.index);
   }
 

@@ -5,7 +5,14 @@ import { isKept } from '../../src/backup/kept-tables.ts';
 import { isVolatile, volatileTags } from '../../src/backup/volatile-tags.ts';
 import type { Bytes } from '../../src/bytes.ts';
 import { decodeContent } from '../../src/content/content.ts';
-import { decodeFrame, partySet, type Entry, type PartySet, type Protocol } from '../../src/rounds/index.ts';
+import {
+  decodeFrame,
+  encodeFrame,
+  partySet,
+  type Entry,
+  type PartySet,
+  type Protocol,
+} from '../../src/rounds/index.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { OutboxRow } from '../../src/store/rows.ts';
@@ -167,6 +174,21 @@ describe('a plugin with rounds', () => {
     const slots = [];
     for await (const [key] of store.scan('')) if (key.includes('rounds/slot')) slots.push(key);
     expect(slots.filter((key) => !key.endsWith('abort'))).toEqual([]);
+  });
+
+  it.each(['confirm', 'ask'] as const)('does not answer each %s of a flood', async (kind) => {
+    const topic = await openAll();
+    await exchange(members);
+    const [first, second] = members;
+    if (first === undefined || second === undefined) throw new Error('there are three');
+    const id = new Uint8Array(32).fill(7);
+    const frame = encodeFrame(
+      kind === 'ask' ? { kind, topic, id, round: 1 } : { kind, topic, id, round: 1, seen: [] },
+    );
+    for (let i = 0; i < 100; i++) await first.receive(second, frame);
+    const answers = await first.sent();
+    expect(answers.length).toBeGreaterThan(0);
+    expect(answers.length).toBeLessThanOrEqual(60);
   });
 
   it('ends a ceremony when its operator says so', async () => {
