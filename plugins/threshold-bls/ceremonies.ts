@@ -6,12 +6,13 @@
  */
 import { z } from 'zod';
 import { BotError, type Act, type Host, type Transaction } from '../../src/index.ts';
-import { parseGroup, type Entry, type Rounds } from '../../src/rounds/index.ts';
-import { firstDone } from './ends.ts';
+import { parseGroup, type Entry, type OpenRequest, type Rounds, type Run } from '../../src/rounds/index.ts';
+import { askedKey, isUntold, openUntold, setTold } from './asked.ts';
+import { firstDone, type Ended } from './ends.ts';
 import { encodeKeyShare, fromHex, publicKeyOf, sharingOf, toHex, type KeyShare } from './key-share.ts';
 import { keygen, problem, refresh } from './keygen.ts';
 import type { Invited } from './policy.ts';
-import { holdShare, settleShare, sharesOf, type HeldShare } from './shares.ts';
+import { endShare, holdShare, settleShare, sharesOf, type HeldShare, type Made } from './shares.ts';
 import { sign, type Signed } from './sign.ts';
 
 /** What a key's share file says: nothing of it is secret. */
@@ -44,25 +45,40 @@ export function entries(): Entry[] {
 export function entriesUnder(invited: Invited): Entry[] {
   const held: Entry['held'] = (output, { topic, run }, { state }) => {
     state.put('backup-note', new TextEncoder().encode(BACKUP_NOTE));
-    return holdShare(state, { share: output as KeyShare, parties: run.proposal.parties, topic });
+    return holdShare(state, madeBy(run, topic, output));
   };
   const done: Entry['done'] = async (output, { topic, run }, { state, volatile }) => {
-    const share = output as KeyShare;
-    await settleShare(state, { share, parties: run.proposal.parties, topic });
-    volatile.put(resultKey(topic), publicKeyOf(share));
+    const made = madeBy(run, topic, output);
+    await settleShare(state, made);
+    volatile.put(resultKey(topic), publicKeyOf(made.share));
+  };
+  const aborted: Entry['aborted'] = ({ run }, { state }) =>
+    endShare(state, { ceremony: toHex(run.id), isProven: run.blame.length > 0 });
+  const forgotten: Entry['forgotten'] = async (ended, tx) => {
+    tx.volatile.delete(resultKey(ended.topic));
+    tx.volatile.delete(askedKey(ended.topic));
+    if (ended.run.phase === 'aborted') await aborted(ended, tx);
   };
   // A list of protocols has no one type for their parameters: each is used with its own codecs.
   return [
-    { protocol: keygen, held, done },
-    { protocol: refresh, held, done },
-    { protocol: sign, invited },
+    { protocol: keygen, held, done, aborted, forgotten },
+    { protocol: refresh, held, done, aborted, forgotten },
+    { protocol: sign, invited, forgotten },
   ];
 }
 
 /** What the commands ask for. */
 export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Act>> {
-  const finished = (topics: readonly string[], call: Parameters<Act>[0], wait: number): Promise<unknown> =>
-    firstDone(ceremonies, topics, call, wait * 1000);
+  const finished = async (
+    requests: readonly OpenRequest<unknown, unknown>[],
+    call: Parameters<Act>[0],
+    wait: number,
+  ): Promise<Ended> => {
+    const topics = await openUntold(host, ceremonies, requests);
+    const ended = await firstDone(ceremonies, topics, call, wait * 1000);
+    await setTold(host, topics);
+    return ended;
+  };
   return {
     keygen: async (call) => {
       const { group, threshold, parties: count, wait } = read(keygenInput, call.input);
@@ -72,37 +88,42 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
       const wrong = problem(threshold, count, count);
       if (wrong !== undefined) throw usage(wrong);
       const protocol = keygen.name;
-      const topic = await ceremonies.open({
-        protocol,
-        params: { threshold },
-        input: undefined,
-        parties,
-        waitMs: wait * 1000,
-      });
-      await finished([topic], call, wait);
+      const request = { protocol, params: { threshold }, input: undefined, parties, waitMs: wait * 1000 };
+      const { topic } = await finished([request], call, wait);
       return host.update(async (tx) => handleOf(await made(tx, topic)));
     },
     refresh: async (call) => {
       const { group, publicKey, wait } = read(refreshInput, call.input);
       const parties = parseGroup(group);
-      const topics: string[] = [];
-      for (const { share: input } of await held(host, publicKey)) {
+      const requests: OpenRequest<unknown, unknown>[] = [];
+      const shares = await held(host, publicKey);
+      for (const { share: input } of shares) {
         const { threshold, commitments, epoch } = input;
         const wrong = problem(threshold, parties.length, parties.length);
         if (wrong !== undefined || parties.length !== input.parties)
           throw usage(wrong ?? 'all parties of the key are needed');
         const params = { threshold, commitments };
-        const request = { protocol: refresh.name, params, input, parties, epoch, waitMs: wait * 1000 };
-        topics.push(await ceremonies.open(request));
+        requests.push({ protocol: refresh.name, params, input, parties, epoch, waitMs: wait * 1000 });
       }
-      await finished(topics, call, wait);
+      // A refresh that has ended since began with a share that is no more.
+      const [last] = shares;
+      if (last !== undefined && last.share.epoch > 0 && (await isUntold(host, ceremonies, last.topic))) {
+        for (const request of requests)
+          await ceremonies.abort(ceremonies.topic(request), 'it was done with another share');
+        await setTold(host, [last.topic]);
+        return handleOf(last.share);
+      }
+      await finished(requests, call, wait);
       return handleOf(await newest(host, publicKey));
     },
     sign: async (call) => {
       const { group, publicKey, message, wait } = read(signInput, call.input);
       const named = parseGroup(group).map(({ aci }) => aci);
-      const topics: string[] = [];
-      for (const { share: input, parties } of await held(host, publicKey)) {
+      const requests: OpenRequest<unknown, unknown>[] = [];
+      const usable = (await held(host, publicKey)).filter(({ isUsable }) => isUsable);
+      if (usable.length === 0)
+        throw new BotError('CEREMONY_UNCONFIRMED', 'not all parties have confirmed their shares of this key');
+      for (const { share: input, parties } of usable) {
         const { threshold, epoch } = input;
         const signers = parties.filter(({ aci }) => named.includes(aci)).map(({ index }) => index);
         if (signers.length < named.length)
@@ -110,9 +131,9 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
         if (signers.length <= threshold) throw usage(`${String(threshold + 1)} signers are needed`);
         const params = { threshold, publicKey: fromHex(publicKey), sharing: sharingOf(input) };
         const request = { protocol: sign.name, params, input, parties, signers, epoch, waitMs: wait * 1000 };
-        topics.push(await ceremonies.open({ ...request, message: fromHex(message) }));
+        requests.push({ ...request, message: fromHex(message) });
       }
-      const { signature, signers: used } = (await finished(topics, call, wait)) as Signed;
+      const { signature, signers: used } = (await finished(requests, call, wait)).output as Signed;
       return { publicKey, signature: toHex(signature), signers: used };
     },
     export: async (call) => {
@@ -124,6 +145,11 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
 
 function resultKey(topic: string): string {
   return `key-of/${topic}`;
+}
+
+function madeBy(run: Run, topic: string, output: unknown): Made {
+  const { parties } = run.proposal;
+  return { share: output as KeyShare, parties, topic, ceremony: toHex(run.id) };
 }
 
 /** The share that a ceremony has made. */

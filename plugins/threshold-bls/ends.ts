@@ -4,8 +4,13 @@
 import { BotError, type Act } from '../../src/index.ts';
 import type { CeremonyView, Rounds } from '../../src/rounds/index.ts';
 
+export interface Ended {
+  readonly topic: string;
+  readonly output: unknown;
+}
+
 /**
- * The output of the first that is done; the others are ended then.
+ * The first that is done, with its output; the others are ended then.
  * @param heldMs how long the others are waited for once this party holds its share
  * @throws BotError `CEREMONY_ENDED`; `CEREMONY_UNCONFIRMED` when this party has its share and not all have confirmed that they
  *   have theirs; the signal's reason: then all stay as they are
@@ -15,7 +20,7 @@ export async function firstDone(
   topics: readonly string[],
   call: Parameters<Act>[0],
   heldMs: number,
-): Promise<unknown> {
+): Promise<Ended> {
   const stop = new AbortController();
   const signal = AbortSignal.any([call.signal, stop.signal]);
   const ends = topics.map(async (topic) => {
@@ -29,7 +34,7 @@ export async function firstDone(
     const { topic, output } = await Promise.any(ends);
     for (const other of topics)
       if (other !== topic) await ceremonies.abort(other, 'it was done with another share');
-    return output;
+    return { topic, output };
   } catch (error) {
     call.signal.throwIfAborted();
     const reasons: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];

@@ -64,7 +64,7 @@ export function signingPolicy(rules: readonly Rule[], { clock, log }: PolicyHost
     const { epoch, parties, signers } = proposal;
     const params = sign.params.decode(proposal.params);
     const held = await shareOf(tx.state, params.publicKey, epoch, params.sharing);
-    if (held === undefined || !isSameSet(held.parties, parties)) {
+    if (held?.isUsable !== true || !isSameSet(held.parties, parties)) {
       leave(proposal, from, 'there is no share here of that key, epoch and party set');
       return undefined;
     }

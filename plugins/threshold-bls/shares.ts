@@ -27,6 +27,10 @@ export interface HeldShare {
   readonly share: KeyShare;
   /** Of its sharing, in the order of their indices: the order of a group's lines is another. */
   readonly parties: PartySet;
+  /** Of the ceremony that has made it. */
+  readonly topic: string;
+  /** Not while its key is being made: a key is there once all have confirmed, or the time to wait for that is over. */
+  readonly isUsable: boolean;
 }
 
 const EPOCH_DIGITS = 10;
@@ -37,9 +41,21 @@ const row = z.object({
   topic: z.string(),
   /** All parties have confirmed that they have theirs. */
   isSettled: z.boolean(),
+  /** Id of the ceremony, hex. */
+  ceremony: z.string().default(''),
+  /** It has ended before all had confirmed to us, and nobody was proven wrong: the others may count on the key. */
+  isOver: z.boolean().default(false),
 });
 type Row = z.infer<typeof row>;
-type Made = HeldShare & { readonly topic: string };
+
+/** A share, and what has made it. */
+export interface Made {
+  readonly share: KeyShare;
+  readonly parties: PartySet;
+  readonly topic: string;
+  /** Id of the ceremony, hex. */
+  readonly ceremony?: string;
+}
 
 /**
  * Keeps a new share beside those that are here. One of an earlier attempt at the same refresh goes: whoever took part in this
@@ -66,12 +82,31 @@ export async function settleShare(state: State, made: Made): Promise<void> {
 }
 
 /**
+ * A generation or refresh has ended without output. The share of a generation in which somebody was proven wrong goes: there
+ * is no such key. Any other stays, since what was lost on the way to us may have reached the others.
+ * @param ceremony its id, hex
+ */
+export async function endShare(
+  state: State,
+  { ceremony, isProven }: { readonly ceremony: string; readonly isProven: boolean },
+): Promise<void> {
+  if (ceremony === '') return;
+  for await (const [key, value] of state.scan('share/')) {
+    const stored = row.parse(JSON.parse(new TextDecoder().decode(value)));
+    if (stored.ceremony !== ceremony || stored.isSettled || epochOf(key) > 0) continue;
+    if (isProven) state.delete(key);
+    else state.putJson(key, { ...stored, isOver: true });
+  }
+}
+
+/**
  * The shares of a key, newest first: more than one only where it is not known that all have the newest.
  * @param publicKey 96 bytes, hex @throws BotError `KEY_UNKNOWN`
  */
 export async function sharesOf(state: State, publicKey: string): Promise<readonly HeldShare[]> {
   const found: HeldShare[] = [];
-  for await (const [, { stored }] of rowsOf(state, fromHex(publicKey))) found.push(decode(stored));
+  for await (const [, { epoch, stored }] of rowsOf(state, fromHex(publicKey)))
+    found.push(decode(stored, epoch));
   if (found.length === 0) throw new BotError('KEY_UNKNOWN', 'this device holds no share of that key');
   return found.reverse();
 }
@@ -84,15 +119,17 @@ export async function shareOf(
   sharing: Uint8Array,
 ): Promise<HeldShare | undefined> {
   const stored = await state.getJson(keyOf(publicKey, epoch, sharing), row);
-  return stored === undefined ? undefined : decode(stored);
+  return stored === undefined ? undefined : decode(stored, epoch);
 }
 
-function put(state: State, { share, parties, topic }: Made, isSettled: boolean): void {
+function put(state: State, { share, parties, topic, ceremony = '' }: Made, isSettled: boolean): void {
   const written: Row = {
     share: JSON.parse(new TextDecoder().decode(encodeKeyShare(share))),
     parties: parties.map(partyLine),
     topic,
     isSettled,
+    ceremony,
+    isOver: false,
   };
   state.putJson(keyOf(publicKeyOf(share), share.epoch, sharingOf(share)), written);
 }
@@ -103,16 +140,22 @@ async function* rowsOf(
 ): AsyncIterable<readonly [key: string, { readonly epoch: number; readonly stored: Row }]> {
   const start = `share/${keyId(publicKey)}/`;
   for await (const [key, value] of state.scan(start)) {
-    const epoch = Number(key.slice(start.length, start.length + EPOCH_DIGITS));
-    yield [key, { epoch, stored: row.parse(JSON.parse(new TextDecoder().decode(value))) }];
+    yield [key, { epoch: epochOf(key), stored: row.parse(JSON.parse(new TextDecoder().decode(value))) }];
   }
 }
 
-function decode({ share, parties }: Row): HeldShare {
+function epochOf(key: string): number {
+  return Number(key.split('/')[2]);
+}
+
+function decode({ share, parties, topic, isSettled, isOver, ceremony }: Row, epoch: number): HeldShare {
   const lines = parties.map((line) => JSON.stringify(line)).join('\n');
   return {
     share: decodeKeyShare(new TextEncoder().encode(JSON.stringify(share))),
     parties: parseGroup(lines),
+    topic,
+    // Rows from before ceremonies were noted cannot say when theirs is over.
+    isUsable: isSettled || isOver || epoch > 0 || ceremony === '',
   };
 }
 

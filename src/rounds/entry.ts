@@ -35,6 +35,10 @@ export interface Entry<Params = unknown, Input = unknown, St = unknown, Output =
     holding: { readonly topic: string; readonly run: Run },
     tx: Transaction,
   ): void | Promise<void>;
+  /** Committed together with an end without output; again when somebody is proven wrong later. Not by `rounds abort`. */
+  aborted?(ended: { readonly topic: string; readonly run: Run }, tx: Transaction): void | Promise<void>;
+  /** The run is purged, a day after its end: what is kept of it can go with it. */
+  forgotten?(ended: { readonly topic: string; readonly run: Run }, tx: Transaction): void | Promise<void>;
   /**
    * Somebody in good standing proposes a ceremony that nobody here has opened. What it gives is our input, and we take
    * part; undefined leaves it to the operator. Absent: as undefined.

@@ -97,9 +97,20 @@ export class Rounds {
   /** The same, committed with what else the transaction writes. */
   async openIn<Params, Input>(tx: Transaction, request: OpenRequest<Params, Input>): Promise<string> {
     const { protocol } = this.#entryOf(request.protocol);
+    const input = protocol.input.encode(request.input);
+    return this.#open(tx, this.#proposalOf(request), input, request.waitMs ?? DEFAULT_WAIT_MS);
+  }
+
+  /** The topic that `open` would give; nothing is opened. @throws BotError `USAGE` */
+  topic<Params, Input>(request: OpenRequest<Params, Input>): string {
+    return topicOf(this.#proposalOf(request));
+  }
+
+  #proposalOf<Params, Input>(request: OpenRequest<Params, Input>): Proposal {
+    const { protocol } = this.#entryOf(request.protocol);
     const { parties } = request;
     const signers = request.signers ?? parties.map(({ index }) => index);
-    const proposal: Proposal = {
+    return {
       protocol: protocol.name,
       version: protocol.version,
       params: new Uint8Array(protocol.params.encode(request.params)),
@@ -108,8 +119,6 @@ export class Rounds {
       parties,
       signers: [...signers].sort((a, b) => a - b),
     };
-    const input = protocol.input.encode(request.input);
-    return this.#open(tx, proposal, input, request.waitMs ?? DEFAULT_WAIT_MS);
   }
 
   /** Newest last. */
@@ -270,8 +279,10 @@ export class Rounds {
 
   async #forget(tx: Transaction, topic: string): Promise<void> {
     const run = await loadRun(tx, topic);
-    if (run !== undefined) deleteRun(tx, run);
     this.#wakes.delete(topic);
+    if (run === undefined) return;
+    deleteRun(tx, run);
+    await this.#entries.get(run.proposal.protocol)?.forgotten?.({ topic, run }, tx);
   }
 
   /** Stages a step: the run, its messages and what becomes of its output. */
@@ -285,6 +296,9 @@ export class Rounds {
         kept.set('output', new Uint8Array(entry.protocol.output.encode(output.value)));
       else await entry.done(output.value, { topic: run.topic, run }, tx);
     }
+    // Also when it comes out later whom it was for.
+    if (run.phase === 'aborted' && (before?.phase !== 'aborted' || before.blame.length < run.blame.length))
+      await entry.aborted?.({ topic: run.topic, run }, tx);
     sendAll(tx, run, kept, send, this.#policy);
     saveRun(tx, before, { ...run, slots: kept });
     this.#noteWake(run);
