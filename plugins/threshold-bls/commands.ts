@@ -2,7 +2,7 @@
  * `countersign bls keygen | sign | refresh | export | verify`: the operator of every party runs the same command; the
  * ceremony begins once all have.
  */
-import { open, readFile, rm } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { BotError, isBotError, type Subcommand, type SubcommandCall } from '../../src/index.ts';
@@ -79,9 +79,7 @@ async function keygen(call: SubcommandCall): Promise<void> {
       'the threshold is at least 1 and below the number of parties, which is at most 64',
     );
   // Before the ceremony: a key whose handle cannot be written would be hard to find again.
-  const file = await open(out, 'wx', 0o600).catch((cause: unknown) => {
-    throw new BotError('USAGE', `${out} cannot be made, or is there already`, { cause });
-  });
+  const file = await newFile(out);
   try {
     const handle = (await call.act('keygen', { input }, progress(call))) as Handle;
     await file.writeFile(`${JSON.stringify(handle)}\n`);
@@ -123,9 +121,7 @@ async function exportShare(call: SubcommandCall): Promise<void> {
   const { publicKey } = await localKey(call);
   const out = fileOf(call, 'out');
   const share = await call.act('export', { input: { publicKey } });
-  const file = await open(out, 'wx', 0o600).catch((cause: unknown) => {
-    throw new BotError('USAGE', `${out} cannot be made, or is there already`, { cause });
-  });
+  const file = await newFile(out);
   try {
     await file.writeFile(`${JSON.stringify(share)}\n`);
   } finally {
@@ -140,6 +136,23 @@ async function verify(call: SubcommandCall): Promise<void> {
   const valid = isValid(publicKey, signature, await messageOf(call));
   call.print({ valid }, () => (valid ? 'the signature is valid' : 'the signature is not valid'));
   if (!valid) call.fail();
+}
+
+/**
+ * A file that nobody else can read. An empty one that is there is what a command that was killed has left.
+ * @throws BotError `USAGE`
+ */
+async function newFile(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'wx', 0o600);
+  } catch (cause) {
+    const left = await stat(path).catch(() => undefined);
+    if (left?.isFile() !== true || left.size > 0)
+      throw new BotError('USAGE', `${path} cannot be made, or is there already`, { cause });
+    const file = await open(path, 'r+');
+    await file.chmod(0o600);
+    return file;
+  }
 }
 
 async function ceremonyInput(call: SubcommandCall): Promise<{ group: string; wait?: number }> {

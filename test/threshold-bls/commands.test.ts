@@ -101,7 +101,11 @@ describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, ()
       'group.json',
     ]);
     expect(done.map(({ value }) => value['publicKey'])).toEqual([publicKey, publicKey, publicKey]);
+    // As a command that was killed has left it; what holds anything is not written over.
+    writeFileSync(join(folder, 'after.json'), '', { mode: 0o644 });
     await sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', 'after.json');
+    const again = await sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', 'after.json');
+    expect(again).toMatchObject({ code: 2, value: { error: { code: 'USAGE' } } });
     const [old, fresh] = ['before.json', 'after.json'].map(
       (name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as { share: string; epoch: number },
     );
