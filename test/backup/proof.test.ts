@@ -48,8 +48,7 @@ function count(bot: Bot): void {
   bot.use(counting);
 }
 
-/** How often the plugin's handler took effect for each text. */
-/** By `ACI.device.timestamp`: the hash behind it is left out. */
+/** How often the plugin's handler took effect for each text, by `ACI.device.timestamp`: the hash behind it is left out. */
 async function effects(store: Store): Promise<Record<string, number>> {
   const found: Record<string, number> = {};
   for await (const [key, value] of pluginState.scan(store, ['counting']))
