@@ -245,7 +245,7 @@ class RunSignedPrekeyStore extends SignedPreKeyStore {
 }
 
 class RunKyberPrekeyStore extends KyberPreKeyStore {
-  #record: KyberPreKeyRecord | undefined;
+  readonly #record: KyberPreKeyRecord;
 
   constructor(record: KyberPreKeyRecord) {
     super();
@@ -257,12 +257,11 @@ class RunKyberPrekeyStore extends KyberPreKeyStore {
   }
 
   override getKyberPreKey(id: number): Promise<KyberPreKeyRecord> {
-    return this.#record?.id() === id ? Promise.resolve(this.#record) : notOurs();
+    return id === this.#record.id() ? Promise.resolve(this.#record) : notOurs();
   }
 
-  /** Used once: a replay finds it gone (section 7). */
+  /** Used once (section 7): the caller deletes the run's keys with the run, in the batch of the message that used them. */
   override markKyberPreKeyUsed(): Promise<void> {
-    this.#record = undefined;
     return Promise.resolve();
   }
 }

@@ -1,0 +1,161 @@
+/**
+ * One side of runs without a server: the parts of the plugin on the host of a store in memory. Who is on the other side is a
+ * `Party`; what would be received is handed over, and what would be sent waits in the outbox.
+ */
+import { decodeFrame, type FrameType } from '../../../../plugins/verify/messages/frame.ts';
+import { decodeSlot } from '../../../../plugins/verify/machine/row.ts';
+import { EMPTY_SLOT, type Slot } from '../../../../plugins/verify/machine/slot.ts';
+import { setUpSignal } from '../../../../plugins/verify/signal/plugin.ts';
+import { FRAME } from '../../../../plugins/verify/signal/tags.ts';
+import type { Aci } from '../../../../src/address.ts';
+import { toBase64, type Bytes } from '../../../../src/bytes.ts';
+import { offlineHost } from '../../../../src/bot/offline-host.ts';
+import { decodeContent } from '../../../../src/content/content.ts';
+import type { AppFields } from '../../../../src/router.ts';
+import type { Context } from '../../../../src/context.ts';
+import type { Act } from '../../../../src/plugin/acts.ts';
+import type { Host } from '../../../../src/plugin.ts';
+import type { Store } from '../../../../src/store/store.ts';
+import { identityRows, outboxRows, pluginVolatile } from '../../../../src/store/tables.ts';
+import { ManualClock, settle, testPlatform } from '../../../support/clock.ts';
+import { makePeer, type Peer } from '../../../support/peer.ts';
+import { ENV, type Party } from '../../support/party.ts';
+
+type FrameContext = Context & AppFields<Bytes>;
+
+/** How a frame has come, where it is not by the session with its sender, and for the first time. */
+type Arrival = Partial<Pick<FrameContext, 'attempt' | 'toPni'>> & { readonly device?: number };
+
+export class Solo {
+  readonly clock: ManualClock;
+  readonly store: Store;
+  /** Lines for the operator. */
+  readonly lines: string[] = [];
+  readonly #peer: Peer;
+  readonly #acts = new Map<string, Act>();
+  #handler: ((ctx: FrameContext) => unknown) | undefined;
+
+  private constructor(peer: Peer, clock: ManualClock, store: Store) {
+    this.#peer = peer;
+    this.clock = clock;
+    this.store = store;
+  }
+
+  /** @param watched the store as the plugin sees it */
+  static async begin(watched: (store: Store) => Store = (store) => store): Promise<Solo> {
+    const clock = new ManualClock();
+    const peer = await makePeer({ platform: testPlatform({ clock }) });
+    return Solo.#on(peer, clock, watched(peer.store));
+  }
+
+  static async #on(peer: Peer, clock: ManualClock, store: Store): Promise<Solo> {
+    const solo = new Solo(peer, clock, store);
+    const plugin = { name: 'verify', version: '0', permissions: ['send', 'sync', 'identities'] } as const;
+    setUpSignal(solo.#hostOn(await offlineHost(store, peer.platform, plugin)), { env: ENV });
+    return solo;
+  }
+
+  /** The next process on the same store; nothing has happened in it yet. */
+  again(): Promise<Solo> {
+    return Solo.#on(this.#peer, this.clock, this.#peer.store);
+  }
+
+  get aci(): Aci {
+    return this.#peer.aci;
+  }
+
+  /** Its key becomes one that is known for a day. */
+  async meet(...parties: readonly Party[]): Promise<void> {
+    const batch = this.store.batch();
+    for (const { own } of parties) {
+      const since = this.clock.now() - 86_400_000;
+      identityRows.put(batch, own.aci, { key: toBase64(own.identityKey), state: 'tofu', since });
+    }
+    await batch.commit();
+  }
+
+  async take(bytes: Bytes, from: Party, arrival: Arrival = {}): Promise<void> {
+    const { aci, device, identityKey } = from.own;
+    const context: Partial<FrameContext> = {
+      sender: { serviceId: aci, deviceId: arrival.device ?? device },
+      ...{ toPni: false, attempt: 1, ...arrival, identityKey, value: bytes },
+    };
+    await this.#handler?.(context as FrameContext);
+  }
+
+  /** @returns what it gives; what it tells meanwhile is heard */
+  act(
+    name: string,
+    party: Party,
+    input: object = {},
+    hear: (event: object) => void = () => undefined,
+  ): Promise<object> {
+    const act = this.#acts.get(name);
+    if (act === undefined) throw new Error(`no act ${name}`);
+    const { signal } = new AbortController();
+    return act({ contact: party.own.aci, input: { ...input }, signal, tell: hear });
+  }
+
+  /** Starts a run, which somebody follows. @returns the code, and what comes of it */
+  async start(party: Party): Promise<{ readonly code: string; readonly end: Promise<object> }> {
+    const { first, end } = await this.#begun('start', party, {});
+    return { code: String((first as { code?: string }).code), end };
+  }
+
+  /** Types a code for what rings. @returns what comes of it, once REPLY is on its way */
+  async enter(party: Party, code: string): Promise<{ readonly end: Promise<object> }> {
+    return this.#begun('enter', party, { code });
+  }
+
+  async slot({ own: { aci } }: Party): Promise<Slot> {
+    const row = await pluginVolatile.get(this.store.batch(), 'verify', `run/${aci}`);
+    return (row && decodeSlot(row)) ?? EMPTY_SLOT;
+  }
+
+  async state(party: Party): Promise<string | undefined> {
+    return (await this.slot(party)).run?.kind;
+  }
+
+  /** Frames of this type to this party, oldest first. */
+  async sent(type: FrameType, { own: { aci } }: Party): Promise<Bytes[]> {
+    await settle();
+    const found: Bytes[] = [];
+    for await (const [, row] of outboxRows.scan(this.store, [aci])) {
+      const content = decodeContent(row.content);
+      if (content.kind !== 'app' || content.tag !== FRAME.tag) continue;
+      if (decodeFrame(content.payload)?.body.type === type) found.push(content.payload);
+    }
+    return found;
+  }
+
+  /** An act, from its first event on. */
+  async #begun(
+    name: string,
+    party: Party,
+    input: object,
+  ): Promise<{ readonly first: object; readonly end: Promise<object> }> {
+    let heard: (event: object) => void = () => undefined;
+    const first = new Promise<object>((resolve) => {
+      heard = resolve;
+    });
+    const end = this.act(name, party, input, heard);
+    end.catch(() => undefined); // whoever asks for it gets it
+    return { first: await Promise.race([first, end]), end };
+  }
+
+  #hostOn(host: Host): Host {
+    return {
+      ...host,
+      app: (type, handler) => {
+        if (type.tag === FRAME.tag) this.#handler = handler as unknown as (ctx: FrameContext) => unknown;
+      },
+      act: (name, act) => {
+        this.#acts.set(name, act);
+      },
+      notify: (line) => {
+        this.lines.push(line);
+      },
+      run: () => undefined,
+    };
+  }
+}
