@@ -1,53 +1,14 @@
-import { SenderCertificate, ServerCertificate, PublicKey } from '@signalapp/libsignal-client';
 import { describe, expect, it } from 'vitest';
-import { fromBase64, toBase64 } from '../../src/bytes.ts';
 import { encodeText } from '../../src/content/encode.ts';
 import { isBotError } from '../../src/errors.ts';
-import { parseAci } from '../../src/address.ts';
-import { Pacing } from '../../src/outbox/pacing.ts';
 import { Stamps } from '../../src/bot/stamps.ts';
-import { Receipts } from '../../src/outbox/receipts.ts';
 import type { OutboxRow } from '../../src/store/rows.ts';
-import { facts, outboxRows, owedReceipts, peers, sentLog } from '../../src/store/tables.ts';
-import { ManualClock, settle, testPlatform } from '../support/clock.ts';
-import { Hub } from '../support/hub.ts';
-import { outboxOf, read, type Outbox } from '../support/outbox.ts';
-import { introduce, keyPair, makePeer, type Peer } from '../support/peer.ts';
+import { outboxRows, peers, sentLog } from '../../src/store/tables.ts';
+import { ManualClock, settle } from '../support/clock.ts';
+import { outboxOf, read } from '../support/outbox.ts';
+import { leaveText, NOW, rows, scene, until } from '../support/outbox-scene.ts';
+import { makePeer } from '../support/peer.ts';
 import { FaultyStore } from '../support/store-faults.ts';
-
-const NOW = 1_700_000_000_000;
-
-interface Scene {
-  readonly clock: ManualClock;
-  readonly hub: Hub;
-  readonly alice: Peer;
-  readonly bob: Peer;
-  readonly outbox: Outbox;
-}
-
-async function scene(): Promise<Scene> {
-  const clock = new ManualClock(NOW);
-  const platform = testPlatform({ clock });
-  const [alice, bob] = [await makePeer({ platform }), await makePeer({ platform })];
-  const hub = new Hub().add(alice, bob);
-  return { clock, hub, alice, bob, outbox: outboxOf(alice, hub) };
-}
-
-function leaveText({ outbox, bob }: Scene, timestamp: number, to = bob): Promise<OutboxRow> {
-  const content = encodeText(`number ${String(timestamp - NOW)}`, timestamp);
-  return outbox.leave({ recipient: to.aci, timestamp, kind: 'text', content });
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 2000 && !condition(); i++) await settle();
-  expect(condition()).toBe(true);
-}
-
-async function rows(peer: Peer): Promise<OutboxRow[]> {
-  const all: OutboxRow[] = [];
-  for await (const [, row] of outboxRows.scan(peer.store)) all.push(row);
-  return all;
-}
 
 describe('Sender', () => {
   it('sends in the order of the timestamps, moves rows to the sent log and says how they ended', async () => {
@@ -290,121 +251,5 @@ describe('Sender', () => {
     );
     await outbox.stop().catch(() => undefined);
     expect(all.hub.letters).toHaveLength(0);
-  });
-});
-
-describe('Sealing', () => {
-  async function sealedScene(): Promise<Scene & { outbox: Outbox }> {
-    const clock = new ManualClock(NOW);
-    const platform = testPlatform({ clock });
-    const [root, server] = [keyPair(), keyPair()];
-    const trustRoots = [fromBase64(root.publicKey)];
-    const [alice, bob] = [await makePeer({ platform, trustRoots }), await makePeer({ platform, trustRoots })];
-    const { aci, account } = alice;
-    const key = PublicKey.deserialize(fromBase64(account.identity.publicKey));
-    const signer = ServerCertificate.new(1, server.key.getPublicKey(), root.key);
-    const expiresAt = NOW + 3_600_000;
-    const certificate = SenderCertificate.new(
-      aci,
-      null,
-      account.deviceId,
-      key,
-      expiresAt,
-      signer,
-      server.key,
-    );
-    const batch = alice.store.batch();
-    facts.put(batch, 'senderCertificate', { certificate: toBase64(certificate.serialize()), expiresAt });
-    peers.put(batch, 'aci', bob.aci, {
-      devices: [],
-      profileKey: toBase64(new Uint8Array(32).fill(5)),
-      sealed: 'unknown',
-    });
-    await batch.commit();
-    const hub = new Hub().add(alice, bob);
-    return { clock, hub, alice, bob, outbox: outboxOf(alice, hub, { sealed: true }) };
-  }
-
-  it('seals for a recipient whose profile key is known, and fetches keys with the access key', async () => {
-    const all = await sealedScene();
-    await leaveText(all, NOW + 1);
-    all.outbox.start();
-    await until(() => all.outbox.ended.length === 1);
-    await all.outbox.stop();
-    expect(all.hub.letters).toMatchObject([{ type: 6 }]);
-    expect(all.hub.requests.every(({ headers }) => headers?.['unidentified-access-key'] !== undefined)).toBe(
-      true,
-    );
-    expect(await read(all.bob, all.hub.letters[0]?.envelope ?? new Uint8Array(0))).toMatchObject({
-      kind: 'text',
-    });
-  });
-
-  it('has no pace of its own when sealed', async () => {
-    const all = await sealedScene();
-    for (let n = 1; n <= 70; n++) await leaveText(all, NOW + n);
-    all.outbox.start();
-    await until(() => all.outbox.ended.length === 70);
-    await all.outbox.stop();
-  });
-
-  it('falls back to unsealed when the access key is refused, and stays there', async () => {
-    const all = await sealedScene();
-    all.hub.before = ({ headers }) =>
-      headers?.['unidentified-access-key'] === undefined ? undefined : { status: 401 };
-    await leaveText(all, NOW + 1);
-    all.outbox.start();
-    await until(() => all.outbox.ended.length === 1);
-    await all.outbox.stop();
-    expect(all.hub.letters).toMatchObject([{ type: 3 }]);
-    expect(await peers.get(all.alice.store.batch(), 'aci', all.bob.aci)).toMatchObject({ sealed: 'refused' });
-  });
-
-  it('goes unsealed when the certificate has expired', async () => {
-    const all = await sealedScene();
-    await all.clock.advance(3_600_001);
-    await leaveText(all, NOW + 1);
-    all.outbox.start();
-    await until(() => all.outbox.ended.length === 1);
-    await all.outbox.stop();
-    expect(all.hub.letters).toMatchObject([{ type: 3 }]);
-  });
-});
-
-describe('Pacing', () => {
-  it('fills up again after the clock was set back', () => {
-    const pacing = new Pacing();
-    const to = parseAci('00000000-0000-4000-8000-000000000001');
-    for (let n = 0; n < 60; n++) expect(pacing.take(to, NOW)).toBe(0);
-    expect(pacing.take(to, NOW)).toBe(1000);
-    expect(pacing.take(to, NOW - 3_600_000)).toBe(1000);
-    expect(pacing.take(to, NOW - 3_600_000 + 1000)).toBe(0);
-  });
-});
-
-describe('Receipts', () => {
-  it('gathers what is owed to one sender into one row', async () => {
-    const { alice, bob, clock } = await scene();
-    await introduce(alice, bob);
-    const batch = alice.store.batch();
-    for (const timestamp of [NOW + 1, NOW + 2, NOW + 3]) owedReceipts.put(batch, bob.aci, timestamp, NOW);
-    await batch.commit();
-    const offered: OutboxRow[] = [];
-    let stamp = NOW;
-    const receipts = new Receipts({
-      store: alice.store,
-      clock,
-      stamp: () => ++stamp,
-      onOutbox: (row) => offered.push(row),
-    });
-    const stop = new AbortController();
-    const running = receipts.run(stop.signal);
-    await clock.advance(1000);
-    await until(() => offered.length === 1);
-    stop.abort();
-    await running;
-    expect(offered).toMatchObject([{ recipient: bob.aci, kind: 'receipt', urgent: false }]);
-    for await (const owed of owedReceipts.scan(alice.store)) throw new Error(`still owed: ${owed[0]}`);
-    expect(await rows(alice)).toHaveLength(1);
   });
 });
