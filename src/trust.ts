@@ -148,13 +148,16 @@ export interface TrustTransaction {
   readonly outbox: OutboxWrites;
 }
 
+/**
+ * `known`: in the account's list of contacts, or there is evidence for their key. `answered`: something was sent to them of
+ * late, which for a bot may be no more than its answer to whatever they have sent.
+ */
+export type Acquaintance = 'known' | 'answered' | 'stranger';
+
 export interface IdentityWrites {
   get(aci: ServiceId): Promise<ContactIdentity>;
-  /**
-   * Whether the account knows them by more than what they have sent: they are in its list of contacts, there is evidence
-   * for their key, or something was sent to them of late.
-   */
-  isContact(aci: Aci): Promise<boolean>;
+  /** How the account knows them, beside what they have sent. */
+  acquaintance(aci: Aci): Promise<Acquaintance>;
   /**
    * A run, a safety number or an import has succeeded for this key. The table of section 9 decides: `verified` makes it
    * the pin, releases what was held and parked for the contact once committed, and tells our own devices; `changed`
@@ -258,6 +261,8 @@ export interface SessionWrites {
    * the primary device's storage service alone, and the phone would be locked out of its own profile (docs/verification.md).
    */
   rotateSenderKeys(): Promise<void>;
+  /** Whether the device has sent us something in the session that we would seal in now: then it has that session. */
+  isAnswered(device: Address & { readonly serviceId: Aci }): Promise<boolean>;
   /**
    * Deletes the session with a device if that has never answered in it (section 4): the next send fetches keys.
    * @returns whether it was deleted

@@ -72,7 +72,7 @@ export class CoreOpener implements SessionOpener {
   async openSession(question: Asked<'open-session'>): Promise<Bytes | undefined> {
     const { transaction } = this.#parts;
     const { party, identityKey, bundle, plaintext } = question;
-    await setAside(transaction, party.aci);
+    await setAside(transaction, question);
     await pinProven(transaction, question);
     return ifValid(transaction.trust.sessions.openFromBundle(party.aci, identityKey, bundle, plaintext));
   }
@@ -96,12 +96,18 @@ export class CoreOpener implements SessionOpener {
 }
 
 /**
- * Takes all sessions with a contact out of use, and keeps the way to them: a carrier that is there already has the
- * sessions of this run (out of `changed`, or of a run before that was not acknowledged), and keeps them.
+ * Takes all sessions with a contact out of use, and keeps the way to them. A carrier that is there already has the
+ * sessions of this run and keeps them: the run is out of `changed`, its frames came under false keys, or a run before was
+ * not acknowledged. Only in the last case may the way be an ordinary session: a peer that was restored has no other.
  */
-export async function setAside({ trust: { sessions } }: Transaction, peer: Aci): Promise<void> {
-  if (await sessions.carrier(peer).exists()) await sessions.deleteAll(peer);
-  else await sessions.moveToCarrier(peer);
+export async function setAside(
+  { trust: { sessions } }: Transaction,
+  { party, found }: Pick<SessionRequest, 'party' | 'found'>,
+): Promise<void> {
+  const { aci } = party;
+  const isOrdinary = found === undefined && (await sessions.isAnswered(addressOf(party)));
+  if ((await sessions.carrier(aci).exists()) && !isOrdinary) await sessions.deleteAll(aci);
+  else await sessions.moveToCarrier(aci);
 }
 
 /** Makes the proven key the pin, with what V-14 has found. */

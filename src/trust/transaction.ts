@@ -17,6 +17,7 @@ import type { Exposure, Proof } from '../store/identity-row.ts';
 import type { Batch, Staging, Store } from '../store/store.ts';
 import { contacts, identityRows, senderKeys, sessions } from '../store/tables.ts';
 import type {
+  Acquaintance,
   Carrier,
   IdentityWrites,
   InboxWrites,
@@ -74,10 +75,10 @@ class StagedIdentities implements IdentityWrites {
     return this.#parts.identities.get(this.#staging, aci);
   }
 
-  async isContact(aci: Aci): Promise<boolean> {
+  async acquaintance(aci: Aci): Promise<Acquaintance> {
     const { evidence } = await this.get(aci);
-    if (evidence.length > 0 || (await contacts.get(this.#staging, aci)) !== undefined) return true;
-    return hasSentTo(this.#parts.store, aci);
+    if (evidence.length > 0 || (await contacts.get(this.#staging, aci)) !== undefined) return 'known';
+    return (await hasSentTo(this.#parts.store, aci)) ? 'answered' : 'stranger';
   }
 
   async pin(
@@ -185,8 +186,12 @@ class StagedSessions implements SessionWrites {
     await deleteSessions(this.#parts.store, this.#batch, aci);
   }
 
+  isAnswered(device: AciAddress): Promise<boolean> {
+    return this.#parts.runs.isAnswered(this.#batch, device);
+  }
+
   async dropUnanswered(to: AciAddress): Promise<boolean> {
-    if (await this.#parts.runs.isAnswered(this.#batch, to)) return false;
+    if (await this.isAnswered(to)) return false;
     sessions.delete(this.#batch, 'aci', to.serviceId, to.deviceId);
     return true;
   }

@@ -15,6 +15,7 @@ import { charge, hashCode, refund, rememberTyped } from '../limits.ts';
 import { isBusy, type Slot, type SlotStep } from '../machine/slot.ts';
 import type { Effect, Event, Trusted } from '../machine/step.ts';
 import { decodeFrame } from '../messages/frame.ts';
+import { isSame } from '../messages/wire.ts';
 import { noteProven, setAside } from '../opener.ts';
 import { changeCounters, localKey, noteIntroducible, writeSlot } from '../rows.ts';
 import { FRAME, TYPED } from './tags.ts';
@@ -63,7 +64,7 @@ async function carryOutOne(parts: CarryOutParts, tx: Transaction, step: Step, ef
   const { peer, typed, now } = step;
   switch (effect.kind) {
     case 'send': {
-      const carrier = await goesByCarrier(tx, peer, effect.frame);
+      const carrier = await goesByCarrier(tx, step, effect);
       const devices = effect.device === undefined ? [] : [effect.device];
       tx.send(peer, FRAME.of(effect.frame), { carrier, devices });
       return;
@@ -111,7 +112,7 @@ function isHealedHere({ heals, hasOpened }: Trusted): boolean {
 
 async function trust({ log }: CarryOutParts, tx: Transaction, trusted: Trusted): Promise<void> {
   const { aci, role, heals, hasOpened, mayBeIntroduced, pni } = trusted;
-  if (isHealedHere(trusted)) await setAside(tx, aci);
+  if (isHealedHere(trusted)) await setAside(tx, { party: trusted, found: trusted.found });
   await noteProven(tx, trusted);
   // V-27: until DONE nothing else goes in the session, and A takes it in with ACCEPT alone.
   if (hasOpened && role === 'B') {
@@ -134,14 +135,23 @@ async function trust({ log }: CarryOutParts, tx: Transaction, trusted: Trusted):
 
 /**
  * B's REPLY and ACCEPT have to be opened by an A that knows nothing of the new session yet, and so has a DONE for which
- * there is no new session, however often it is asked for. What goes to a contact in `changed` goes by the carrier anyway,
- * and all else does not.
+ * there is no new session, however often it is asked for. But once A itself has used an ordinary session, it has that one,
+ * and, restored, none of the carrier's. What goes to a contact in `changed` goes by the carrier anyway, and all else
+ * does not.
  */
-async function goesByCarrier(tx: Transaction, peer: Aci, frame: Uint8Array): Promise<boolean> {
+async function goesByCarrier(
+  { trust: { sessions, identities } }: Transaction,
+  { peer, before: { run } }: Step,
+  { frame, device }: Extract<Effect, { kind: 'send' }>,
+): Promise<boolean> {
   const body = decodeFrame(frame)?.body;
   const isBare = body?.type === 'done' && body.kind === 'mac';
   const may = body?.type === 'reply' || body?.type === 'accept' || isBare;
-  return may && (await tx.trust.sessions.carrier(peer).exists());
+  if (!may || !(await sessions.carrier(peer).exists())) return false;
+  if (device === undefined || run === undefined || !('seenKeys' in run)) return true;
+  const { pin } = await identities.get(peer);
+  const isUnderPin = run.seenKeys.every((key) => pin !== undefined && isSame(key, pin));
+  return !isUnderPin || !(await sessions.isAnswered({ serviceId: peer, deviceId: device }));
 }
 
 /** Whether B has opened a session that A has not answered in. */

@@ -66,56 +66,51 @@ const STAGES: readonly Stage[] = [
 ];
 
 describe.each(STAGES)('a backup of $who in $state', ({ who, state, deaf, typed }) => {
-  // Alice restored out of `proved`, Bob in `accepted`: the next run does not end. To be mended.
-  it.skipIf(state === 'proved')(
-    'V-16: revives nothing, and leaves the way free for the next run',
-    async () => {
-      const { alice, bob } = talk;
-      const [side, other] = who === 'alice' ? [alice, bob] : [bob, alice];
-      const starting = alice.start(bob);
-      const code = await codeOf(starting);
-      await until(async () => (await bob.stateOfRun(alice)) === 'ringing', 'it rings');
-      const acts: Acting[] = [starting];
-      const deafen = ({ step }: Told): void => {
-        if (step === 2) losesDeliveries(alice);
-      };
-      // The code rings already: all that Bob still has to get is PROOF.
-      if (state === 'proved') losesDeliveries(bob);
-      if (state === 'replied') losesDeliveries(alice);
-      if (state === 'accepted') starting.onTold = deafen;
-      if (typed) {
-        acts.push(bob.enter(alice, code, { fresh: true }));
-      }
-      await until(async () => (await side.stateOfRun(other)) === state, state);
+  it('V-16: revives nothing, and leaves the way free for the next run', async () => {
+    const { alice, bob } = talk;
+    const [side, other] = who === 'alice' ? [alice, bob] : [bob, alice];
+    const starting = alice.start(bob);
+    const code = await codeOf(starting);
+    await until(async () => (await bob.stateOfRun(alice)) === 'ringing', 'it rings');
+    const acts: Acting[] = [starting];
+    const deafen = ({ step }: Told): void => {
+      if (step === 2) losesDeliveries(alice);
+    };
+    // The code rings already: all that Bob still has to get is PROOF.
+    if (state === 'proved') losesDeliveries(bob);
+    if (state === 'replied') losesDeliveries(alice);
+    if (state === 'accepted') starting.onTold = deafen;
+    if (typed) {
+      acts.push(bob.enter(alice, code, { fresh: true }));
+    }
+    await until(async () => (await side.stateOfRun(other)) === state, state);
 
-      const file = join(folder.path, 'backup');
-      const { store } = side.running;
-      const parts = { store, platform: systemPlatform(), passphrase: PASSPHRASE, scrypt: CHEAP_SCRYPT };
-      await writeBackup(file, parts, never);
-      const trusted = (await side.view(other)).state;
-      for (const act of acts) act.stop();
-      await side.stop();
-      scene.server.faults.clear();
-      await restore(side, file);
-      if (deaf !== undefined) {
-        await other.stop(); // what it did not hear comes with its next connection
-        await other.restart();
-      }
+    const file = join(folder.path, 'backup');
+    const { store } = side.running;
+    const parts = { store, platform: systemPlatform(), passphrase: PASSPHRASE, scrypt: CHEAP_SCRYPT };
+    await writeBackup(file, parts, never);
+    const trusted = (await side.view(other)).state;
+    for (const act of acts) act.stop();
+    await side.stop();
+    scene.server.faults.clear();
+    await restore(side, file);
+    if (deaf !== undefined) {
+      await other.stop(); // what it did not hear comes with its next connection
+      await other.restart();
+    }
 
-      expect((await side.status()).runs).toEqual([]);
-      expect((await side.view(other)).state).toBe(trusted);
-      // The code is worth nothing there any more: neither to be typed, nor to be answered.
-      await other.act('cancel', side);
-      if (who === 'bob' && !typed) {
-        expect(await failure(side.enter(other, code, { waitMs: 50 }).end)).toBe('CODE_EXPIRED');
-      }
-      await side.act('unlock', other);
-      await other.act('unlock', side);
-      const { a, b } = await wholeRun(alice, bob);
-      expect([a.acknowledged, b.acknowledged, b.check]).toEqual([true, true, a.check]);
-      await talk.tell(alice, 'in the new session');
-      await talk.tell(bob, 'which is the only one');
-    },
-    60_000,
-  );
+    expect((await side.status()).runs).toEqual([]);
+    expect((await side.view(other)).state).toBe(trusted);
+    // The code is worth nothing there any more: neither to be typed, nor to be answered.
+    await other.act('cancel', side);
+    if (who === 'bob' && !typed) {
+      expect(await failure(side.enter(other, code, { waitMs: 50 }).end)).toBe('CODE_EXPIRED');
+    }
+    await side.act('unlock', other);
+    await other.act('unlock', side);
+    const { a, b } = await wholeRun(alice, bob);
+    expect([a.acknowledged, b.acknowledged, b.check]).toEqual([true, true, a.check]);
+    await talk.tell(alice, 'in the new session');
+    await talk.tell(bob, 'which is the only one');
+  }, 60_000);
 });
