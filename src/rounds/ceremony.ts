@@ -259,7 +259,7 @@ function takeAbort(draft: Draft, from: number, frame: FrameOf<'abort'>): void {
     takeLeaving(draft, from, frame);
     return;
   }
-  if (!equal(frame.id, run.id)) return;
+  if (!equal(frame.id, run.id) && !isNonceOf(run, from, frame.id)) return;
   const proof = proofIn(draft, frame.evidence);
   if (proof !== undefined) convict(draft, proof[0].sender, proof);
   if (run.phase !== 'running') return;
@@ -273,6 +273,11 @@ function takeAbort(draft: Draft, from: number, frame: FrameOf<'abort'>): void {
     if (isEnough) advance(draft);
     else if (!canRegroup(draft)) abort(draft, frame.reason, { by: from });
   } else abort(draft, frame.reason, { by: from, tells: false });
+}
+
+/** Who ends it for all before it knows that it has begun: as a backup of before has it. */
+function isNonceOf({ present }: Run, from: number, id: Bytes): boolean {
+  return present.some(({ index, nonce }) => index === from && equal(nonce, id));
 }
 
 /**

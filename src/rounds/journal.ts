@@ -5,7 +5,7 @@
  *   volatile  rounds/run/TOPIC       the head          rounds/slot/TOPIC/KEY  a slot
  *   state     rounds/open/TOPIC      the head, while the run is open           rounds/restored  the last restore seen
  */
-import { fromUtf8, toUtf8, type Bytes } from '../bytes.ts';
+import { equal, fromUtf8, toUtf8, type Bytes } from '../bytes.ts';
 import type { State, Transaction } from '../context.ts';
 import type { Policy } from '../store/identity-row.ts';
 import { ROUNDS } from './entry.ts';
@@ -31,9 +31,12 @@ export async function loadRun({ volatile }: Transaction, topic: string): Promise
   return decodeRun(head, slots);
 }
 
-/** Stages what has changed. The head is written each time, since reading it is what guards a run. */
+/**
+ * Stages what has changed. The head is written each time, since reading it is what guards a run; what is kept for a restore
+ * only where the ceremony has another id than before, by which the others know what is over.
+ */
 export function saveRun({ state, volatile }: Transaction, before: Run | undefined, after: Run): void {
-  const { topic, phase } = after;
+  const { topic, phase, id } = after;
   const head = encodeHead(after);
   volatile.put(RUN + topic, head);
   for (const [key, value] of changesOf(before, after)) {
@@ -41,7 +44,7 @@ export function saveRun({ state, volatile }: Transaction, before: Run | undefine
     else volatile.put(`${SLOT}${topic}/${key}`, value);
   }
   if (!isOpen(phase)) state.delete(OPEN + topic);
-  else if (before?.phase !== phase) state.put(OPEN + topic, head);
+  else if (before?.phase !== phase || !equal(before.id, id)) state.put(OPEN + topic, head);
 }
 
 /**

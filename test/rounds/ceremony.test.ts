@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { coinToss } from '../../docs/examples/coin-toss.ts';
-import { decodeFrame, type FrameOf } from '../../src/rounds/frame.ts';
+import { equal } from '../../src/bytes.ts';
+import { decodeFrame, encodeFrame, type Frame, type FrameOf } from '../../src/rounds/frame.ts';
 import type { Protocol } from '../../src/rounds/protocol.ts';
+import type { Codec } from '../../src/router.ts';
 import { RoundsSim, SeededRandom, type Ceremony, type Wire } from '../support/rounds.ts';
 
 const NONE = new Uint8Array(0);
@@ -11,6 +13,27 @@ const coin = coinToss as unknown as Protocol;
 function toss(n: number, options: Ceremony = {}): RoundsSim {
   return new RoundsSim(coin, n, NONE, options);
 }
+
+const plain: Codec<Uint8Array> = { encode: (value) => value, decode: (bytes) => bytes };
+/** Each whispers its index to every other, and gives what it has heard. */
+const whisper: Protocol<Uint8Array, Uint8Array, Uint8Array, Uint8Array> = {
+  name: 'test.whisper',
+  version: 1,
+  rounds: [{ private: true }],
+  params: plain,
+  input: plain,
+  state: plain,
+  output: plain,
+  start: ({ self, present }) => {
+    const others = present.filter((index) => index !== self);
+    const body = Uint8Array.of(self);
+    return { kind: 'next', state: NONE, private: new Map(others.map((to) => [to, body])) };
+  },
+  step: (_, __, messages) => {
+    const heard = [...messages].sort(([a], [b]) => a - b);
+    return { kind: 'done', output: Uint8Array.from(heard.flatMap(([, said]) => [...(said.private ?? [])])) };
+  },
+};
 
 function phases(sim: RoundsSim): string[] {
   return sim.proposal.signers.map((index) => sim.run(index).phase);
@@ -206,6 +229,54 @@ describe('a party that cheats', () => {
     }
   });
 
+  it('cannot show what another has signed in an earlier ceremony as a second tale of this one', () => {
+    const before: FrameOf<'message'>[] = [];
+    const sim = toss(3, {
+      tamper: (wire, self) => {
+        const frame = decodeFrame(wire.payload);
+        if (frame.kind !== 'confirm') return [wire];
+        const [old] = before;
+        if (old === undefined) return [];
+        if (wire.from !== 3) return [wire];
+        const real = self.sent.map(messageOf).find((said) => said?.sender === 2 && equal(said.id, frame.id));
+        if (real === undefined) throw new Error('party 2 has said something');
+        const { topic, id } = frame;
+        const evidence = [real, { ...old, id }];
+        const shown: Frame = { kind: 'abort', topic, id, reason: 'look what it said', evidence };
+        return [{ ...wire, payload: encodeFrame(shown) }];
+      },
+    });
+    sim.openAll();
+    sim.settle(1_000);
+    for (const said of sim.sent.map(messageOf)) if (said?.sender === 2) before.push(said);
+    expect(before[0]?.round).toBe(1);
+    sim.end(1, 'once more');
+    sim.settle(1_000);
+    sim.openAll();
+    sim.settle();
+    expect(phases(sim)).toEqual(['aborted', 'aborted', 'aborted']);
+    for (const index of [1, 2]) {
+      expect(sim.run(index).end).toMatchObject({ reason: 'look what it said', by: 3 });
+      expect(sim.run(index).blame).toEqual([]);
+    }
+  });
+
+  it('has told each other party what it has told it first', () => {
+    const sim = new RoundsSim(whisper, 3, NONE, {
+      tamper: (wire, self) => {
+        const message = messageOf(wire);
+        if (wire.from !== 2 || message === undefined) return [wire];
+        const { topic } = decodeFrame(wire.payload);
+        const other = self.sign({ ...message, body: Uint8Array.of(99) });
+        return [wire, { ...wire, payload: encodeFrame({ kind: 'message', topic, ...other }) }];
+      },
+    });
+    sim.openAll();
+    sim.settle();
+    expect(phases(sim)).toEqual(['done', 'done', 'done']);
+    expect([1, 3].map((index) => sim.output(index))).toEqual([Uint8Array.of(2, 3), Uint8Array.of(1, 2)]);
+  });
+
   it('gains nothing by turning frames back, passing them on or changing a byte', () => {
     const random = new SeededRandom('hostile');
     const sim = toss(3, {
@@ -230,5 +301,49 @@ describe('a party that cheats', () => {
     sim.openAll();
     sim.settle();
     expectDone(sim);
+  });
+});
+
+describe('a ceremony whose output is held until all have confirmed', () => {
+  /** Party 1 has heard the last confirmation of party 2 and not that of party 3. */
+  function withoutThird(): { readonly sim: RoundsSim; readonly letPass: () => void } {
+    let isLost = true;
+    const sim = new RoundsSim({ ...coin, isHeld: true }, 3, NONE, {
+      tamper: (wire) => {
+        const frame = decodeFrame(wire.payload);
+        const isLast = frame.kind === 'confirm' && frame.round === 2;
+        return isLost && isLast && wire.from === 3 && wire.to === 1 ? [] : [wire];
+      },
+    });
+    sim.openAll();
+    sim.settle(1_000);
+    expect(phases(sim)).toEqual(['running', 'done', 'done']);
+    expect(sim.waitingFor(1)).toEqual([3]);
+    const letPass = (): void => {
+      isLost = false;
+    };
+    return { sim, letPass };
+  }
+
+  function leave(sim: RoundsSim, from: number): void {
+    const { topic, id } = sim.run(1);
+    const frame: Frame = { kind: 'abort', topic, id, reason: 'it leaves', evidence: [] };
+    sim.wires.push({ from, to: 1, payload: encodeFrame(frame) });
+    sim.settle(1_000);
+  }
+
+  it('is not ended by one that has confirmed: that has its own, or will', () => {
+    const { sim, letPass } = withoutThird();
+    leave(sim, 2);
+    expect(sim.run(1).phase).toBe('running');
+    letPass();
+    sim.settle();
+    expectDone(sim);
+  });
+
+  it('is ended by one that has not', () => {
+    const { sim } = withoutThird();
+    leave(sim, 3);
+    expect(sim.run(1)).toMatchObject({ phase: 'aborted', end: { reason: 'it leaves', by: 3 } });
   });
 });

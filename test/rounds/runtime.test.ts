@@ -1,8 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { coinToss } from '../../docs/examples/coin-toss.ts';
-import { FreshRows } from '../../src/backup/fresh-start.ts';
-import { isKept } from '../../src/backup/kept-tables.ts';
-import { isVolatile, volatileTags } from '../../src/backup/volatile-tags.ts';
 import type { Bytes } from '../../src/bytes.ts';
 import { decodeContent } from '../../src/content/content.ts';
 import {
@@ -13,8 +10,6 @@ import {
   type PartySet,
   type Protocol,
 } from '../../src/rounds/index.ts';
-import { openMemory } from '../../src/store/memory.ts';
-import type { Store } from '../../src/store/store.ts';
 import type { OutboxRow } from '../../src/store/rows.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { exchange, RoundsMember } from '../support/rounds-member.ts';
@@ -154,28 +149,6 @@ describe('a plugin with rounds', () => {
     expect((await first.rounds.show(topic))?.waitingFor).toHaveLength(1);
   });
 
-  it('ends what a backup had left open, and tells the others', async () => {
-    const topic = await openAll();
-    await exchange(members, (_, row) => row.timestamp % 5 === 0);
-    const [first, second] = members;
-    if (first === undefined || second === undefined) throw new Error('there are three');
-    const wasOpen = (await first.rounds.show(topic))?.state;
-    expect(['gathering', 'running']).toContain(wasOpen);
-    await first.stop();
-    const store = await restored(first);
-    const again = await RoundsMember.start(clock, [coin], { peer: first.peer, store });
-    members[0] = again;
-    expect(await again.rounds.show(topic)).toMatchObject({
-      state: 'aborted',
-      end: { reason: 'a party was restored from a backup' },
-    });
-    const told = (await again.sent()).filter(({ tag }) => tag.startsWith('countersign.rounds'));
-    expect(told).toHaveLength(2);
-    const slots = [];
-    for await (const [key] of store.scan('')) if (key.includes('rounds/slot')) slots.push(key);
-    expect(slots.filter((key) => !key.endsWith('abort'))).toEqual([]);
-  });
-
   it.each(['confirm', 'ask'] as const)('does not answer each %s of a flood', async (kind) => {
     const topic = await openAll();
     await exchange(members);
@@ -212,17 +185,4 @@ async function payloadsTo(from: RoundsMember, to: RoundsMember): Promise<Bytes[]
     const decoded = decodeContent(content);
     return decoded.kind === 'app' ? [decoded.payload] : [];
   });
-}
-
-/** The store as a backup of now would bring it back. */
-async function restored({ peer }: RoundsMember): Promise<Store> {
-  const next = openMemory();
-  const batch = next.batch();
-  const tags = await volatileTags(peer.store);
-  for await (const [key, value] of peer.store.scan('')) {
-    if (isKept(key) && !(await isVolatile(tags, key, value))) batch.put(key, value);
-  }
-  new FreshRows(peer.platform, peer.platform.clock.now()).end(batch);
-  await batch.commit();
-  return next;
 }

@@ -14,6 +14,7 @@ import type { Store } from '../../src/store/store.ts';
 import type { OutboxRow } from '../../src/store/rows.ts';
 import { inboxRows, outboxRows } from '../../src/store/tables.ts';
 import { settle, type ManualClock } from '../../src/testing/clock.ts';
+import type { OperatorRules } from '../../src/trust/policy.ts';
 import { makePeer, type Peer } from './peer.ts';
 import { trustOf } from './trust.ts';
 
@@ -36,15 +37,19 @@ export class RoundsMember {
     this.#running = Promise.all([this.#dispatcher.run(this.#stop.signal), plugins.run(this.#stop.signal)]);
   }
 
-  /** @param store of the same member before, when it starts again */
+  /**
+   * @param store of the same member before, when it starts again
+   * @param policy what its operator asks of contacts instead
+   */
   static async start(
     clock: ManualClock,
     entries: readonly Entry[],
     before?: { readonly peer: Peer; readonly store?: Store },
+    policy?: OperatorRules,
   ): Promise<RoundsMember> {
     const platform = { ...systemPlatform(silentLog), clock };
     const peer = before === undefined ? await makePeer({ platform }) : { ...before.peer, ...pick(before) };
-    const trust = await trustOf(peer);
+    const trust = await trustOf(peer, policy);
     const plugins = new Plugins({
       self: peer.aci,
       store: peer.store,

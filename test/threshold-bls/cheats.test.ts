@@ -104,22 +104,21 @@ function openingWith(at: number, point: Bytes, isRefresh: boolean): Bend {
 }
 
 describe('in a generation', () => {
-  it(
-    'names the dealer of a bad share, by the share that it has signed',
-    { timeout: TIMEOUT_MS },
-    async () => {
-      const of = await withCheat(keygen.name, (step, { round }) => {
-        if (round !== 3 || step.kind !== 'next' || step.private === undefined) return step;
-        const [[to, body] = [0, new Uint8Array(0)]] = [...step.private];
-        const bad = own(body);
-        bad[31] = (bad[31] ?? 0) ^ 1;
-        return { ...step, private: new Map([...step.private, [to, bad]]) };
-      });
-      const topic = await of.open(() => of.keygenRequest());
-      await of.exchange();
-      await expectNamed(of, topic, /does not fit its commitments/);
-    },
-  );
+  it.each([
+    ['bad share', 31],
+    ['share of another opening than the one that all have confirmed', 32],
+  ])('names the dealer of a %s, by the share that it has signed', { timeout: TIMEOUT_MS }, async (_, at) => {
+    const of = await withCheat(keygen.name, (step, { round }) => {
+      if (round !== 3 || step.kind !== 'next' || step.private === undefined) return step;
+      const [[to, body] = [0, new Uint8Array(0)]] = [...step.private];
+      const bad = own(body);
+      bad[at] = (bad[at] ?? 0) ^ 1;
+      return { ...step, private: new Map([...step.private, [to, bad]]) };
+    });
+    const topic = await of.open(() => of.keygenRequest());
+    await of.exchange();
+    await expectNamed(of, topic, /does not fit its commitments/);
+  });
 
   it('accuses nobody of a share that did not arrive', { timeout: TIMEOUT_MS }, async () => {
     const of = await three();
