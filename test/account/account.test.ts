@@ -16,7 +16,8 @@ import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { Account } from '../../src/store/rows.ts';
 import { account as accountRow, contacts, syncRequests } from '../../src/store/tables.ts';
-import { answers, freeNumber, Primary, registerHere, until } from '../support/primary.ts';
+import { answers, freeNumber, Primary, registerHere } from '../support/primary.ts';
+import { until } from '../support/until.ts';
 
 const ASKED = ['contacts', 'blocked', 'configuration', 'keys'] as const;
 

@@ -19,6 +19,7 @@ import type { Requester } from '../../src/transport/request.ts';
 import { renewSenderCertificate } from '../../src/upkeep/sender-certificate.ts';
 import { PrekeyUpkeep } from '../../src/upkeep/prekey-upkeep.ts';
 import { ManualClock } from '../support/clock.ts';
+import { until } from '../support/until.ts';
 
 let server: DevServer;
 let phone: Phone;
@@ -93,7 +94,7 @@ describe('linking to the embedded server', () => {
     const killed = new AbortController();
     const linking = linkTo(store, () => undefined, killed.signal);
     linking.catch(() => undefined);
-    while ((await phone.devices()).length < 2) await new Promise((resolve) => setTimeout(resolve, 50));
+    await until(async () => (await phone.devices()).length === 2, 'the device');
     killed.abort(new Error('killed'));
     await expect(linking).rejects.toThrow('killed');
 

@@ -1,7 +1,6 @@
 /**
  * Two accounts that write to each other through a hub, and a third one in the place of one of them.
  */
-import { expect } from 'vitest';
 import type { Bytes } from '../../src/bytes.ts';
 import { fromBase64 } from '../../src/bytes.ts';
 import { encodeApp, encodeText } from '../../src/content/encode.ts';
@@ -122,9 +121,4 @@ export async function rows(of: Station, prefix: string): Promise<number> {
   let count = 0;
   for await (const [key] of of.peer.store.scan(prefix)) count += key === '' ? 0 : 1;
   return count;
-}
-
-export async function until(done: () => boolean): Promise<void> {
-  for (let i = 0; i < 500 && !done(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
-  expect(done()).toBe(true);
 }

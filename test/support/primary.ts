@@ -12,6 +12,7 @@ import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { Account } from '../../src/store/rows.ts';
 import type { Requester } from '../../src/transport/request.ts';
+import { until } from './until.ts';
 
 export const CAPTCHA = 'noop.noop.registration.noop';
 export const CODE = '111111';
@@ -135,14 +136,5 @@ export class Primary {
   async stop(): Promise<unknown> {
     this.#stop.abort();
     return this.ended;
-  }
-}
-
-/** @throws Error after 20 s */
-export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + 20_000;
-  while (!(await isSo())) {
-    if (Date.now() > end) throw new Error('it has not come to that in 20 s');
-    await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

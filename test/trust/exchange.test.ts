@@ -26,8 +26,8 @@ import {
   rows,
   say,
   stateOf,
-  until,
 } from '../support/exchange.ts';
+import { until } from '../support/until.ts';
 
 describe('a contact whose key has changed', () => {
   it('V-31: is parked before any state is written, and opened in order once accepted', async () => {

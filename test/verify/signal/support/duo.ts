@@ -1,5 +1,4 @@
 /** Bots with the plugin, on the development server, in this process; scrypt is cheap, everything else as it is. */
-import { expect } from 'vitest';
 import verify from '../../../../plugins/verify/index.ts';
 import type { Verified } from '../../../../plugins/verify/signal/follow.ts';
 import type { VerifyStatus } from '../../../../plugins/verify/signal/status.ts';
@@ -10,7 +9,10 @@ import type { Platform } from '../../../../src/platform.ts';
 import type { Store } from '../../../../src/store/store.ts';
 import { identityRows } from '../../../../src/store/tables.ts';
 import type { BotChoices, RunningBot, Scene, ScenePhone } from '../../../support/scene.ts';
+import { until } from '../../../support/until.ts';
 import { ENV } from '../../support/party.ts';
+
+export { until };
 
 export type Told = Readonly<Record<string, unknown>>;
 
@@ -157,11 +159,6 @@ export async function wholeRun(
   const entering = enterer.enter(creator, code);
   const [a, b] = (await Promise.all([starting.end, entering.end])) as [Verified, Verified];
   return { a, b, starting, entering };
-}
-
-export async function until(done: () => boolean | Promise<boolean>, what = 'it'): Promise<void> {
-  for (let i = 0; i < 1_000 && !(await done()); i++) await new Promise((resolve) => setTimeout(resolve, 10));
-  expect(await done(), what).toBe(true);
 }
 
 /** The code of the failure. */
