@@ -95,7 +95,10 @@ export interface Handlers {
   on<F extends object>(filter: Filter<F>, handler: Handler<F>, options?: HandlerOptions<F>): void;
 }
 
-/** What `setup` is handed. Handlers are tried in the order in which they were registered; the first that matches takes the message. */
+/**
+ * What `setup` is handed. Handlers are tried in the order in which they were registered; the first that matches takes the
+ * message. Handlers, acts and work are registered in `setup` alone: later it is `PLUGIN_INVALID`.
+ */
 export interface Host<Config = unknown> extends Handlers {
   readonly config: Config;
   readonly clock: Clock;
@@ -189,7 +192,7 @@ export class Plugins {
     );
     const { name, version, permissions = [], policy } = plugin;
     if (this.#installed.has(name)) throw invalid(name, 'is there twice');
-    const registered: Registered = { tags: new Set(), commands: new Set() };
+    const registered: Registered = { tags: new Set(), commands: new Set(), isOver: false };
     const outbound = (): Policy =>
       this.#parts.trust?.policies.of('outbound', name, undefined, policy) ?? 'tofu';
     const scope: Scope = { plugin: name, permissions: new Set(permissions), outbound };
@@ -204,6 +207,7 @@ export class Plugins {
         ? error
         : invalid(name, `could not be set up: ${describe(error)}`, error);
     } finally {
+      registered.isOver = true;
       onCall?.(name, -1);
     }
     compare(
@@ -241,12 +245,16 @@ export class Plugins {
   ): Host<Config> {
     const { router } = this;
     const { platform, prefix = '!', onNotice } = this.#parts;
+    const inSetup = (what: string): void => {
+      if (registered.isOver) throw invalid(scope.plugin, `registers ${what} when its setup is over`);
+    };
     const add = <F extends object>(
       filter: Filter<F>,
       handler: Handler<F>,
       options?: HandlerOptions<F>,
       name?: string,
     ): void => {
+      inSetup('a handler');
       checkHandlerOptions(scope.plugin, options);
       router.add(scope, filter, handler, options, { rule, ...(name === undefined ? {} : { command: name }) });
     };
@@ -291,12 +299,14 @@ export class Plugins {
       trust: trustHost(this.#parts, scope, update),
       update,
       act: (name, act) => {
+        inSetup('an act');
         this.acts.add(scope.plugin, name, act);
       },
       notify: (message) => {
         onNotice?.(scope.plugin, message);
       },
       run: (work) => {
+        inSetup('work');
         this.#works.push({ plugin: scope.plugin, work });
       },
     };
@@ -329,6 +339,8 @@ export type TextArguments =
 interface Registered {
   readonly tags: Set<Tag>;
   readonly commands: Set<string>;
+  /** Setup has ended: what comes now would be heard by nobody. */
+  isOver: boolean;
 }
 
 /**

@@ -202,6 +202,33 @@ describe('running', () => {
     expect(ended).toEqual(['well']);
   });
 
+  test.each<[string, (host: Host) => void]>([
+    [
+      'work',
+      (host) => {
+        host.run(() => Promise.resolve());
+      },
+    ],
+    [
+      'an act',
+      (host) => {
+        host.act('x', () => Promise.resolve({}));
+      },
+    ],
+    [
+      'a handler',
+      (host) => {
+        host.text(nothing);
+      },
+    ],
+  ])('%s that is registered after setup is refused: nobody would hear of it', async (what, register) => {
+    let host: Host | undefined;
+    await plugins().install(plugin((given) => void (host = given)));
+    expect(() => {
+      if (host !== undefined) register(host);
+    }).toThrow(`the plugin p registers ${what} when its setup is over`);
+  });
+
   test('updates outside of a message are committed together, and again after a conflict', async () => {
     const store = openMemory();
     let rings = 0;

@@ -89,7 +89,7 @@ let hooked = false;
 
 /**
  * Module hooks, run by Node in a thread of their own. Where a plugin's folder has no package `countersign`, it gets this
- * one; and its .ts files are ES modules wherever they stand (without a package.json beside them they would count as
+ * one, and where it has no `zod`, ours; and its .ts files are ES modules wherever they stand (without a package.json beside them they would count as
  * CommonJS, and get no top-level await). As text: the same for the sources and for the build.
  */
 const HOOKS = `
@@ -103,7 +103,7 @@ export async function resolve(specifier, context, next) {
   return isScript ? { ...found, url, format: 'module' } : found;
 }
 async function find(specifier, context, next) {
-  if (specifier !== 'countersign' && !specifier.startsWith('countersign/')) return next(specifier, context);
+  if (!/^(countersign|zod)($|\\/)/.test(specifier)) return next(specifier, context);
   try {
     return await next(specifier, context);
   } catch (error) {

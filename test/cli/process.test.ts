@@ -65,7 +65,8 @@ describe('the countersign process', () => {
       file,
       `import { definePlugin } from 'countersign';
        import { testPlugin } from 'countersign/testing';
-       export default definePlugin({ name: typeof testPlugin, version: '1', setup() {} });`,
+       import { z } from 'zod';
+       export default definePlugin({ name: typeof testPlugin, version: '1', config: z.object({}), setup() {} });`,
     );
     writeFileSync(join(folder, 'server.json'), '{"name": "none", "chat": "http://127.0.0.1:1"}');
     const run = start('run', '--json', '--server', 'server.json', '--data', 'none', '--plugin', file);
