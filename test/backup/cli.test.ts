@@ -9,7 +9,7 @@ import { answer } from '../../src/cli/calls.ts';
 import { ControlServer } from '../../src/cli/control-server.ts';
 import { makePeer, type Peer } from '../support/peer.ts';
 import { openOrMake, PASSPHRASE } from '../support/store-folder.ts';
-import { memoryIo, type MemoryIo } from '../cli/memory-io.ts';
+import { memoryIo, type MemoryIo } from '../support/memory-io.ts';
 
 describe('backup and restore', () => {
   let folder: string;

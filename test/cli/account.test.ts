@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
 import { CAPTCHA, CODE } from '../support/primary.ts';
-import { runJson, startJson, type Ended } from './json.ts';
-import { memoryIo } from './memory-io.ts';
+import { runJson, startJson, type Ended } from '../support/json-command.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NUMBER = '+15550001111';

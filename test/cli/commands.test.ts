@@ -7,8 +7,8 @@ import { noteUnlinked } from '../../src/store/unlinked.ts';
 import { main } from '../../src/cli/main.ts';
 import { DemoPhone } from '../../src/cli/demo-phone.ts';
 import { CAPTCHA, CODE } from '../support/primary.ts';
-import { runJson, startJson, type Ended } from './json.ts';
-import { memoryIo } from './memory-io.ts';
+import { runJson, startJson, type Ended } from '../support/json-command.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 const never = new AbortController().signal;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;

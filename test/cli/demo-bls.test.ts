@@ -3,7 +3,7 @@ import { fromHex, fromUtf8 } from '../../src/bytes.ts';
 import { loadPairing } from '../../src/cli/demo-pairing.ts';
 import { main } from '../../src/cli/main.ts';
 import { verify } from '../../plugins/threshold-bls/math/signing.ts';
-import { memoryIo } from './memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 describe('demo --bls', { timeout: 120_000 }, () => {
   it('prints a line for each of two signatures, and each verifies', async () => {

@@ -1,7 +1,7 @@
 /** What `--help` says of every command: examples, and that they are calls which the command would take. */
 import { describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
-import { memoryIo } from './memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 async function helpOf(...words: string[]): Promise<string> {
   const io = memoryIo();

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BotError } from '../../src/errors.ts';
 import { columns, failureText, oneLine, printable, Printer, toFailure } from '../../src/cli/io.ts';
 import { makeLog } from '../../src/cli/log.ts';
-import { memoryIo } from './memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 /** Sets the window's title, clears the screen, goes back a line; one with the control characters of eight bits. */
 const HOSTILE = ['\u001b]0;owned\u0007', '\u001b[2J', 'a\rb', '\u009b2J', 'x\u202ey', 'p\u2028q', '\u0000'];

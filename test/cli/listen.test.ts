@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DemoPhone } from '../../src/cli/demo-phone.ts';
 import { main } from '../../src/cli/main.ts';
-import { memoryIo, type MemoryIo } from './memory-io.ts';
+import { memoryIo, type MemoryIo } from '../support/memory-io.ts';
 
 const never = new AbortController().signal;
 

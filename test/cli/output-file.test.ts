@@ -6,7 +6,7 @@ import { main } from '../../src/cli/main.ts';
 import { outputFile } from '../../src/cli/output-file.ts';
 import { writeQrFile } from '../../src/provisioning/qr.ts';
 import { tempFolder } from '../support/store-folder.ts';
-import { memoryIo } from './memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 let folder: Awaited<ReturnType<typeof tempFolder>>;
 beforeEach(async () => {

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { promptLine, promptSecret } from '../../src/cli/prompt.ts';
-import { memoryIo } from './memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 describe.each([
   ['a line', promptLine],

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { reachAccount } from '../../src/cli/account.ts';
 import { ControlServer } from '../../src/cli/control-server.ts';
 import { BotError } from '../../src/errors.ts';
-import { memoryIo } from './memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 const CALL = { call: 'me' } as const;
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
 import { Side, type Command } from '../support/side.ts';
-import { memoryIo } from './memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 interface Line {
   readonly id: string;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
 import { openOrMake, PASSPHRASE } from '../support/store-folder.ts';
-import { memoryIo } from './memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 describe('store rekey', () => {
   let folder: string;

@@ -12,8 +12,8 @@ import { account, exposures, identityRows, outboxRows } from '../../src/store/ta
 import { newRow } from '../../src/store/outbox-row.ts';
 import { makePeer, type Peer } from '../support/peer.ts';
 import { testPlatform } from '../support/clock.ts';
-import { runJson, type Ended } from './json.ts';
-import { memoryIo } from './memory-io.ts';
+import { runJson, type Ended } from '../support/json-command.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 const AT = Date.UTC(2026, 4, 3);
 

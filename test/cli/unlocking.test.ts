@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { secretFor } from '../../src/cli/unlocking.ts';
 import { openLevel } from '../../src/store/level.ts';
-import { memoryIo } from './memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 describe('unlocking a store', () => {
   let folder: string;

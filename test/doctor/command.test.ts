@@ -6,7 +6,7 @@ import { main } from '../../src/cli/main.ts';
 import { startDevServer, type DevServer } from '../../src/devserver/devserver.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
 import type { Check } from '../../src/doctor/check.ts';
-import { memoryIo, type MemoryIo } from '../cli/memory-io.ts';
+import { memoryIo, type MemoryIo } from '../support/memory-io.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'doctor-test-'));
 const env = { COUNTERSIGN_SERVER: join(folder, 'server.json') };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
-import { memoryIo } from '../cli/memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 
 const top = fileURLToPath(new URL('../..', import.meta.url));
 const read = (name: string): string => readFileSync(join(top, 'docker', name), 'utf8');

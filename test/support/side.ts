@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { DemoPhone } from '../../src/cli/demo-phone.ts';
 import { main } from '../../src/cli/main.ts';
-import { memoryIo, type MemoryIo } from '../cli/memory-io.ts';
+import { memoryIo, type MemoryIo } from './memory-io.ts';
 
 export interface Command {
   readonly io: MemoryIo;

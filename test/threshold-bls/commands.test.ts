@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
-import { memoryIo } from '../cli/memory-io.ts';
+import { memoryIo } from '../support/memory-io.ts';
 import { Side, type Ended } from '../support/side.ts';
 
 describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, () => {

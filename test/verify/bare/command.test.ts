@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { main } from '../../../src/cli/main.ts';
-import { memoryIo } from '../../cli/memory-io.ts';
+import { memoryIo } from '../../support/memory-io.ts';
 import { Program } from './program.ts';
 
 const TOLD = 'The code was mistyped or somebody interfered. Ask for a new code.';

@@ -14,7 +14,7 @@ import type { Host } from '../../../src/plugin.ts';
 import type { Aci } from '../../../src/address.ts';
 import { sessions } from '../../../src/store/tables.ts';
 import { openLevel } from '../../../src/store/level.ts';
-import { memoryIo, type MemoryIo } from '../../cli/memory-io.ts';
+import { memoryIo, type MemoryIo } from '../../support/memory-io.ts';
 import { makePeer, type Peer } from '../../support/peer.ts';
 import { ENV, random } from '../support/party.ts';
 import { codes, nodeSide, peers, play, spoken, talk } from './sides.ts';

@@ -10,7 +10,7 @@ import { parseAci } from '../../../src/address.ts';
 import { systemPlatform } from '../../../src/platform.ts';
 import { openLevel } from '../../../src/store/level.ts';
 import { contacts } from '../../../src/store/tables.ts';
-import { memoryIo, type MemoryIo } from '../../cli/memory-io.ts';
+import { memoryIo, type MemoryIo } from '../../support/memory-io.ts';
 
 const never = new AbortController().signal;
 

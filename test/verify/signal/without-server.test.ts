@@ -12,7 +12,7 @@ import { systemPlatform } from '../../../src/platform.ts';
 import { openLevel } from '../../../src/store/level.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { account, identityRows } from '../../../src/store/tables.ts';
-import { memoryIo } from '../../cli/memory-io.ts';
+import { memoryIo } from '../../support/memory-io.ts';
 import { makePeer, type Peer } from '../../support/peer.ts';
 
 const platform = systemPlatform();
