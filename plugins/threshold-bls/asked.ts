@@ -2,35 +2,41 @@
  * Asked: the ceremonies whose end somebody still waits to hear, in rows `asked/TOPIC` of what is volatile. A command that was
  * stopped leaves its ceremony to go on; asked again after that has ended, it gives the result instead of beginning anew.
  */
-import type { Host } from '../../src/index.ts';
+import type { Host, Transaction } from '../../src/index.ts';
 import type { OpenRequest, Rounds } from '../../src/rounds/index.ts';
 
 const NOTHING = new Uint8Array(0);
 
+/** What somebody asks for. */
+export interface Asked {
+  /** Any of them would do. */
+  readonly requests: readonly OpenRequest<unknown, unknown>[];
+  /** Topic of an earlier ceremony with the same end. */
+  readonly earlier?: string | undefined;
+}
+
 /**
- * Opens these ceremonies for one end, unless one of them was done and nobody has been told yet.
- * @returns their topics
+ * Opens what is asked for, unless one of it is done and nobody has been told yet. Both in one transaction, with the reading
+ * of what the requests are made of: a ceremony that is done in between would begin anew, and nobody would come to it.
+ * @returns the topics of which one is to be waited for
  * @throws BotError as `Rounds.open`
  */
 export async function openUntold(
-  host: Host,
+  tx: Transaction,
   ceremonies: Rounds,
-  requests: readonly OpenRequest<unknown, unknown>[],
+  { requests, earlier }: Asked,
 ): Promise<readonly string[]> {
   const topics = requests.map((request) => ceremonies.topic(request));
-  for (const topic of topics) if (await isUntold(host, ceremonies, topic)) return topics;
-  for (const request of requests) {
-    await host.update(async (tx) => {
-      tx.volatile.put(askedKey(await ceremonies.openIn(tx, request)), NOTHING);
-    });
-  }
+  const all = earlier === undefined ? topics : [earlier, ...topics];
+  for (const topic of all) if (await isUntold(tx, ceremonies, topic)) return all;
+  for (const request of requests) tx.volatile.put(askedKey(await ceremonies.openIn(tx, request)), NOTHING);
   return topics;
 }
 
 /** Whether it is done, and whoever asked for it has not been told. */
-export async function isUntold(host: Host, ceremonies: Rounds, topic: string): Promise<boolean> {
-  const asked = await host.update(({ volatile }) => volatile.get(askedKey(topic)));
-  return asked !== undefined && (await ceremonies.show(topic))?.state === 'done';
+async function isUntold(tx: Transaction, ceremonies: Rounds, topic: string): Promise<boolean> {
+  const asked = await tx.volatile.get(askedKey(topic));
+  return asked !== undefined && (await ceremonies.viewIn(tx, topic))?.state === 'done';
 }
 
 /** From now on they begin anew when they are asked for. */

@@ -7,12 +7,12 @@
 import { z } from 'zod';
 import { BotError, type Act, type Host, type Transaction } from '../../src/index.ts';
 import { parseGroup, type Entry, type OpenRequest, type Rounds, type Run } from '../../src/rounds/index.ts';
-import { askedKey, isUntold, openUntold, setTold } from './asked.ts';
+import { askedKey, openUntold, setTold, type Asked } from './asked.ts';
 import { firstDone, type Ended } from './ends.ts';
 import { encodeKeyShare, fromHex, publicKeyOf, sharingOf, toHex, type KeyShare } from './key-share.ts';
 import { keygen, problem, refresh } from './keygen.ts';
 import type { Invited } from './policy.ts';
-import { endShare, holdShare, settleShare, sharesOf, type HeldShare, type Made } from './shares.ts';
+import { endShare, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
 import { sign, type Signed } from './sign.ts';
 
 /** What a key's share file says: nothing of it is secret. */
@@ -70,11 +70,11 @@ export function entriesUnder(invited: Invited): Entry[] {
 /** What the commands ask for. */
 export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Act>> {
   const finished = async (
-    requests: readonly OpenRequest<unknown, unknown>[],
+    asked: (tx: Transaction) => Asked | Promise<Asked>,
     call: Parameters<Act>[0],
     wait: number,
   ): Promise<Ended> => {
-    const topics = await openUntold(host, ceremonies, requests);
+    const topics = await host.update(async (tx) => openUntold(tx, ceremonies, await asked(tx)));
     const ended = await firstDone(ceremonies, topics, call, wait * 1000);
     await setTold(host, topics);
     return ended;
@@ -89,51 +89,55 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
       if (wrong !== undefined) throw usage(wrong);
       const protocol = keygen.name;
       const request = { protocol, params: { threshold }, input: undefined, parties, waitMs: wait * 1000 };
-      const { topic } = await finished([request], call, wait);
+      const { topic } = await finished(() => ({ requests: [request] }), call, wait);
       return host.update(async (tx) => handleOf(await made(tx, topic)));
     },
     refresh: async (call) => {
       const { group, publicKey, wait } = read(refreshInput, call.input);
       const parties = parseGroup(group);
-      const requests: OpenRequest<unknown, unknown>[] = [];
-      const shares = await held(host, publicKey);
-      for (const { share: input } of shares) {
-        const { threshold, commitments, epoch } = input;
-        const wrong = problem(threshold, parties.length, parties.length);
-        if (wrong !== undefined || parties.length !== input.parties)
-          throw usage(wrong ?? 'all parties of the key are needed');
-        const params = { threshold, commitments };
-        requests.push({ protocol: refresh.name, params, input, parties, epoch, waitMs: wait * 1000 });
-      }
-      // A refresh that has ended since began with a share that is no more.
-      const [last] = shares;
-      if (last !== undefined && last.share.epoch > 0 && (await isUntold(host, ceremonies, last.topic))) {
-        for (const request of requests)
-          await ceremonies.abort(ceremonies.topic(request), 'it was done with another share');
-        await setTold(host, [last.topic]);
-        return handleOf(last.share);
-      }
-      await finished(requests, call, wait);
+      const asked = async ({ state }: Transaction): Promise<Asked> => {
+        const requests: OpenRequest<unknown, unknown>[] = [];
+        const shares = await sharesOf(state, publicKey);
+        for (const { share: input } of shares) {
+          const { threshold, commitments, epoch } = input;
+          const wrong = problem(threshold, parties.length, parties.length);
+          if (wrong !== undefined || parties.length !== input.parties)
+            throw usage(wrong ?? 'all parties of the key are needed');
+          const params = { threshold, commitments };
+          requests.push({ protocol: refresh.name, params, input, parties, epoch, waitMs: wait * 1000 });
+        }
+        // A refresh that has ended since began with a share that is no more.
+        const [last] = shares;
+        return { requests, earlier: last?.share.epoch === 0 ? undefined : last?.topic };
+      };
+      await finished(asked, call, wait);
       return handleOf(await newest(host, publicKey));
     },
     sign: async (call) => {
       const { group, publicKey, message, wait } = read(signInput, call.input);
       const named = parseGroup(group).map(({ aci }) => aci);
-      const requests: OpenRequest<unknown, unknown>[] = [];
-      const usable = (await held(host, publicKey)).filter(({ isUsable }) => isUsable);
-      if (usable.length === 0)
-        throw new BotError('CEREMONY_UNCONFIRMED', 'not all parties have confirmed their shares of this key');
-      for (const { share: input, parties } of usable) {
-        const { threshold, epoch } = input;
-        const signers = parties.filter(({ aci }) => named.includes(aci)).map(({ index }) => index);
-        if (signers.length < named.length)
-          throw usage('the group names somebody who has no share of this key');
-        if (signers.length <= threshold) throw usage(`${String(threshold + 1)} signers are needed`);
-        const params = { threshold, publicKey: fromHex(publicKey), sharing: sharingOf(input) };
-        const request = { protocol: sign.name, params, input, parties, signers, epoch, waitMs: wait * 1000 };
-        requests.push({ ...request, message: fromHex(message) });
-      }
-      const { signature, signers: used } = (await finished(requests, call, wait)).output as Signed;
+      const waitMs = wait * 1000;
+      const asked = async ({ state }: Transaction): Promise<Asked> => {
+        const requests: OpenRequest<unknown, unknown>[] = [];
+        const usable = (await sharesOf(state, publicKey)).filter(({ isUsable }) => isUsable);
+        if (usable.length === 0)
+          throw new BotError(
+            'CEREMONY_UNCONFIRMED',
+            'not all parties have confirmed their shares of this key',
+          );
+        for (const { share: input, parties } of usable) {
+          const { threshold, epoch } = input;
+          const signers = parties.filter(({ aci }) => named.includes(aci)).map(({ index }) => index);
+          if (signers.length < named.length)
+            throw usage('the group names somebody who has no share of this key');
+          if (signers.length <= threshold) throw usage(`${String(threshold + 1)} signers are needed`);
+          const params = { threshold, publicKey: fromHex(publicKey), sharing: sharingOf(input) };
+          const request = { protocol: sign.name, params, input, parties, signers, epoch, waitMs };
+          requests.push({ ...request, message: fromHex(message) });
+        }
+        return { requests };
+      };
+      const { signature, signers: used } = (await finished(asked, call, wait)).output as Signed;
       return { publicKey, signature: toHex(signature), signers: used };
     },
     export: async (call) => {
@@ -160,12 +164,8 @@ async function made({ state, volatile }: Transaction, topic: string): Promise<Ke
   return last.share;
 }
 
-function held(host: Host, publicKey: string): Promise<readonly HeldShare[]> {
-  return host.update(({ state }) => sharesOf(state, publicKey));
-}
-
 async function newest(host: Host, publicKey: string): Promise<KeyShare> {
-  const [first] = await held(host, publicKey);
+  const [first] = await host.update(({ state }) => sharesOf(state, publicKey));
   if (first === undefined) throw new BotError('KEY_UNKNOWN', 'this device holds no share of that key');
   return first.share;
 }

@@ -126,7 +126,7 @@ export class Rounds {
     return this.#attached.update(async (tx) => {
       const views: CeremonyView[] = [];
       for (const { topic } of await listRuns(tx)) {
-        const view = await this.#view(tx, topic);
+        const view = await this.viewIn(tx, topic);
         if (view !== undefined) views.push(view);
       }
       return views;
@@ -139,6 +139,13 @@ export class Rounds {
       (view) => view.topic.startsWith(id) || view.id?.startsWith(id) === true,
     );
     return found.length === 1 ? found[0] : undefined;
+  }
+
+  /** One of them, for what is decided by it: the transaction is made anew when the ceremony goes on meanwhile. */
+  async viewIn(tx: Transaction, topic: string): Promise<CeremonyView | undefined> {
+    const run = await loadRun(tx, topic);
+    if (run === undefined) return undefined;
+    return viewOf(run, this.#entries.get(run.proposal.protocol)?.protocol, waitingFor(run));
   }
 
   /** Ends a ceremony and tells the others. @returns false when it has ended, or never was */
@@ -159,7 +166,7 @@ export class Rounds {
   async ended(topic: string, signal?: AbortSignal, heldMs = Infinity): Promise<CeremonyView> {
     let until = Infinity;
     for (;;) {
-      const view = await this.#attached.update((tx) => this.#view(tx, topic));
+      const view = await this.#attached.update((tx) => this.viewIn(tx, topic));
       if (view === undefined) throw new BotError('ROW_UNKNOWN', 'there is no such ceremony');
       if (view.isHeld && until === Infinity) until = this.#attached.clock.now() + heldMs;
       if (!isOpen(view.state) || this.#attached.clock.now() >= until) return view;
@@ -336,12 +343,6 @@ export class Rounds {
   /** Also of what is not committed in the end: then it is looked at once too often. */
   #noteWake(run: Run): void {
     if (this.#entries.has(run.proposal.protocol)) this.#wakes.set(run.topic, wakeAt(this.#tools(run), run));
-  }
-
-  async #view(tx: Transaction, topic: string): Promise<CeremonyView | undefined> {
-    const run = await loadRun(tx, topic);
-    if (run === undefined) return undefined;
-    return viewOf(run, this.#entries.get(run.proposal.protocol)?.protocol, waitingFor(run));
   }
 
   #tools(run: Run): Tools {
