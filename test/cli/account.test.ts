@@ -1,20 +1,18 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
 import { CAPTCHA, CODE } from '../support/primary.ts';
-import { runJson, startJson, type Ended } from '../support/json-command.ts';
+import { runJson, startJson, type Command, type Ended } from '../support/json-command.ts';
 import { memoryIo } from '../support/memory-io.ts';
+import { ServedFolder } from '../support/served-folder.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NUMBER = '+15550001111';
 
 /** From nothing to a linked bot that answers, with commands alone; one server, tests in their order. */
 describe('the account commands', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'account-test-'));
-  const server = memoryIo({ cwd: folder });
-  let serving: Promise<number>;
+  let folder: ServedFolder;
   let aci = '';
 
   const argv = (data: string, words: readonly string[]): string[] => [
@@ -25,19 +23,16 @@ describe('the account commands', () => {
     data,
   ];
   const json = (data: string, ...words: string[]): Promise<Ended> =>
-    runJson(argv(data, words), { cwd: folder });
-  const start = (data: string, ...words: string[]): ReturnType<typeof startJson> =>
-    startJson(argv(data, words), { cwd: folder });
+    runJson(argv(data, words), { cwd: folder.path });
+  const start = (data: string, ...words: string[]): Command =>
+    startJson(argv(data, words), { cwd: folder.path });
 
   beforeAll(async () => {
-    serving = main(['devserver', '--profile', 'server.json', '--json'], server);
-    await server.line(({ event }) => event === 'ready');
+    folder = await ServedFolder.open('account-test');
   });
 
   afterAll(async () => {
-    server.stop.abort();
-    expect(await serving).toBe(0);
-    rmSync(folder, { recursive: true });
+    await folder.close();
   });
 
   it('registers, asking for what is missing by its code', async () => {
@@ -58,7 +53,7 @@ describe('the account commands', () => {
   });
 
   it('registers in one call on a terminal, which it asks', async () => {
-    const io = memoryIo({ cwd: folder, terminal: true });
+    const io = memoryIo({ cwd: folder.path, terminal: true });
     const code = main(
       [
         'account',
@@ -118,11 +113,11 @@ describe('the account commands', () => {
     ];
     for (const words of wrong) {
       const { code } = await json('new', 'account', 'register', ...words, '--insecure-plain-store');
-      expect([words, code, existsSync(join(folder, 'new'))]).toEqual([words, 2, false]);
+      expect([words, code, existsSync(join(folder.path, 'new'))]).toEqual([words, 2, false]);
     }
     const link = await json('new', 'link', '--name', 'n'.repeat(131), '--insecure-plain-store');
-    expect([link.code, existsSync(join(folder, 'new'))]).toEqual([2, false]);
-    writeFileSync(join(folder, 'file'), '');
+    expect([link.code, existsSync(join(folder.path, 'new'))]).toEqual([2, false]);
+    writeFileSync(join(folder.path, 'file'), '');
     const first = ['account', 'register', '--number', NUMBER, '--insecure-plain-store'];
     const { value } = await json('file', ...first);
     expect(value).toMatchObject({ error: { message: expect.stringContaining('is a file') as string } });
@@ -208,7 +203,7 @@ describe('the account commands', () => {
     const friend = start('friend', 'account', 'receive');
     // Else send may be the first to open the store.
     await expect
-      .poll(() => existsSync(join(folder, 'friend', 'control.sock')), { timeout: 20_000 })
+      .poll(() => existsSync(join(folder.path, 'friend', 'control.sock')), { timeout: 20_000 })
       .toBe(true);
     const sent = await json('friend', 'account', 'send', aci, '!ping');
     expect(sent).toMatchObject({ code: 0, value: { recipient: aci, state: 'sent', devices: [1, 2, 3] } });
@@ -229,7 +224,7 @@ describe('the account commands', () => {
   });
 
   it('shows a text to people on one line, without what would steer their terminal', async () => {
-    const io = memoryIo({ cwd: folder });
+    const io = memoryIo({ cwd: folder.path });
     const files = ['--server', 'server.json', '--data', 'phone'];
     const receiving = main(['account', 'receive', ...files], io);
     await json('friend', 'account', 'send', aci, 'one\n\u001b[2Jtwo');

@@ -1,42 +1,37 @@
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openLevel } from '../../src/store/level.ts';
 import { noteUnlinked } from '../../src/store/unlinked.ts';
-import { main } from '../../src/cli/main.ts';
-import { DemoPhone } from '../../src/cli/demo-phone.ts';
+import type { DemoPhone } from '../../src/cli/demo-phone.ts';
 import { CAPTCHA, CODE } from '../support/primary.ts';
-import { runJson, startJson, type Ended } from '../support/json-command.ts';
-import { memoryIo } from '../support/memory-io.ts';
+import { runJson, startJson, type Command, type Ended, type World } from '../support/json-command.ts';
+import { ServedFolder } from '../support/served-folder.ts';
 
-const never = new AbortController().signal;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** One server and one linked device, used by the tests in their order. */
 describe('the commands, from link to unlink', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'commands-test-'));
-  const env = { COUNTERSIGN_SERVER: join(folder, 'server.json'), COUNTERSIGN_DATA: join(folder, 'data') };
-  const server = memoryIo({ cwd: folder });
-  let serving: Promise<number>;
+  let folder: ServedFolder;
+  let data: string;
+  let world: World;
   let phone: DemoPhone;
   let friend: DemoPhone;
 
-  const json = (...argv: string[]): Promise<Ended> => runJson(argv, { cwd: folder, env });
-  const start = (...argv: string[]): ReturnType<typeof startJson> => startJson(argv, { cwd: folder, env });
+  const json = (...argv: string[]): Promise<Ended> => runJson(argv, world);
+  const start = (...argv: string[]): Command => startJson(argv, world);
 
   beforeAll(async () => {
-    serving = main(['devserver', '--profile', 'server.json', '--json'], server);
-    const ready = await server.line(({ event }) => event === 'ready');
-    expect(ready).toMatchObject({ profile: join(folder, 'server.json'), captcha: CAPTCHA, code: CODE });
-    phone = await DemoPhone.create(String(ready['control']), 'Owner', never);
-    friend = await DemoPhone.create(String(ready['control']), 'Friend', never);
+    folder = await ServedFolder.open('commands-test');
+    data = join(folder.path, 'data');
+    world = { cwd: folder.path, env: { COUNTERSIGN_SERVER: folder.profile, COUNTERSIGN_DATA: data } };
+    expect(folder.ready).toMatchObject({ profile: folder.profile, captcha: CAPTCHA, code: CODE });
+    phone = await folder.phone('Owner');
+    friend = await folder.phone('Friend');
   });
 
   afterAll(async () => {
-    server.stop.abort();
-    expect(await serving).toBe(0);
-    rmSync(folder, { recursive: true });
+    await folder.close();
   });
 
   it('says so where nothing is linked', async () => {
@@ -44,7 +39,7 @@ describe('the commands, from link to unlink', () => {
     const { code, value } = await json('status');
     expect([code, value['linked'], value['connection']]).toEqual([0, false, 'stopped']);
     expect((await json('status', '--check')).code).toBe(1);
-    expect(existsSync(env.COUNTERSIGN_DATA)).toBe(false);
+    expect(existsSync(data)).toBe(false);
   });
 
   it('links: url, scanned, registering, keys, linked; and writes the code as a picture', async () => {
@@ -61,7 +56,7 @@ describe('the commands, from link to unlink', () => {
       'keys',
       'linked',
     ]);
-    expect(statSync(join(folder, 'code.svg')).size).toBeGreaterThan(500);
+    expect(statSync(join(folder.path, 'code.svg')).size).toBeGreaterThan(500);
     expect(await linking.stop()).toBe(0);
     expect(await json('link')).toMatchObject({ code: 1, value: { error: { code: 'ALREADY_LINKED' } } });
   });
@@ -89,7 +84,7 @@ describe('the commands, from link to unlink', () => {
     const shown = await friend.messages((message) => message.text === 'hello there');
     expect(shown).toContainEqual(expect.objectContaining({ from: phone.aci, device: 2, kind: 'text' }));
 
-    writeFileSync(join(folder, 'payload.bin'), 'payload');
+    writeFileSync(join(folder.path, 'payload.bin'), 'payload');
     for (const tag of ['no tag', 'example.org/test/01', 'x/'.repeat(32) + '1']) {
       const { code, value } = await json('send', friend.aci, '--tag', tag, 'x');
       expect([code, (value['error'] as { code: string }).code]).toEqual([2, 'USAGE']);
@@ -136,7 +131,7 @@ describe('the commands, from link to unlink', () => {
     expect(events.at(-1)).toEqual({ event: 'stopped', reason: 'signal' });
     const states = events.filter(({ event }) => event === 'connection').map(({ state }) => state);
     expect(states).toEqual(['connecting', 'online', 'stopped']);
-    expect(existsSync(join(env.COUNTERSIGN_DATA, 'control.sock'))).toBe(false);
+    expect(existsSync(join(data, 'control.sock'))).toBe(false);
   });
 
   it('queues what it cannot send in time, with exit code 0', async () => {
@@ -179,7 +174,7 @@ describe('the commands, from link to unlink', () => {
   it.each([['send', 'friend', 'x'], ['devices']])(
     'asks the server before it says that the device was removed: %s',
     async (...argv) => {
-      const store = await openLevel(env.COUNTERSIGN_DATA, { secret: { kind: 'plain' } });
+      const store = await openLevel(data, { secret: { kind: 'plain' } });
       await noteUnlinked(store, Date.now());
       await store.close();
       expect(await json(...argv.map((word) => (word === 'friend' ? friend.aci : word)))).toMatchObject({

@@ -1,11 +1,9 @@
 /** `countersign rounds` on the development server: a command that was stopped leaves a ceremony, which is seen and ended. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { main } from '../../src/cli/main.ts';
-import { Side, type Command } from '../support/side.ts';
-import { memoryIo } from '../support/memory-io.ts';
+import type { Command } from '../support/json-command.ts';
+import { ServedFolder } from '../support/served-folder.ts';
+import { Side, writeGroup } from '../support/side.ts';
 
 interface Line {
   readonly id: string;
@@ -16,23 +14,18 @@ interface Line {
 }
 
 describe('rounds list, show and abort', { timeout: 60_000 }, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'rounds-commands-'));
-  const server = memoryIo({ cwd: folder });
-  let serving: Promise<number>;
+  let folder: ServedFolder;
   let alice: Side;
   let bob: Side;
   let carol: Side;
   let bot: Command;
 
   beforeAll(async () => {
-    serving = main(['devserver', '--profile', 'server.json', '--json'], server);
-    const control = String((await server.line(({ event }) => event === 'ready'))['control']);
-    alice = await Side.link(folder, control, 'Alice');
-    bob = await Side.link(folder, control, 'Bob');
-    carol = await Side.link(folder, control, 'Carol');
-    const lines: string[] = [];
-    for (const side of [alice, bob, carol]) lines.push(JSON.stringify((await side.run('me')).value));
-    writeFileSync(join(folder, 'group.json'), `${lines.join('\n')}\n`);
+    folder = await ServedFolder.open('rounds-commands');
+    alice = await Side.link(folder, 'Alice');
+    bob = await Side.link(folder, 'Bob');
+    carol = await Side.link(folder, 'Carol');
+    await writeGroup(join(folder.path, 'group.json'), [alice, bob, carol]);
     for (const side of [alice, bob]) {
       const { code, io } = await side.run('trust', 'import', 'group.json');
       if (code !== 0) throw new Error(io.out());
@@ -41,11 +34,8 @@ describe('rounds list, show and abort', { timeout: 60_000 }, () => {
   }, 60_000);
 
   afterAll(async () => {
-    bot.io.stop.abort();
-    await bot.code;
-    server.stop.abort();
-    expect(await serving).toBe(0);
-    rmSync(folder, { recursive: true });
+    await bot.stop();
+    await folder.close();
   });
 
   function keygen(side: Side, out: string): Command {
@@ -116,13 +106,10 @@ describe('rounds list, show and abort', { timeout: 60_000 }, () => {
 
   it('are shown to people in lines, and explained', async () => {
     for (const argv of [['list'], ['show', id]]) {
-      const io = memoryIo({ cwd: folder, env: bob.env });
-      expect(await main(['rounds', ...argv], io)).toBe(0);
-      expect(io.out()).toContain(id.slice(0, 12));
-      expect(io.out()).toContain('aborted');
+      const said = await bob.text('rounds', ...argv);
+      expect(said).toContain(id.slice(0, 12));
+      expect(said).toContain('aborted');
     }
-    const help = memoryIo();
-    expect(await main(['rounds', 'abort', '--help'], help)).toBe(0);
-    expect(help.out()).toContain('Examples:');
+    expect(await bob.text('rounds', 'abort', '--help')).toContain('Examples:');
   });
 });

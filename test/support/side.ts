@@ -1,38 +1,29 @@
 /** An account on the development server whose bot has a data directory: commands are run on it as an operator does. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DemoPhone } from '../../src/cli/demo-phone.ts';
-import { main } from '../../src/cli/main.ts';
-import { memoryIo, type MemoryIo } from './memory-io.ts';
-
-export interface Command {
-  readonly io: MemoryIo;
-  readonly code: Promise<number>;
-}
-
-export interface Ended {
-  readonly code: number;
-  /** The last line of stdout. */
-  readonly value: Record<string, unknown>;
-  readonly io: MemoryIo;
-}
+import type { DemoPhone } from '../../src/cli/demo-phone.ts';
+import { runJson, startCommand, startJson, type Command, type Ended, type World } from './json-command.ts';
+import type { ServedFolder } from './served-folder.ts';
 
 export class Side {
-  readonly folder: string;
   readonly phone: DemoPhone;
-  readonly env: Record<string, string>;
+  /** Where its commands run. */
+  readonly world: World;
+  /** The bot's data directory. */
+  readonly data: string;
 
-  constructor(folder: string, phone: DemoPhone) {
-    this.folder = folder;
+  private constructor(folder: ServedFolder, phone: DemoPhone) {
     this.phone = phone;
-    this.env = {
-      COUNTERSIGN_SERVER: join(folder, 'server.json'),
-      COUNTERSIGN_DATA: join(folder, phone.aci),
+    this.data = join(folder.path, phone.aci);
+    this.world = {
+      cwd: folder.path,
+      env: { COUNTERSIGN_SERVER: folder.profile, COUNTERSIGN_DATA: this.data },
     };
   }
 
   /** A phone, and a bot linked to it. */
-  static async link(folder: string, control: string, name: string): Promise<Side> {
-    const side = new Side(folder, await DemoPhone.create(control, name, new AbortController().signal));
+  static async link(folder: ServedFolder, name: string): Promise<Side> {
+    const side = new Side(folder, await folder.phone(name));
     const linking = side.start('link', '--insecure-plain-store', '--qr', 'none');
     const { url } = await linking.io.line(({ event }) => event === 'url');
     await side.phone.scan(String(url));
@@ -40,19 +31,41 @@ export class Side {
     return side;
   }
 
+  get aci(): string {
+    return this.phone.aci;
+  }
+
   start(...argv: string[]): Command {
-    const io = memoryIo({ cwd: this.folder, env: this.env });
-    return { io, code: main([...argv, '--json'], io) };
+    return startJson(argv, this.world);
   }
 
-  async run(...argv: string[]): Promise<Ended> {
-    const { io, code } = this.start(...argv);
-    return { code: await code, value: io.lines().at(-1) ?? {}, io };
+  run(...argv: string[]): Promise<Ended> {
+    return runJson(argv, this.world);
   }
 
+  /** What a command that ends well says in words. */
+  async text(...argv: string[]): Promise<string> {
+    const { io, code } = startCommand(argv, this.world);
+    if ((await code) !== 0) throw new Error(`${io.out()}${io.err()}`);
+    return io.out();
+  }
+
+  /** A bot that is ready, with plugins. */
   async bot(...plugins: string[]): Promise<Command> {
-    const running = this.start('run', ...plugins.flatMap((name) => ['--plugin', name]));
+    return this.listen(...plugins.flatMap((name) => ['--plugin', name]));
+  }
+
+  /** A bot that is ready, with options. */
+  async listen(...options: string[]): Promise<Command> {
+    const running = this.start('run', ...options);
     await running.io.line(({ event }) => event === 'ready');
     return running;
   }
+}
+
+/** Writes what `me` says of each, a line an account, as `trust import` and `--group` read it. */
+export async function writeGroup(file: string, sides: readonly Side[]): Promise<void> {
+  const lines: string[] = [];
+  for (const side of sides) lines.push(`${JSON.stringify((await side.run('me')).value)}\n`);
+  writeFileSync(file, lines.join(''));
 }

@@ -1,28 +1,22 @@
 /** `countersign bls` on the development server: three accounts, each a data directory of its own. */
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { main } from '../../src/cli/main.ts';
-import { memoryIo } from '../support/memory-io.ts';
-import { Side, type Ended } from '../support/side.ts';
+import type { Ended } from '../support/json-command.ts';
+import { ServedFolder } from '../support/served-folder.ts';
+import { Side, writeGroup } from '../support/side.ts';
 
 describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'bls-commands-'));
-  const server = memoryIo({ cwd: folder });
-  let serving: Promise<number>;
+  let folder: ServedFolder;
   let sides: Side[];
   let publicKey: string;
 
   beforeAll(async () => {
-    serving = main(['devserver', '--profile', 'server.json', '--json'], server);
-    const control = String((await server.line(({ event }) => event === 'ready'))['control']);
+    folder = await ServedFolder.open('bls-commands');
     sides = [];
-    for (const name of ['Alice', 'Bob', 'Carol']) sides.push(await Side.link(folder, control, name));
-    const lines = [];
-    for (const side of sides) lines.push(JSON.stringify((await side.run('me')).value));
-    writeFileSync(join(folder, 'group.json'), `${lines.join('\n')}\n`);
-    writeFileSync(join(folder, 'pair.json'), `${lines.slice(0, 2).join('\n')}\n`);
+    for (const name of ['Alice', 'Bob', 'Carol']) sides.push(await Side.link(folder, name));
+    await writeGroup(join(folder.path, 'group.json'), sides);
+    await writeGroup(join(folder.path, 'pair.json'), sides.slice(0, 2));
     for (const side of sides) {
       const { code, io } = await side.run('trust', 'import', 'group.json');
       if (code !== 0) throw new Error(io.out());
@@ -30,9 +24,7 @@ describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, ()
   }, 60_000);
 
   afterAll(async () => {
-    server.stop.abort();
-    expect(await serving).toBe(0);
-    rmSync(folder, { recursive: true });
+    await folder.close();
   });
 
   function all(which: readonly Side[], argv: (at: number) => string[]): Promise<Ended[]> {
@@ -68,8 +60,8 @@ describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, ()
     publicKey = String(made[0]?.value['publicKey']);
     expect(publicKey).toMatch(/^[0-9a-f]{192}$/);
     for (const [at, { value }] of made.entries()) {
-      expect(value).toEqual({ publicKey, parties: 3, threshold: 1, share: join(folder, keyFile(at)) });
-      const file = readFileSync(join(folder, keyFile(at)), 'utf8');
+      expect(value).toEqual({ publicKey, parties: 3, threshold: 1, share: join(folder.path, keyFile(at)) });
+      const file = readFileSync(join(folder.path, keyFile(at)), 'utf8');
       expect(JSON.parse(file)).toEqual({ publicKey, parties: 3, threshold: 1 });
     }
   });
@@ -91,7 +83,7 @@ describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, ()
 
   it('refreshes the shares under the same key', async () => {
     const before = await sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', 'before.json');
-    expect(before).toMatchObject({ code: 0, value: { publicKey, share: join(folder, 'before.json') } });
+    expect(before).toMatchObject({ code: 0, value: { publicKey, share: join(folder.path, 'before.json') } });
     const done = await all(sides, (at) => [
       'bls',
       'refresh',
@@ -102,23 +94,23 @@ describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, ()
     ]);
     expect(done.map(({ value }) => value['publicKey'])).toEqual([publicKey, publicKey, publicKey]);
     // As a command that was killed has left it; what holds anything is not written over.
-    writeFileSync(join(folder, 'after.json'), '', { mode: 0o644 });
+    writeFileSync(join(folder.path, 'after.json'), '', { mode: 0o644 });
     await sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', 'after.json');
     const again = await sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', 'after.json');
     expect(again).toMatchObject({ code: 2, value: { error: { code: 'USAGE' } } });
     const [old, fresh] = ['before.json', 'after.json'].map(
-      (name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as { share: string; epoch: number },
+      (name) => JSON.parse(readFileSync(join(folder.path, name), 'utf8')) as { share: string; epoch: number },
     );
     expect([old?.epoch, fresh?.epoch]).toEqual([0, 1]);
     expect(fresh?.share).not.toBe(old?.share);
-    expect(statSync(join(folder, 'after.json')).mode & 0o777).toBe(0o600);
+    expect(statSync(join(folder.path, 'after.json')).mode & 0o777).toBe(0o600);
   });
 
   it('signs without an operator at a bot whose policy says so', async () => {
     const [alice, bob] = sides;
     const rule = { keys: [publicKey], proposers: [alice?.phone.aci], prefix: 'pay ' };
     const config = { plugins: { 'threshold-bls': { sign: [rule] } } };
-    writeFileSync(join(folder, 'bot.json'), JSON.stringify(config));
+    writeFileSync(join(folder.path, 'bot.json'), JSON.stringify(config));
     const bot = bob?.start('run', '--plugin', 'threshold-bls', '--config', 'bot.json');
     await bot?.io.line(({ event }) => event === 'ready');
     const argv = ['--local-key', keyFile(0), '--group', 'pair.json'];
@@ -134,7 +126,7 @@ describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, ()
   });
 
   it('says of a backup that it undoes a refresh', async () => {
-    writeFileSync(join(folder, 'backup.txt'), 'of the file\n');
+    writeFileSync(join(folder.path, 'backup.txt'), 'of the file\n');
     const argv = ['bot.backup', '--backup-passphrase-file', 'backup.txt'];
     const made = await sides[0]?.run('backup', ...argv);
     expect(made).toMatchObject({

@@ -1,125 +1,55 @@
 /** `countersign introduce` on the development server: three accounts, each a data directory of its own. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DemoPhone } from '../../src/cli/demo-phone.ts';
-import { main } from '../../src/cli/main.ts';
-import { memoryIo, type MemoryIo } from '../support/memory-io.ts';
+import type { Command } from '../support/json-command.ts';
+import { ServedFolder } from '../support/served-folder.ts';
+import { Side } from '../support/side.ts';
+import { until } from '../support/until.ts';
 
-const never = new AbortController().signal;
+let folder: ServedFolder;
+let bots: Map<Side, Command>;
 
-interface Command {
-  readonly io: MemoryIo;
-  readonly code: Promise<number>;
+async function start(side: Side): Promise<void> {
+  bots.set(side, await side.listen('--plugin', 'verify', '--config', 'config.json'));
 }
 
-class Side {
-  readonly phone: DemoPhone;
-  readonly #folder: string;
-  #running: Command | undefined;
+async function verify(creator: Side, enterer: Side): Promise<void> {
+  const starting = creator.start('verify', 'start', enterer.aci);
+  const { code } = await starting.io.line(({ event }) => event === 'code');
+  writeFileSync(join(folder.path, 'code.txt'), `${String(code)}\n`);
+  expect((await enterer.run('verify', 'enter', creator.aci, '--code-file', 'code.txt')).code).toBe(0);
+  expect(await starting.code).toBe(0);
+}
 
-  constructor(folder: string, phone: DemoPhone) {
-    this.#folder = folder;
-    this.phone = phone;
-  }
-
-  get aci(): string {
-    return this.phone.aci;
-  }
-
-  start(...argv: string[]): Command {
-    const env = {
-      COUNTERSIGN_SERVER: join(this.#folder, 'server.json'),
-      COUNTERSIGN_DATA: join(this.#folder, this.aci),
-    };
-    const io = memoryIo({ cwd: this.#folder, env });
-    return { io, code: main(argv, io) };
-  }
-
-  async run(...argv: string[]): Promise<{ code: number; value: Record<string, unknown> }> {
-    const { io, code } = this.start(...argv, '--json');
-    return { code: await code, value: io.lines().at(-1) ?? {} };
-  }
-
-  async text(...argv: string[]): Promise<string> {
-    const { io, code } = this.start(...argv);
-    expect(await code).toBe(0);
-    return io.out();
-  }
-
-  async link(): Promise<void> {
-    const linking = this.start('link', '--insecure-plain-store', '--qr', 'none', '--json');
-    const { url } = await linking.io.line(({ event }) => event === 'url');
-    await this.phone.scan(String(url));
-    expect(await linking.code).toBe(0);
-  }
-
-  async bot(): Promise<void> {
-    const running = this.start('run', '--plugin', 'verify', '--config', 'config.json', '--json');
-    await running.io.line(({ event }) => event === 'ready');
-    this.#running = running;
-  }
-
-  async stop(): Promise<void> {
-    this.#running?.io.stop.abort();
-    await this.#running?.code;
-    this.#running = undefined;
-  }
-
-  async verify(other: Side): Promise<void> {
-    const starting = this.start('verify', 'start', other.aci, '--json');
-    const { code } = await starting.io.line(({ event }) => event === 'code');
-    const file = join(this.#folder, 'code.txt');
-    writeFileSync(file, `${String(code)}\n`);
-    expect((await other.run('verify', 'enter', this.aci, '--code-file', file)).code).toBe(0);
-    expect(await starting.code).toBe(0);
-  }
-
-  async stateOf(other: Side): Promise<unknown> {
-    return (await this.run('trust', 'show', other.aci)).value['state'];
-  }
-
-  async becomes(other: Side, state: string): Promise<void> {
-    for (let i = 0; i < 100 && (await this.stateOf(other)) !== state; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    expect(await this.stateOf(other)).toBe(state);
-  }
+/** Waits until one trusts the other so. */
+async function becomes(side: Side, other: Side, state: string): Promise<void> {
+  const show = (): ReturnType<Side['run']> => side.run('trust', 'show', other.aci);
+  await until(async () => (await show()).value['state'] === state, state);
 }
 
 describe('countersign introduce', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'introduce-commands-'));
-  const server = memoryIo({ cwd: folder });
-  let serving: Promise<number>;
   let alice: Side;
   let bob: Side;
   let carol: Side;
   let id = '';
 
   beforeAll(async () => {
-    serving = main(['devserver', '--profile', 'server.json', '--json'], server);
-    const control = String((await server.line(({ event }) => event === 'ready'))['control']);
-    writeFileSync(
-      join(folder, 'config.json'),
-      JSON.stringify({ plugins: { verify: { mayBeIntroduced: true } } }),
-    );
-    const side = async (name: string): Promise<Side> => {
-      const made = new Side(folder, await DemoPhone.create(control, name, never));
-      await made.link();
-      await made.bot();
-      return made;
-    };
-    [alice, bob, carol] = [await side('Alice'), await side('Bob'), await side('Carol')];
-    await alice.verify(bob);
-    await alice.verify(carol);
+    bots = new Map();
+    folder = await ServedFolder.open('introduce-commands');
+    const config = { plugins: { verify: { mayBeIntroduced: true } } };
+    writeFileSync(join(folder.path, 'config.json'), JSON.stringify(config));
+    alice = await Side.link(folder, 'Alice');
+    bob = await Side.link(folder, 'Bob');
+    carol = await Side.link(folder, 'Carol');
+    for (const side of [alice, bob, carol]) await start(side);
+    await verify(alice, bob);
+    await verify(alice, carol);
   }, 60_000);
 
   afterAll(async () => {
-    for (const side of [alice, bob, carol]) await side.stop();
-    server.stop.abort();
-    expect(await serving).toBe(0);
-    rmSync(folder, { recursive: true });
+    for (const bot of bots.values()) await bot.stop();
+    await folder.close();
   });
 
   it('vouches for a contact towards another one', async () => {
@@ -131,7 +61,7 @@ describe('countersign introduce', () => {
       introductions: [{ subject: bob.aci, to: [carol.aci], state: 'given', method: 'pake', group: null }],
     });
     expect(line).toMatchObject({ notAfter: (line?.issuedAt ?? 0) + 7 * 86_400_000 });
-    await carol.becomes(bob, 'introduced');
+    await becomes(carol, bob, 'introduced');
   });
 
   it('lists what was got and given, for people and for programs', async () => {
@@ -150,13 +80,13 @@ describe('countersign introduce', () => {
   });
 
   it('takes one back without a bot that runs, too', async () => {
-    await alice.stop();
+    await bots.get(alice)?.stop();
     expect(await alice.run('introduce', 'revoke', id)).toMatchObject({
       code: 0,
       value: { id, state: 'revoked' },
     });
-    await carol.becomes(bob, 'tofu');
-    await alice.bot();
+    await becomes(carol, bob, 'tofu');
+    await start(alice);
   });
 
   it('says what is wrong with a call', async () => {
