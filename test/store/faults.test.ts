@@ -27,4 +27,15 @@ describe('a store with a fault', () => {
     await store.inner.close();
     expect(await keysOf(openMemory(disk).scan(''))).toEqual(kind === 'crash-after' ? ['a', 'b'] : ['a']);
   });
+
+  it.each(FAULT_KINDS)('tells of %s where the commit is refused too', async (kind) => {
+    let told = 0;
+    const store = new FaultyStore(openMemory(), { at: 2, kind }, () => told++);
+    const late = store.batch();
+    await late.get('a');
+    await write(store, { a: '1' });
+    late.put('a', new Uint8Array(1));
+    await expect(late.commit()).rejects.toThrow('a test said so');
+    expect([store.struck, told]).toEqual([true, 1]);
+  });
 });

@@ -132,7 +132,8 @@ export class FaultyStore implements Store {
     }
     const { kind } = this.#fault;
     this.#state = kind === 'fail' ? 'failed' : 'crashed';
-    if (kind === 'crash-after') await inner.commit();
+    // Also where it is refused: the process is gone, and somebody waits to hear of it.
+    if (kind === 'crash-after') await inner.commit().catch(() => undefined);
     this.#onCrash();
     throw kind === 'fail' ? writeFailed() : new Crash();
   }
