@@ -2,7 +2,7 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { checkStoreFiles } from '../../src/doctor/store-files.ts';
-import { write } from '../store/conformance.ts';
+import { write } from '../support/store-rows.ts';
 import { openOrMake, PASSPHRASE, tempFolder } from '../support/store-folder.ts';
 
 let folder: Awaited<ReturnType<typeof tempFolder>>;

@@ -7,7 +7,7 @@ import { readManifest } from '../../src/store/manifest.ts';
 import { checkTable } from '../../src/store/table-check.ts';
 import { writeLog } from '../support/level-log.ts';
 import { openOrMake, PLAIN, tempFolder } from '../support/store-folder.ts';
-import { write } from '../store/conformance.ts';
+import { write } from '../support/store-rows.ts';
 
 const RUNS = { numRuns: Number(process.env['FUZZ_RUNS'] ?? 2000) };
 /** In the footer of a table: places, filler, magic. */

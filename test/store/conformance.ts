@@ -1,46 +1,15 @@
 /** What every backend of the store promises; each runs this suite. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { toUtf8 } from '../../src/bytes.ts';
 import { isAccepted } from '../../src/store/accepted.ts';
-import { describe, expect, it, afterEach, beforeEach } from 'vitest';
-import { fromUtf8, toUtf8, type Bytes } from '../../src/bytes.ts';
 import type { Store } from '../../src/store/store.ts';
+import { keysOf, read, rowsOf, value, write } from '../support/store-rows.ts';
 
 /** A backend on rows that outlive one store. */
 export interface Backend {
   open(): Promise<Store>;
   /** Removes the rows; every store is closed. */
   remove(): Promise<void>;
-}
-
-export function value(text: string): Bytes {
-  return fromUtf8(text);
-}
-
-/** The rows of a scan as text. */
-export async function rowsOf(
-  rows: AsyncIterable<readonly [key: string, value: Bytes]>,
-): Promise<(readonly [string, string])[]> {
-  const found: (readonly [string, string])[] = [];
-  for await (const [key, bytes] of rows) found.push([key, toUtf8(bytes)]);
-  return found;
-}
-
-export async function keysOf(rows: AsyncIterable<readonly [key: string, value: Bytes]>): Promise<string[]> {
-  return (await rowsOf(rows)).map(([key]) => key);
-}
-
-/** Commits `rows`; null deletes. */
-export function write(store: Store, rows: Readonly<Record<string, string | null>>): Promise<void> {
-  const batch = store.batch();
-  for (const [key, text] of Object.entries(rows)) {
-    if (text === null) batch.delete(key);
-    else batch.put(key, value(text));
-  }
-  return batch.commit();
-}
-
-export async function read(store: Store, key: string): Promise<string | undefined> {
-  const bytes = await store.batch().get(key);
-  return bytes === undefined ? undefined : toUtf8(bytes);
 }
 
 export function storeConformance(name: string, makeBackend: () => Promise<Backend>): void {

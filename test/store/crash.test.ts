@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openOrMake, PASSPHRASE, tempFolder } from '../support/store-folder.ts';
 import { ROWS_PER_COMMIT } from '../support/store-numbers.ts';
-import { keysOf } from './conformance.ts';
+import { keysOf } from '../support/store-rows.ts';
 
 const WRITER = fileURLToPath(new URL('../support/store-writer.ts', import.meta.url));
 

@@ -24,7 +24,7 @@ import { walkLog } from '../../src/store/log-walk.ts';
 import { plainSealer } from '../../src/store/seal.ts';
 import { writeLog } from '../support/level-log.ts';
 import { CHEAP_SCRYPT, openOrMake, PASSPHRASE, PLAIN, tempFolder } from '../support/store-folder.ts';
-import { rowsOf, write } from './conformance.ts';
+import { rowsOf, write } from '../support/store-rows.ts';
 
 /** More than the name of a row can be in one block of a log. */
 const LONG = 'x'.repeat(50_000);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryDisk, openMemory } from '../../src/store/memory.ts';
 import { Crash, FAULT_KINDS, FaultyStore } from '../support/store-faults.ts';
-import { keysOf, read, write } from './conformance.ts';
+import { keysOf, read, write } from '../support/store-rows.ts';
 
 describe('a store with a fault', () => {
   it('counts commits that write', async () => {

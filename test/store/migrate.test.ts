@@ -7,7 +7,7 @@ import { openLevel, storeInfo } from '../../src/store/level.ts';
 import { rekey } from '../../src/store/rekey.ts';
 import { CHEAP_SCRYPT, PASSPHRASE, PLAIN, tempFolder } from '../support/store-folder.ts';
 import { makeFormat1 } from '../support/store-format1.ts';
-import { rowsOf } from './conformance.ts';
+import { rowsOf } from '../support/store-rows.ts';
 
 const WRITER = fileURLToPath(new URL('../support/store-writer.ts', import.meta.url));
 const ROWS: Record<string, string> = Object.fromEntries(

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { gatedStore, settled } from '../support/store-gate.ts';
-import { keysOf, read, rowsOf, value, write } from './conformance.ts';
+import { keysOf, read, rowsOf, value, write } from '../support/store-rows.ts';
 
 /** How each promise stands now. */
 async function states(promises: readonly Promise<unknown>[]): Promise<string[]> {

@@ -5,7 +5,7 @@ import { Level } from 'level';
 import { formatHeader, parseHeader } from '../../src/store/header.ts';
 import { openLevel, storeInfo, type Secret } from '../../src/store/level.ts';
 import { openOrMake, PASSPHRASE, PLAIN, tempFolder } from '../support/store-folder.ts';
-import { keysOf, read, rowsOf, write } from './conformance.ts';
+import { keysOf, read, rowsOf, write } from '../support/store-rows.ts';
 
 let folder: Awaited<ReturnType<typeof tempFolder>>;
 let data: string;

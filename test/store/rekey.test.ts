@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openLevel, rekey, storeInfo, type Secret } from '../../src/store/level.ts';
 import { CHEAP_SCRYPT, openOrMake, PASSPHRASE, PLAIN, tempFolder } from '../support/store-folder.ts';
-import { rowsOf, write } from './conformance.ts';
+import { rowsOf, write } from '../support/store-rows.ts';
 
 const WRITER = fileURLToPath(new URL('../support/store-writer.ts', import.meta.url));
 const OTHER: Secret = { kind: 'passphrase', passphrase: 'battery staple' };
