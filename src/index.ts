@@ -72,6 +72,7 @@ export { safetyNumber, type Party, type SafetyNumber } from './identities/safety
 export { verifyPniBlock, verifySignature } from './trust/own-key.ts';
 export type { OperatorRule, OperatorRules } from './trust/policy.ts';
 export type {
+  Acquaintance,
   Carrier,
   GuardedText,
   IdentityWrites,

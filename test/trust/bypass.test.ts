@@ -10,7 +10,7 @@ import { signal } from '../../src/proto/messages.js';
 import { BatchSenderKeyStore } from '../../src/session/libsignal-stores.ts';
 import { newRow } from '../../src/store/outbox-row.ts';
 import type { OutboxRow } from '../../src/store/rows.ts';
-import { identityRows, outboxRows, senderKeys, sessions } from '../../src/store/tables.ts';
+import { contacts, identityRows, outboxRows, senderKeys, sentLog, sessions } from '../../src/store/tables.ts';
 import { trustTransaction } from '../../src/trust/transaction.ts';
 import { Hub } from '../support/hub.ts';
 import { makePeer, type Peer } from '../support/peer.ts';
@@ -187,12 +187,24 @@ describe('a session that waits for an answer', () => {
 });
 
 describe('a contact', () => {
-  it('is somebody whom we have written to, whom the contact list has, or for whose key there is evidence', async () => {
+  it('is known by the contact list, or by evidence for the key, and else by what was sent to it', async () => {
     const { alice, bob } = await pair();
-    const isContact = (): Promise<boolean> =>
-      trustTransaction(alice.trust, alice.peer.store.batch()).identities.isContact(bob.peer.aci);
+    const acquaintance = (): Promise<string> =>
+      trustTransaction(alice.trust, alice.peer.store.batch()).identities.acquaintance(bob.peer.aci);
     await setState(alice, bob, 'tofu');
-    expect(await isContact()).toBe(false);
+    expect(await acquaintance()).toBe('stranger');
+    const sent = alice.peer.store.batch();
+    const content = encodeText('hello', TIME);
+    sentLog.put(sent, bob.peer.aci, TIME, { content, sentAt: TIME, devices: [2], urgent: true, tag: '' });
+    await sent.commit();
+    expect(await acquaintance()).toBe('answered');
+    const listed = alice.peer.store.batch();
+    contacts.put(listed, bob.peer.aci, { name: 'Bob' });
+    await listed.commit();
+    expect(await acquaintance()).toBe('known');
+    const unlisted = alice.peer.store.batch();
+    contacts.delete(unlisted, bob.peer.aci);
+    await unlisted.commit();
     const batch = alice.peer.store.batch();
     outboxRows.put(batch, bob.peer.aci, TIME, textTo(bob));
     await trustTransaction(alice.trust, batch).identities.pin(
@@ -201,6 +213,6 @@ describe('a contact', () => {
       { kind: 'safety-number', by: 'operator', at: TIME },
     );
     await batch.commit();
-    expect(await isContact()).toBe(true);
+    expect(await acquaintance()).toBe('known');
   });
 });

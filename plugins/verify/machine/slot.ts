@@ -153,7 +153,10 @@ function offered(env: Env, slot: Slot, header: Header, event: Arrived): SlotStep
   const isFree = !isLive(run) || run.kind === 'offered' || (run.kind === 'ringing' && !run.isTyping);
   if (!isFree || event.gate === 'full') return { slot, effects: [] };
   const { runId, suite } = header;
-  const refuse = (...effects: readonly Effect[]): SlotStep => ({ slot, effects });
+  const refuse = (...effects: readonly Effect[]): SlotStep => ({
+    slot,
+    effects: event.isMuted === true ? [] : effects,
+  });
   const answer = (reason: 'unsupported' | 'busy'): Effect =>
     sendAbort(suite === 2 ? 2 : 1, runId, reason, event.from?.device);
   if (event.gate === 'locked') return refuse(answer('busy'));

@@ -69,6 +69,8 @@ export interface Arrived extends At {
   readonly openedUnder: Bytes | undefined;
   /** What an OFFER meets: `locked` is answered, `full` (no slot left to ring in) is not. */
   readonly gate: 'open' | 'locked' | 'full';
+  /** An OFFER that cannot be taken is passed over in silence: the peer was answered a moment ago. */
+  readonly isMuted?: boolean;
 }
 
 /** The enterer's operator has begun to type the code of this run. */

@@ -5,6 +5,7 @@
 import {
   isAci,
   type Aci,
+  type Acquaintance,
   type AppFields,
   type Bytes,
   type Context,
@@ -14,31 +15,43 @@ import {
 import { gateOf } from '../limits.ts';
 import { hasRoom, type Ring } from '../machine/rings.ts';
 import type { Arrived } from '../machine/step.ts';
+import { decodeHeader } from '../messages/frame.ts';
+import { Pace } from './pace.ts';
 import type { Runs } from './runs.ts';
 import { readCounters, scanSlots } from '../rows.ts';
 import { FRAME, TYPED, type TypedElsewhere } from './tags.ts';
 
 /** A message is handled so often, then never again. */
 const MAX_ATTEMPTS = 5;
-/** Nor is anybody a contact whose first message came a moment ago, however it was answered. */
+/** Whose first message came a moment ago is a stranger, however it was answered. */
 const KNOWN_MS = 60_000;
 
 export function handleFrames(host: Host, runs: Runs): void {
-  host.app(FRAME, (ctx) => takeFrame(host, runs, ctx));
+  const answers = new Pace();
+  host.app(FRAME, (ctx) => takeFrame(host, runs, answers, ctx));
   host.app(TYPED, (ctx) => stopRinging(host, runs, ctx));
 }
 
-async function takeFrame(host: Host, runs: Runs, ctx: Context & AppFields<Bytes>): Promise<void> {
+async function takeFrame(
+  host: Host,
+  runs: Runs,
+  answers: Pace,
+  ctx: Context & AppFields<Bytes>,
+): Promise<void> {
   const { sender, toPni, identityKey, value: bytes } = ctx;
   const { serviceId: peer, deviceId: device } = sender;
   // Runs are between ACIs; with our own account there is none (sections 3.1 and 6).
   if (!isAci(peer) || toPni || peer === host.trust.own.aci) return;
+  const isMuted = !answers.isDue(peer, host.clock.now());
   try {
-    await runs.give(peer, async (tx): Promise<Arrived> => {
+    const step = await runs.give(peer, async (tx): Promise<Arrived> => {
       const now = host.clock.now();
-      const gate = await gateFor(tx, peer, now);
-      return { kind: 'frame', bytes, from: { aci: peer, device }, openedUnder: identityKey, gate, now };
+      const gate = await gateFor(tx, runs, peer, now);
+      const from = { aci: peer, device };
+      return { kind: 'frame', bytes, from, openedUnder: identityKey, gate, isMuted, now };
     });
+    const isAnswer = step?.effects.some(({ kind }) => kind === 'send') === true;
+    if (isAnswer && decodeHeader(bytes)?.type === 'offer') answers.note(peer, host.clock.now());
   } catch (error) {
     if (ctx.attempt < MAX_ATTEMPTS) throw error;
     // V-17: a handler that is given up leaves the run closed.
@@ -47,21 +60,23 @@ async function takeFrame(host: Host, runs: Runs, ctx: Context & AppFields<Bytes>
   }
 }
 
-async function gateFor(tx: Transaction, peer: Aci, now: number): Promise<Arrived['gate']> {
+async function gateFor(tx: Transaction, runs: Runs, peer: Aci, now: number): Promise<Arrived['gate']> {
   const counters = await readCounters(tx);
   if (counters === undefined || gateOf(counters, peer, now).kind === 'locked') return 'locked';
+  // Whom the operator waits for need not ring among the others: so no crowd can keep anybody from being verified.
+  if (runs.isAwaited(peer)) return 'open';
   const ringing: Ring[] = [];
   for await (const [other, { run }] of scanSlots(tx)) {
-    if (run?.kind === 'ringing') ringing.push({ peer: other, isContact: await isContact(tx, other, now) });
+    if (run?.kind === 'ringing') ringing.push(await ringOf(tx, other, now));
   }
-  return hasRoom(ringing, { peer, isContact: await isContact(tx, peer, now) }) ? 'open' : 'full';
+  return hasRoom(ringing, await ringOf(tx, peer, now)) ? 'open' : 'full';
 }
 
-/** The brief leaves open who is a stranger: who is known by nothing but what they have sent us themselves. */
-async function isContact({ trust: { identities } }: Transaction, peer: Aci, now: number): Promise<boolean> {
-  const { state, since = now } = await identities.get(peer);
-  const isKnown = state === 'verified' || state === 'introduced' || now - since > KNOWN_MS;
-  return isKnown && (await identities.isContact(peer));
+async function ringOf({ trust: { identities } }: Transaction, peer: Aci, now: number): Promise<Ring> {
+  const acquaintance: Acquaintance = await identities.acquaintance(peer);
+  if (acquaintance !== 'answered') return { peer, acquaintance };
+  const { since = now } = await identities.get(peer);
+  return { peer, acquaintance: now - since > KNOWN_MS ? 'answered' : 'stranger' };
 }
 
 async function stopRinging(host: Host, runs: Runs, ctx: Context & AppFields<TypedElsewhere>): Promise<void> {

@@ -209,6 +209,19 @@ export class Operator {
 
   /** @throws BotError `CODE_EXPIRED` when nothing has rung by then */
   async #ringing(peer: Aci, waitMs: number, signal: AbortSignal): Promise<{ run: Ringing; offer: Offer }> {
+    const waits = this.#parts.runs.awaitRing(peer);
+    try {
+      return await this.#untilItRings(peer, waitMs, signal);
+    } finally {
+      waits();
+    }
+  }
+
+  async #untilItRings(
+    peer: Aci,
+    waitMs: number,
+    signal: AbortSignal,
+  ): Promise<{ run: Ringing; offer: Offer }> {
     const { host, runs } = this.#parts;
     const until = host.clock.now() + waitMs;
     for (;;) {

@@ -11,6 +11,7 @@ import { nodePrimitives } from '../math/node.ts';
 import { LiveCodes } from './codes.ts';
 import { handleFrames } from './frames.ts';
 import { Operator } from './operator.ts';
+import { Pace } from './pace.ts';
 import { Runs, type Told } from './runs.ts';
 import { statusOf, unlockOf } from './status.ts';
 
@@ -32,10 +33,7 @@ export function setUpSignal(host: Host, options: VerifyOptions = {}): void {
   const operator = new Operator({ host, runs, codes, env, random, mayBeIntroduced });
   handleFrames(host, runs);
   guardCodes(host, runs, codes);
-  runs.listen((told) => {
-    const line = lineOf(told);
-    if (line !== undefined) host.notify(line);
-  });
+  tellOperator(host, runs);
   host.act('start', (call) => operator.start(call));
   host.act('ring', (call) => operator.ring(call));
   host.act('enter', (call) => operator.enter(call));
@@ -43,6 +41,20 @@ export function setUpSignal(host: Host, options: VerifyOptions = {}): void {
   host.act('status', (call) => statusOf(host, call));
   host.act('unlock', (call) => unlockOf(host, call));
   host.run((signal) => runs.watch(signal));
+}
+
+/** What contacts can bring about as often as they like is told once a minute; what is there is there all the same. */
+function tellOperator(host: Host, runs: Runs): void {
+  const lines = new Pace();
+  runs.listen((told) => {
+    const line = lineOf(told);
+    if (line === undefined) return;
+    const now = host.clock.now();
+    const name = `${told.notice.kind} ${told.peer}`;
+    if (told.notice.kind !== 'success' && !lines.isDue(name, now)) return;
+    lines.note(name, now);
+    host.notify(line);
+  });
 }
 
 /** V-20: a code must not travel over the channel that it is there to check. */

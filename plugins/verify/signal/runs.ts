@@ -44,6 +44,8 @@ export class Runs {
   readonly #listeners = new Set<(told: Told) => void>();
   /** When, ms. */
   readonly #typedElsewhere = new Map<Aci, number>();
+  /** Contacts whose OFFER somebody here waits for, once for each who does. */
+  readonly #awaited: Aci[] = [];
   #begun: Promise<void> | undefined;
   #wake = new AbortController();
 
@@ -64,6 +66,19 @@ export class Runs {
   isTypedElsewhere(peer: Aci): boolean {
     const at = this.#typedElsewhere.get(peer);
     return at !== undefined && this.#parts.host.clock.now() - at < AT_ONCE_MS;
+  }
+
+  /** An operator waits for this contact to ring. */
+  isAwaited(peer: Aci): boolean {
+    return this.#awaited.includes(peer);
+  }
+
+  /** An operator waits from now on. @returns ends it */
+  awaitRing(peer: Aci): () => void {
+    this.#awaited.push(peer);
+    return () => {
+      this.#awaited.splice(this.#awaited.indexOf(peer), 1);
+    };
   }
 
   /** Resolves once a code of this contact is asked for, or is asked for no more. */

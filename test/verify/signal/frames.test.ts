@@ -3,9 +3,11 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { dammDigit } from '../../../plugins/verify/code.ts';
 import { encodeCounters } from '../../../plugins/verify/counters-row.ts';
 import { charge, NO_COUNTERS } from '../../../plugins/verify/limits.ts';
+import { decodeFrame, encodeFrame } from '../../../plugins/verify/messages/frame.ts';
 import type { Bytes } from '../../../src/bytes.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { pluginState } from '../../../src/store/tables.ts';
+import { settle } from '../../support/clock.ts';
 import { WatchedStore } from '../../support/watched-store.ts';
 import { Party, random } from '../support/party.ts';
 import { failure } from './support/duo.ts';
@@ -46,6 +48,18 @@ async function offerOf(party: Party, code = CODE): Promise<Bytes> {
   return party.frame('offer');
 }
 
+/** Three guesses of this contact were wrong. */
+async function lock(party: Party): Promise<void> {
+  let counters = NO_COUNTERS;
+  for (let guess = 0; guess < 3; guess++) {
+    const time = bob.clock.now();
+    counters = charge(counters, { peer: party.own.aci, runId: random.bytes(16), time });
+  }
+  const batch = bob.store.batch();
+  pluginState.put(batch, 'verify', 'counters', encodeCounters(counters));
+  await batch.commit();
+}
+
 describe('a frame', () => {
   it.each([true, false])('is dropped where it has come to our phone number (%s)', async (toPni) => {
     await bob.take(await offerOf(alice), alice, { toPni });
@@ -84,17 +98,112 @@ describe('a frame', () => {
   });
 });
 
+describe('places to ring in', () => {
+  const ring = async (...parties: readonly Party[]): Promise<string> => {
+    for (const party of parties) await bob.take(await offerOf(party), party);
+    const states = await Promise.all(parties.map((party) => bob.state(party)));
+    return states.map((state) => (state === 'ringing' ? 'x' : '-')).join('');
+  };
+  const parties = (count: number): Party[] =>
+    Array.from({ length: count }, () => {
+      const party = new Party();
+      party.now = bob.clock.now();
+      return party;
+    });
+
+  it('are one for all strangers together', async () => {
+    const strangers = parties(3);
+    await bob.meet(...strangers);
+    expect(await ring(...strangers)).toBe('x--');
+    expect(await ring(...parties(1))).toBe('-'); // nobody knows its key yet
+  });
+
+  it('are five for whom the account has answered, and none for whom it has known for a moment', async () => {
+    const answered = parties(6);
+    await bob.meet(...answered);
+    await bob.answer(...answered);
+    expect(await ring(...answered)).toBe('xxxxx-');
+    const [first, second] = parties(2);
+    if (first === undefined || second === undefined) throw new Error('nobody');
+    await bob.answer(first, second);
+    expect(await ring(first, second)).toBe('x-'); // strangers
+  });
+
+  it('are there for known contacts, whoever else rings', async () => {
+    const answered = parties(5);
+    await bob.meet(...answered);
+    await bob.answer(...answered);
+    expect(await ring(...answered)).toBe('xxxxx');
+    await bob.list(alice, 'Alice');
+    expect(await ring(alice)).toBe('x');
+  });
+
+  it('are not asked for where the operator waits for the contact', async () => {
+    const [other, second] = parties(2);
+    if (other === undefined || second === undefined) throw new Error('nobody');
+    expect(await ring(other, second)).toBe('x-');
+    const ringing = bob.act('ring', second, { waitMs: 2 * MINUTE_MS });
+    expect(await ring(second)).toBe('x');
+    expect(await ringing).toMatchObject({ aci: second.own.aci });
+    expect(await ring(alice)).toBe('-');
+    const late = failure(bob.act('ring', alice, { waitMs: MINUTE_MS }));
+    await settle();
+    await bob.clock.advance(MINUTE_MS + 1);
+    expect(await late).toBe('CODE_EXPIRED');
+    alice.now = bob.clock.now();
+    expect(await ring(alice)).toBe('-'); // nobody waits any more
+  });
+});
+
+describe('what contacts bring about', () => {
+  /** One that asks for more than this version can do. */
+  const unsupported = async (party: Party): Promise<Bytes> => {
+    const offer = await offerOf(party);
+    const frame = decodeFrame(offer);
+    if (frame?.body.type !== 'offer') throw new Error('no OFFER');
+    return encodeFrame({ ...frame, body: { ...frame.body, mhf: { log2N: 60, r: 8, p: 1 } } });
+  };
+
+  it('is answered, and told to the operator, once a minute', async () => {
+    const bytes = await unsupported(alice);
+    for (let i = 0; i < 5; i++) await bob.take(bytes, alice);
+    expect((await bob.sent('abort', alice)).length).toBe(1);
+    expect(bob.lines.length).toBe(1);
+    await bob.clock.advance(MINUTE_MS);
+    for (let i = 0; i < 5; i++) await bob.take(bytes, alice);
+    expect((await bob.sent('abort', alice)).length).toBe(2);
+    expect(bob.lines.length).toBe(2);
+  });
+
+  it('is answered once a minute under a lock', async () => {
+    await lock(alice);
+    for (let i = 0; i < 5; i++) await bob.take(await offerOf(alice), alice);
+    expect((await bob.sent('abort', alice)).length).toBe(1);
+    expect(bob.lines).toEqual([]);
+  });
+
+  it('is bounded for all of them together', async () => {
+    for (let i = 0; i < 30; i++) {
+      const party = new Party();
+      await bob.take(await unsupported(party), party);
+    }
+    expect(bob.lines.length).toBe(20);
+  });
+
+  it('is a line for a ring once a minute, though each newer one takes the place of the one before', async () => {
+    for (let i = 0; i < 5; i++) {
+      await bob.take(await offerOf(alice), alice);
+      expect((await bob.slot(alice)).run?.runId).toEqual(alice.run?.runId);
+    }
+    expect(bob.lines.filter((line) => line.includes('asks to verify')).length).toBe(1);
+    expect(bob.lines.length).toBe(2); // and one for those that were replaced
+  });
+});
+
 describe('a code', () => {
   it('V-23: is not taken under a lock, though what it is for rings already', async () => {
     await bob.take(await offerOf(alice), alice);
-    let counters = NO_COUNTERS;
-    for (let guess = 0; guess < 3; guess++) {
-      const time = bob.clock.now();
-      counters = charge(counters, { peer: alice.own.aci, runId: random.bytes(16), time });
-    }
-    const batch = bob.store.batch();
-    pluginState.put(batch, 'verify', 'counters', encodeCounters(counters));
-    await batch.commit();
+    await lock(alice);
     expect(await failure(bob.enter(alice, TYPED))).toBe('VERIFY_LOCKED');
     expect(await bob.state(alice)).toBe('ringing');
     expect(await bob.sent('reply', alice)).toEqual([]);

@@ -9,14 +9,15 @@ import { setUpSignal } from '../../../../plugins/verify/signal/plugin.ts';
 import { FRAME } from '../../../../plugins/verify/signal/tags.ts';
 import type { Aci } from '../../../../src/address.ts';
 import { toBase64, type Bytes } from '../../../../src/bytes.ts';
-import { offlineHost } from '../../../../src/bot/offline-host.ts';
+import { offlinePlugins } from '../../../../src/bot/offline-host.ts';
 import { decodeContent } from '../../../../src/content/content.ts';
+import { encodeText } from '../../../../src/content/encode.ts';
 import type { AppFields } from '../../../../src/router.ts';
 import type { Context } from '../../../../src/context.ts';
 import type { Act } from '../../../../src/plugin/acts.ts';
 import type { Host } from '../../../../src/plugin.ts';
 import type { Store } from '../../../../src/store/store.ts';
-import { identityRows, outboxRows, pluginVolatile } from '../../../../src/store/tables.ts';
+import { contacts, identityRows, outboxRows, pluginVolatile, sentLog } from '../../../../src/store/tables.ts';
 import { ManualClock, settle, testPlatform } from '../../../support/clock.ts';
 import { makePeer, type Peer } from '../../../support/peer.ts';
 import { ENV, type Party } from '../../support/party.ts';
@@ -50,8 +51,12 @@ export class Solo {
 
   static async #on(peer: Peer, clock: ManualClock, store: Store): Promise<Solo> {
     const solo = new Solo(peer, clock, store);
-    const plugin = { name: 'verify', version: '0', permissions: ['send', 'sync', 'identities'] } as const;
-    setUpSignal(solo.#hostOn(await offlineHost(store, peer.platform, plugin)), { env: ENV });
+    await offlinePlugins(store, peer.platform, {
+      ...{ name: 'verify', version: '0', permissions: ['send', 'sync', 'identities'] },
+      setup: (host) => {
+        setUpSignal(solo.#watch(host), { env: ENV });
+      },
+    });
     return solo;
   }
 
@@ -71,6 +76,23 @@ export class Solo {
       const since = this.clock.now() - 86_400_000;
       identityRows.put(batch, own.aci, { key: toBase64(own.identityKey), state: 'tofu', since });
     }
+    await batch.commit();
+  }
+
+  /** A text of ours went to them. */
+  async answer(...parties: readonly Party[]): Promise<void> {
+    const sentAt = this.clock.now();
+    const content = encodeText('hello', sentAt);
+    const batch = this.store.batch();
+    for (const { own } of parties)
+      sentLog.put(batch, own.aci, sentAt, { content, sentAt, devices: [2], urgent: true, tag: '' });
+    await batch.commit();
+  }
+
+  /** The account's phone has them in its list. */
+  async list(party: Party, name: string): Promise<void> {
+    const batch = this.store.batch();
+    contacts.put(batch, party.own.aci, { name });
     await batch.commit();
   }
 
@@ -143,7 +165,7 @@ export class Solo {
     return { first: await Promise.race([first, end]), end };
   }
 
-  #hostOn(host: Host): Host {
+  #watch(host: Host): Host {
     return {
       ...host,
       app: (type, handler) => {
