@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { identityRows } from '../../../src/store/tables.ts';
 import { Scene } from '../../support/scene.ts';
 import { until, wholeRun } from './support/duo.ts';
-import { forgetSessions, pinOf, Talk, textOf } from './support/talk.ts';
+import { deceiveAlice, pinOf, Talk, textOf, type Middle } from './support/talk.ts';
 
 let scene: Scene;
 let talk: Talk;
@@ -15,19 +15,8 @@ beforeEach(async () => {
 
 afterEach(() => scene.close());
 
-type Middle = ReturnType<Scene['server']['intercept']>;
-
-/** Alice knows Bob, and then sees another key of his: a lie that no frame of his comes under. */
-async function falseCandidate(): Promise<Middle> {
-  const { alice, bob } = talk;
-  await talk.tell(bob, 'hello');
-  await talk.tell(alice, 'hello yourself');
-  const middle = scene.server.intercept({ between: [alice.aci, bob.aci], deceives: [alice.aci] });
-  await forgetSessions(alice, bob);
-  await talk.say(alice, 'to a false key');
-  await until(async () => (await alice.view(bob)).state === 'changed', 'alice sees another key');
-  return middle;
-}
+/** Alice sees another key of Bob's than the one she knows. */
+const falseCandidate = (): Promise<Middle> => deceiveAlice(scene, talk);
 
 /** The first key that Alice has seen of Bob is not his, and then he writes to her under his own. */
 async function falsePin(): Promise<Middle> {

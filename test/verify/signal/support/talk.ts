@@ -49,6 +49,20 @@ export class Talk {
   }
 }
 
+export type Middle = ReturnType<Scene['server']['intercept']>;
+
+/** Alice knows Bob, and from then on is told another key of his, which she has seen: a lie that no frame comes under. */
+export async function deceiveAlice(scene: Scene, talk: Talk): Promise<Middle> {
+  const { alice, bob } = talk;
+  await talk.tell(bob, 'hello');
+  await talk.tell(alice, 'hello yourself');
+  const middle = scene.server.intercept({ between: [alice.aci, bob.aci], deceives: [alice.aci] });
+  await forgetSessions(alice, bob);
+  await talk.say(alice, 'to a false key');
+  await until(async () => (await alice.view(bob)).state === 'changed', 'alice sees another key');
+  return middle;
+}
+
 /** The sessions are gone, as after a restore. */
 export async function forgetSessions(of: Peer, peer: Peer): Promise<void> {
   const { store } = of.running;
