@@ -4,7 +4,7 @@
  *
  * CRASH_WALK=full takes many more steps.
  */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,10 +21,14 @@ import thresholdBls from '../../plugins/threshold-bls/index.ts';
 import { Scene } from '../support/scene.ts';
 import { FAULT_KINDS, FaultyStore, type FaultKind } from '../support/store-faults.ts';
 import { PLAIN, tempFolder } from '../support/store-folder.ts';
+import { until } from '../support/until.ts';
 import { Group, twoTales, type Party } from './support/group.ts';
+import { inTime } from './support/in-time.ts';
 
 const FULL = process.env['CRASH_WALK'] === 'full';
 const TIMEOUT_MS = FULL ? 1_200_000 : 180_000;
+/** Less than that, so that a failure says who waits for what. */
+const LIMIT_MS = TIMEOUT_MS - 20_000;
 const CHILD = fileURLToPath(new URL('support/child.ts', import.meta.url));
 const NAMES = ['keygen', 'refresh', 'sign'] as const;
 type Name = (typeof NAMES)[number];
@@ -77,12 +81,16 @@ async function expectSound(publicKey: string, epoch: number): Promise<void> {
 }
 
 describe('a party whose store fails', () => {
-  /** Ends at every so many commits, counted from each start. @returns how often */
+  /**
+   * Ends at every so many commits, counted from each start.
+   * @returns how often
+   * @throws what an act of anybody rejects with, but for that of a party whose store has failed
+   */
   async function walk(party: Party, name: Name, publicKey: string, kind: FaultKind, every: number): Promise<number> {
     const since = Date.now();
-    let deaths = 0;
     const end = others(name, publicKey);
-    for (;;) {
+    end.catch(() => undefined); // heard below, once a start is over
+    for (let deaths = 0; ; deaths++) {
       await party.running.stop().catch(() => undefined);
       let strike: () => void = () => undefined;
       const struck = new Promise<'struck'>((resolve) => {
@@ -92,21 +100,26 @@ describe('a party whose store fails', () => {
       });
       // Failed starts count too, so that none of them is the last for ever.
       const fault = { at: every + deaths, kind };
-      const starting = party.restart((inner) => new FaultyStore(inner, fault, strike));
-      const isUp = await Promise.race([starting.then(() => 'up' as const, () => 'struck' as const), struck]);
+      let store: FaultyStore | undefined;
+      const starting = party.restart((inner) => (store = new FaultyStore(inner, fault, strike)));
+      /** The fault is waited for only where it has struck: nobody else may end for another reason. */
+      const unlessStruck = (error: unknown): Promise<'struck'> => {
+        if (store?.struck === true) return struck;
+        throw error;
+      };
+      const isUp = await Promise.race([starting.then(() => 'up' as const, unlessStruck), struck]);
       if (isUp === 'up') {
         const act = (await isDone(party, name, since)) ? Promise.resolve() : party.act(name, inputOf(name, publicKey));
-        const over = Promise.all([act, end]).then(() => 'over' as const);
+        const over = Promise.all([act, end]).then(() => 'over' as const, unlessStruck);
+        if ((await Promise.race([over, struck])) === 'over') {
+          await party.running.stop().catch(() => undefined);
+          await party.restart();
+          return deaths;
+        }
         over.catch(() => undefined);
-        if ((await Promise.race([over.catch(() => struck), struck])) === 'over') break;
       }
-      deaths++;
       await starting.catch(() => undefined);
     }
-    await party.running.stop().catch(() => undefined);
-    await party.restart();
-    await end;
-    return deaths;
   } // prettier-ignore
 
   async function isDone(party: Party, name: Name, since: number): Promise<boolean> {
@@ -121,92 +134,109 @@ describe('a party whose store fails', () => {
   it.each(FAULT_KINDS.flatMap((kind) => strides.map((every) => [kind, every] as const)))(
     'with %s again and again (every %i commits) comes to the same end',
     { timeout: TIMEOUT_MS },
-    async (kind, every) => {
-      const party = group.party(0);
-      let deaths = await walk(party, 'keygen', '', kind, every);
-      const [row] = [...(await group.party(1).rows()).keys()].filter((key) => key.startsWith('~key-of/'));
-      const publicKey = Buffer.from((await group.party(1).rows()).get(row ?? '') ?? []).toString('hex');
-      await expectSound(publicKey, 0);
-      deaths += await walk(party, 'refresh', publicKey, kind, every);
-      deaths += await walk(party, 'sign', publicKey, kind, every);
-      await expectSound(publicKey, 1);
-      expect(deaths).toBeGreaterThan(5);
-    },
+    (kind, every) =>
+      inTime(group, LIMIT_MS, async () => {
+        const party = group.party(0);
+        let deaths = await walk(party, 'keygen', '', kind, every);
+        const publicKey = Buffer.from(await lastKey(group.party(1))).toString('hex');
+        await expectSound(publicKey, 0);
+        deaths += await walk(party, 'refresh', publicKey, kind, every);
+        deaths += await walk(party, 'sign', publicKey, kind, every);
+        await expectSound(publicKey, 1);
+        expect(deaths).toBeGreaterThan(5);
+      }),
   );
 });
 
 describe('a server that drops, repeats and hangs up', () => {
-  it('comes to the same end', { timeout: TIMEOUT_MS }, async () => {
-    const { aci } = group.party(0).running;
-    const faults: ServerFault[] = [
-      { action: { status: 503 } },
-      { action: { close: 1011 } },
-      { action: { duplicate: true } },
-      { path: '/api/v1/message', action: { duplicate: true } },
-      { path: '/api/v1/message', action: { reorder: true } },
-      { path: '/api/v1/message', action: { close: 1011 } },
-    ];
-    let at = 0;
-    const timer = setInterval(() => {
-      // Some of each: a sender waits longer each time that a server is of no use.
-      const fault = at < 2 * faults.length ? faults[at % faults.length] : undefined;
-      if (fault !== undefined) scene.server.faults.add({ aci, ...fault });
-      at++;
-    }, 100);
-    const publicKey = await group.keygen();
-    await group.refresh(publicKey);
-    clearInterval(timer);
-    scene.server.faults.clear();
-    expect(at).toBeGreaterThan(faults.length);
-    await expectSound(publicKey, 1);
-  });
+  it('comes to the same end', { timeout: TIMEOUT_MS }, () =>
+    inTime(group, LIMIT_MS, async () => {
+      const { aci } = group.party(0).running;
+      const faults: ServerFault[] = [
+        { action: { status: 503 } },
+        { action: { close: 1011 } },
+        { action: { duplicate: true } },
+        { path: '/api/v1/message', action: { duplicate: true } },
+        { path: '/api/v1/message', action: { reorder: true } },
+        { path: '/api/v1/message', action: { close: 1011 } },
+        // Some of each, and no more that hang up: each time the next connection is waited for longer, 10 s and more in the end.
+        { action: { duplicate: true } },
+        { path: '/api/v1/message', action: { duplicate: true } },
+        { path: '/api/v1/message', action: { reorder: true } },
+      ];
+      let at = 0;
+      const timer = setInterval(() => {
+        const fault = faults[at];
+        if (fault !== undefined) scene.server.faults.add({ aci, ...fault });
+        at++;
+      }, 100);
+      try {
+        const publicKey = await group.keygen();
+        await until(() => at >= faults.length, 'all faults');
+        await group.refresh(publicKey);
+        scene.server.faults.clear();
+        await expectSound(publicKey, 1);
+      } finally {
+        clearInterval(timer);
+      }
+    }),
+  );
 });
 
 describe('a process that is killed', () => {
-  it.each(NAMES)('in a %s goes on where it was', { timeout: TIMEOUT_MS }, async (name) => {
-    const profile = join(folder.path, 'server.json');
-    await writeFile(profile, JSON.stringify(scene.server.profile));
-    const before = name === 'keygen' ? '' : await group.keygen();
-    const party = group.party(0);
-    await party.running.stop();
-    await party.inner.close();
-    const since = Date.now();
-    const end = others(name, before);
-    const steps = FULL ? [5, 8, 11, 14, 17, 20, 26, 33] : [7, 16, 25];
-    const points = steps.flatMap((step) => [['commit', 2 * step], ['send', step]] as const); // prettier-ignore
-    let killed = 0;
-    for (const point of [...points, undefined]) {
-      const input = JSON.stringify(inputOf(name, before));
-      const last = point === undefined ? [] : point.map(String);
-      const argv = [CHILD, folder.data, profile, String(since), name, input, ...last];
-      const child = spawn(process.execPath, ['--import', 'tsx', ...argv], { stdio: ['ignore', 'pipe', 'inherit'] }); // prettier-ignore
-      const done = new Promise<'done'>((resolve) => {
-        child.stdout.once('data', () => {
-          resolve('done');
-        });
-      });
-      const ended = new Promise<'ended'>((resolve) => {
-        child.once('close', () => {
-          resolve('ended');
-        });
-      });
-      const how = await Promise.race([Promise.all([done, end]).then(() => 'done' as const), ended]);
-      if (how === 'ended') killed++;
-      else child.kill('SIGKILL');
-      await ended;
-      expect(child.signalCode).toBe('SIGKILL');
-      if (how === 'done') break;
-    }
-    expect(killed).toBeGreaterThan(name === 'sign' ? 0 : 2);
-    await end;
-    const store = await openLevel(folder.data, { secret: PLAIN });
-    party.inner = store;
-    await party.restart();
-    const publicKey = before === '' ? Buffer.from(await lastKey(group.party(1))).toString('hex') : before;
-    expect((await party.shares(publicKey)).map(({ share }) => share.epoch)).toEqual([name === 'refresh' ? 1 : 0]); // prettier-ignore
-    expect(await group.sign(publicKey, [0, 2], 'after all')).toBe(true);
-    for (const { left } of group.parties.slice(1)) expect(twoTales(left)).toEqual([]);
+  const children = new Set<ChildProcess>();
+  afterEach(() => {
+    for (const child of children) child.kill('SIGKILL');
+    children.clear();
   });
+
+  it.each(NAMES)('in a %s goes on where it was', { timeout: TIMEOUT_MS }, (name) =>
+    inTime(group, LIMIT_MS, async () => {
+      const profile = join(folder.path, 'server.json');
+      await writeFile(profile, JSON.stringify(scene.server.profile));
+      const before = name === 'keygen' ? '' : await group.keygen();
+      const party = group.party(0);
+      await party.running.stop();
+      await party.inner.close();
+      const since = Date.now();
+      const end = others(name, before);
+      const steps = FULL ? [5, 8, 11, 14, 17, 20, 26, 33] : [7, 16, 25];
+      const points = steps.flatMap((step) => [['commit', 2 * step], ['send', step]] as const); // prettier-ignore
+      let killed = 0;
+      for (const point of [...points, undefined]) {
+        const input = JSON.stringify(inputOf(name, before));
+        const last = point === undefined ? [] : point.map(String);
+        const argv = [CHILD, folder.data, profile, String(since), name, input, ...last];
+        const child = spawn(process.execPath, ['--import', 'tsx', ...argv], { stdio: ['ignore', 'pipe', 'inherit'] }); // prettier-ignore
+        children.add(child);
+        const done = new Promise<'done'>((resolve) => {
+          child.stdout.once('data', () => {
+            resolve('done');
+          });
+        });
+        const ended = new Promise<'ended'>((resolve) => {
+          child.once('close', () => {
+            resolve('ended');
+          });
+        });
+        const how = await Promise.race([Promise.all([done, end]).then(() => 'done' as const), ended]);
+        if (how === 'ended') killed++;
+        else child.kill('SIGKILL');
+        await ended;
+        expect(child.signalCode).toBe('SIGKILL');
+        if (how === 'done') break;
+      }
+      expect(killed).toBeGreaterThan(name === 'sign' ? 0 : 2);
+      await end;
+      const store = await openLevel(folder.data, { secret: PLAIN });
+      party.inner = store;
+      await party.restart();
+      const publicKey = before === '' ? Buffer.from(await lastKey(group.party(1))).toString('hex') : before;
+      expect((await party.shares(publicKey)).map(({ share }) => share.epoch)).toEqual([name === 'refresh' ? 1 : 0]); // prettier-ignore
+      expect(await group.sign(publicKey, [0, 2], 'after all')).toBe(true);
+      for (const { left } of group.parties.slice(1)) expect(twoTales(left)).toEqual([]);
+    }),
+  );
 });
 
 async function lastKey(party: Party): Promise<Uint8Array> {
@@ -230,11 +260,9 @@ describe('what others see', () => {
     await group.refresh(publicKey);
     expect(await group.sign(publicKey, [0, 1], 'x')).toBe(true);
     for (const { store, got } of watchers) {
+      await until(async () => (await countSeen(store)) > 10, 'ten messages for another device');
       // Beside fillers, which are not kept: what devices of an account tell each other, and receipts, but no word of ours.
       expect(got.filter((kind) => kind !== 'receipt' && kind !== 'sync other')).toEqual([]);
-      let seen = 0;
-      for await (const [key] of store.scan('seen/')) if (key !== '') seen++;
-      expect(seen).toBeGreaterThan(10);
     }
     for (const { running } of group.parties) {
       const kinds = (await running.phone.messages()).map(({ kind }) => kind);
@@ -265,6 +293,13 @@ function frameIn(content: Uint8Array): Frame | undefined {
 
 function isPrivate(frame: Frame): boolean {
   return frame.kind === 'message' && frame.recipient !== 0;
+}
+
+/** How many messages a device has got. */
+async function countSeen(store: Store): Promise<number> {
+  let count = 0;
+  for await (const [key] of store.scan('seen/')) if (key !== '') count++;
+  return count;
 }
 
 /** A store that notes what kinds of messages are to be handled. */
