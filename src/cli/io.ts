@@ -96,10 +96,10 @@ export function toFailure(error: unknown): Failure {
   return { error: retryAt === undefined ? { code, message, next } : { code, message, next, retryAt } };
 }
 
-/** A failure in two lines for people. */
+/** A failure in two lines for people. Its message may quote a stranger, such as why another party has ended a ceremony. */
 export function failureText({ error }: Failure): string {
   const until = error.retryAt === undefined ? '' : ` (not before ${new Date(error.retryAt).toISOString()})`;
-  return printable(`${error.code}: ${error.message}\n${error.next}${until}`);
+  return `${error.code}: ${oneLine(error.message)}\n${oneLine(error.next)}${until}`;
 }
 
 /** Rows as aligned columns under a heading, each on one line; `empty` where there is none. */

@@ -31,6 +31,8 @@ describe('text of strangers', () => {
     new Printer(io, false).note('\u001b[2J');
     makeLog(io.stderr, false).warn({ name: '\u001b[2J' }, 'odd');
     expect(failureText(toFailure(new BotError('REQUEST_REFUSED', '\u001b[2J')))).not.toContain('\u001b');
+    const forged = new BotError('CEREMONY_ENDED', 'the ceremony has ended: red\nsignature 1234');
+    expect(failureText(toFailure(forged)).split('\n')).toHaveLength(2);
     expect(io.out() + io.err()).not.toMatch(/(?!\n)\p{Cc}/u);
     expect(io.err()).toContain('name=\\u001b[2J');
     expect(JSON.parse(io.out().split('\n')[1] ?? '')).toEqual({ text: '\u009b2J' });
