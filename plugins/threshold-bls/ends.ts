@@ -33,7 +33,7 @@ export async function firstDone(
   try {
     const { topic, output } = await Promise.any(ends);
     for (const other of topics)
-      if (other !== topic) await ceremonies.abort(other, 'it was done with another share');
+      if (other !== topic) await ceremonies.abort(other, 'it was done with another share', false);
     return { topic, output };
   } catch (error) {
     call.signal.throwIfAborted();

@@ -10,7 +10,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Clock, Log, State } from '../../src/index.ts';
-import { isParty, topicOf, type Entry, type PartySet, type Proposal } from '../../src/rounds/index.ts';
+import { sameParties, topicOf, type Entry, type Proposal } from '../../src/rounds/index.ts';
 import { toHex } from './key-share.ts';
 import { shareOf } from './shares.ts';
 import { sign, type SignParams } from './sign.ts';
@@ -64,7 +64,7 @@ export function signingPolicy(rules: readonly Rule[], { clock, log }: PolicyHost
     const { epoch, parties, signers } = proposal;
     const params = sign.params.decode(proposal.params);
     const held = await shareOf(tx.state, params.publicKey, epoch, params.sharing);
-    if (held?.isUsable !== true || !isSameSet(held.parties, parties)) {
+    if (held?.isUsable !== true || !sameParties(held.parties, parties)) {
       leave(proposal, from, 'there is no share here of that key, epoch and party set');
       return undefined;
     }
@@ -76,9 +76,13 @@ export function signingPolicy(rules: readonly Rule[], { clock, log }: PolicyHost
       return undefined;
     }
     for (const one of fitting) {
-      if (!(await takeTurn(tx.volatile, one, clock.now()))) continue;
-      log.info({ topic: topicOf(proposal) }, 'signs by the signing policy');
-      return { input: held.share };
+      const turn = await turnOf(tx.volatile, one, clock.now());
+      if (turn === undefined) continue;
+      const joined = (): void => {
+        turn();
+        log.info({ topic: topicOf(proposal) }, 'signs by the signing policy');
+      };
+      return { input: held.share, joined };
     }
     leave(proposal, from, 'as many messages were signed within an hour as the policy allows');
     return undefined;
@@ -99,22 +103,16 @@ function misfit(
   return start.equals(message.subarray(0, start.length)) ? undefined : 'the message begins otherwise';
 }
 
-/** Counts a message that a rule lets through, unless it has let through enough. Row `policy/RULE`: times in ms. */
-async function takeTurn(rows: State, one: Rule, now: number): Promise<boolean> {
+/**
+ * Whether a rule has not let through enough. Row `policy/RULE`: times in ms.
+ * @returns what counts one more; undefined: it has
+ */
+async function turnOf(rows: State, one: Rule, now: number): Promise<(() => void) | undefined> {
   const key = `policy/${createHash('sha256').update(JSON.stringify(one)).digest('hex')}`;
   const stored = (await rows.getJson(key, z.array(z.number()))) ?? [];
   const recent = stored.filter((at) => at > now - HOUR_MS && at <= now);
-  if (recent.length >= one.perHour) return false;
-  rows.putJson(key, [...recent, now]);
-  return true;
-}
-
-function isSameSet(a: PartySet, b: PartySet): boolean {
-  return (
-    a.length === b.length &&
-    a.every((party, i) => {
-      const other = b[i];
-      return other !== undefined && isParty(party, other);
-    })
-  );
+  if (recent.length >= one.perHour) return undefined;
+  return () => {
+    rows.putJson(key, [...recent, now]);
+  };
 }

@@ -6,7 +6,6 @@
  * quorum is enough: enough messages are there -> step.
  */
 import { EMPTY, equal, type Bytes } from '../bytes.ts';
-import { describe } from '../errors.ts';
 import { decodeFrame, encodeFrame, signedBytes, type FrameOf, type Seen, type Signed } from './frame.ts';
 import { ceremonyId, hash, type Present } from './proposal.ts';
 import type { Blame, Received, RoundMessages, Setting, Step } from './protocol.ts';
@@ -137,13 +136,15 @@ function settle(draft: Draft, make: () => Step<unknown, unknown>): void {
   try {
     const step = make();
     blame(draft, step.blame);
-    if (step.kind === 'abort') abort(draft, step.reason.slice(0, 100));
+    if (step.kind === 'abort') abort(draft, step.reason);
     else if (step.kind === 'done') finish(draft, step.output);
     else if (step.kind === 'next') next(draft, step);
     else if (!isPartial(draft) || isExhausted(draft, step.blame)) abort(draft, 'what has come is not enough');
   } catch (error) {
-    // What others sent must not keep this from ending; a fault of the protocol's author ends it too.
-    abort(draft, `the protocol ${protocol.name} has failed: ${describe(error)}`.slice(0, 100));
+    // What others sent must not keep this from ending; a fault of the protocol's author ends it too. What it says is of our
+    // own state, and stays here.
+    draft.fault = { error };
+    abort(draft, `the protocol ${protocol.name} has failed`);
   }
 }
 

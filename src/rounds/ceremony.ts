@@ -8,16 +8,17 @@
 import { EMPTY, equal, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import { advance } from './advance.ts';
+import { decodeFrame, encodeFrame, signedBytes, type Frame, type FrameOf, type Signed } from './frame.ts';
 import {
-  decodeFrame,
-  encodeFrame,
-  MAX_REASON,
-  signedBytes,
-  type Frame,
-  type FrameOf,
-  type Signed,
-} from './frame.ts';
-import { gather, greet, greetAgain, takeHello, takeRoster, turnAt } from './gathering.ts';
+  gather,
+  greet,
+  greetAgain,
+  hasRefused,
+  takeHello,
+  takeRefusal,
+  takeRoster,
+  turnAt,
+} from './gathering.ts';
 import { NONCE_BYTES, topicOf, type Proposal } from './proposal.ts';
 import {
   abort,
@@ -119,6 +120,20 @@ export function tick(tools: Tools, run: Run, now: number): Result {
   return resultOf(draft);
 }
 
+/** A party waits elsewhere: unless it has come here too it is not waited for. @returns undefined when nothing changes */
+export function passOver(
+  tools: Tools,
+  run: Run,
+  index: number,
+  reason: string,
+  now: number,
+): Result | undefined {
+  if (run.phase !== 'gathering' || run.peers.has(index) || hasRefused(run, index)) return undefined;
+  const draft = draftOf(tools, run, now);
+  takeRefusal(draft, index, reason);
+  return resultOf(draft);
+}
+
 /** Whom the deadline has passed for. It accuses nobody: what they sent may have been lost. */
 function overdue(late: readonly number[]): string {
   if (late.length === 0) return 'the time is over';
@@ -128,11 +143,12 @@ function overdue(late: readonly number[]): string {
 
 /**
  * The operator, or what looks after a store, ends it. What has ended stays as it is. Nothing of the protocol is needed.
- * @param reason told to the others; 200 characters of it
+ * @param reason told to the others; 200 bytes of it
+ * @param isRefused of `End`
  */
-export function end(run: Run, reason: string, now: number): Result {
+export function end(run: Run, reason: string, now: number, isRefused?: boolean): Result {
   const change = changeOf(run, now);
-  if (isOpen(run.phase)) abort(change, reason.slice(0, MAX_REASON), { isFinal: true });
+  if (isOpen(run.phase)) abort(change, reason, { isFinal: true, isRefused });
   return resultOf(change);
 }
 
@@ -286,6 +302,10 @@ function isNonceOf({ present }: Run, from: number, id: Bytes): boolean {
  */
 function takeLeaving(draft: Draft, from: number, { id, reason }: FrameOf<'abort'>): void {
   const { run } = draft;
+  if (equal(id, run.nonce)) {
+    takeRefusal(draft, from, reason);
+    return;
+  }
   const peer = run.peers.get(from);
   const isFinal = peer !== undefined && equal(id, peer.nonce);
   if (isFinal && peer.isLive && !isPartial(draft)) abort(draft, reason, { by: from, tells: false });
@@ -335,6 +355,8 @@ function keepEarly(draft: Draft, from: number, frame: FrameOf<'message'> | Frame
   const spec = roundOf(draft.protocol, frame.round);
   if (spec === undefined || (frame.kind === 'message' && frame.body.length > (spec.maxBytes ?? MAX_BODY)))
     return;
+  // What it has not signed must not stand in the way of what it has.
+  if (frame.kind === 'message' && (frame.sender !== from || !isSigned(draft, frame))) return;
   draft.run.slots.set(`e/${String(from)}/${String(frame.round)}/${place}`, encodeFrame(frame));
 }
 

@@ -39,16 +39,28 @@ export interface Entry<Params = unknown, Input = unknown, St = unknown, Output =
   aborted?(ended: { readonly topic: string; readonly run: Run }, tx: Transaction): void | Promise<void>;
   /** The run is purged, a day after its end: what is kept of it can go with it. */
   forgotten?(ended: { readonly topic: string; readonly run: Run }, tx: Transaction): void | Promise<void>;
-  /**
-   * Somebody in good standing proposes a ceremony that nobody here has opened. What it gives is our input, and we take
-   * part; undefined leaves it to the operator. Absent: as undefined.
-   */
+  /** Somebody in good standing proposes a ceremony that nobody here has opened. Absent: it is left to the operator. */
   invited?(
     proposal: Proposal,
     from: number,
     tx: Transaction,
-  ): { readonly input: Input } | undefined | Promise<{ readonly input: Input } | undefined>;
+  ): Invitation<Input> | undefined | Promise<Invitation<Input> | undefined>;
 }
+
+/** What becomes of a proposal; undefined leaves it to the operator. */
+export type Invitation<Input> =
+  /** We take part, with this input. */
+  | {
+      readonly input: Input;
+      /** It is open, in the same commit. Not called where it was refused for another reason. */
+      joined?(): void | Promise<void>;
+    }
+  /** We never will, and the proposer is told why. */
+  | {
+      readonly refuses: string;
+      /** Under which we would meet instead: where the proposer does not come there, it is not waited for. */
+      readonly instead?: readonly Proposal[];
+    };
 
 export interface RoundsOptions {
   /** What is asked of every other party; default `verified`. */

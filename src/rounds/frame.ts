@@ -8,10 +8,10 @@
  *   message  03: id 32 | round 1 | sender 1 | recipient 1, 0 = all | body lv | signature 64
  *   confirm  04: id 32 | round 1 | count 1 | count times (index 1 | hash 32)
  *   ask      05: id 32 | round 1
- *   abort    06: id 32; before there is one the sender's nonce where it ends it for all, zero where it only leaves |
- *                reason lv | evidence: count 1, of each the rest of a `message` as lv
+ *   abort    06: id 32; before there is one the sender's nonce where it ends it for all, zero where it only leaves, and
+ *                the recipient's where it will not take part | reason lv, at most 200 bytes | evidence: count 1, of each the rest of a `message` as lv
  */
-import { concat, copy, fromHex, toHex, type Bytes } from '../bytes.ts';
+import { concat, copy, fromHex, fromUtf8, toHex, toUtf8, type Bytes } from '../bytes.ts';
 import { ID_BYTES, NONCE_BYTES, type Present } from './proposal.ts';
 import type { Shown } from './protocol.ts';
 import { invalid, lv, lv4, Reader, text, u8 } from './wire.ts';
@@ -74,6 +74,14 @@ export function decodeFrame(payload: Uint8Array): Frame {
   const frame: Frame = { topic, ...readRest(code, reader) };
   reader.end();
   return frame;
+}
+
+/** As much of a reason as an abort can say, in whole characters. */
+export function shortReason(reason: string): string {
+  const bytes = fromUtf8(reason);
+  let end = Math.min(bytes.length, MAX_REASON);
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return toUtf8(bytes.subarray(0, end));
 }
 
 /** The topic alone. @throws BotError `CONTENT_INVALID` */
@@ -150,7 +158,7 @@ function readRest(code: number, reader: Reader): Rest<Frame> {
 
 function readAbort(reader: Reader): Rest<FrameOf<'abort'>> {
   const [id, reason, count] = [copy(reader.bytes(ID_BYTES)), reader.text(), reader.u8()];
-  if (reason.length > MAX_REASON || count > MAX_EVIDENCE) throw invalid('an abort says too much');
+  if (fromUtf8(reason).length > MAX_REASON || count > MAX_EVIDENCE) throw invalid('an abort says too much');
   const evidence = reader.list(count, () => {
     const inner = new Reader(reader.lv());
     const signed = readSigned(inner);

@@ -8,11 +8,11 @@
  * silent. A roster is believed as far as we have met those in it, and each party has one: who sends one that is wrong is
  * passed over, and where the ceremony of one comes to nothing, the parties go on under that of the next.
  */
-import { EMPTY, equal, type Bytes } from '../bytes.ts';
+import { EMPTY, equal, fromUtf8, type Bytes } from '../bytes.ts';
 import { begin, beginAnew } from './advance.ts';
 import { encodeFrame, type FrameOf } from './frame.ts';
 import { ceremonyId, encodeProposal, NONCE_BYTES, type Present } from './proposal.ts';
-import { isPartial, liveOf, othersOf, quorumOf, send, type Draft } from './run.ts';
+import { abort, isPartial, liveOf, othersOf, quorumOf, send, type Draft, type Run } from './run.ts';
 
 /** How long those who are there wait for the others, ms. */
 export const GRACE_MS = 30_000;
@@ -48,6 +48,7 @@ export function takeHello(draft: Draft, from: number, frame: FrameOf<'hello'>): 
   const known = run.peers.get(from);
   const isLive = equal(frame.echo, run.nonce);
   if (isLive || known?.isLive !== true) run.peers.set(from, { nonce: frame.nonce, isLive });
+  if (isLive) run.slots.delete(refusalSlot(from));
   if (frame.wantsAnswer) {
     const { isLive: isKnown = false } = run.peers.get(from) ?? {};
     const { topic, nonce } = run;
@@ -72,6 +73,22 @@ function answerLate(draft: Draft, from: number, frame: FrameOf<'hello'>): void {
   send(draft, from, { kind: 'hello', topic, nonce, echo: frame.nonce, wantsAnswer: false, proposal: EMPTY });
   const roster = run.slots.get('roster');
   if (roster !== undefined) send(draft, from, roster);
+}
+
+/** A party says, or has shown, that it will not take part. Where too few others are left that ends it, with its reason. */
+export function takeRefusal(draft: Draft, from: number, reason: string): void {
+  const { run, protocol } = draft;
+  const peer = run.peers.get(from);
+  if (peer !== undefined) run.peers.set(from, { ...peer, isLive: false });
+  run.slots.set(refusalSlot(from), fromUtf8(reason));
+  const left = run.proposal.signers.filter((index) => !hasRefused(run, index));
+  if (left.length < quorumOf(protocol, run.proposal)) abort(draft, reason, { by: from, isFinal: true });
+  else gather(draft);
+}
+
+/** Whether a party has said or shown so. */
+export function hasRefused({ slots }: Pick<Run, 'slots'>, index: number): boolean {
+  return slots.has(refusalSlot(index));
 }
 
 export function takeRoster(draft: Draft, from: number, { present }: FrameOf<'roster'>): void {
@@ -112,7 +129,7 @@ export function gather(draft: Draft): void {
   const isRunning = run.phase === 'running' && isPartial(draft);
   if (run.phase !== 'gathering' && !isRunning) return;
   const live = liveOf(run);
-  const isFull = live.length === run.proposal.signers.length;
+  const isFull = run.proposal.signers.every((index) => live.includes(index) || hasRefused(run, index));
   if (!isPartial(draft)) {
     if (isFull) begin(draft, presentOf(draft, live));
     return;
@@ -153,6 +170,10 @@ function ranked({ run }: Draft): readonly number[] {
 
 function ledSlot(index: number): string {
   return `r/${String(index)}`;
+}
+
+function refusalSlot(index: number): string {
+  return `x/${String(index)}`;
 }
 
 function nonceOf({ run }: Draft, index: number): Bytes {

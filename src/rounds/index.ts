@@ -10,6 +10,7 @@ export {
   MAX_PARTIES,
   parseGroup,
   partySet,
+  sameParties,
   type Identified,
   type PartySet,
   type RoundsParty,
@@ -18,6 +19,6 @@ export { ceremonyId, topicOf, type Proposal } from './proposal.ts';
 export type { Blame, Protocol, Received, Round, RoundMessages, Setting, Shown, Step } from './protocol.ts';
 export type { Codec } from '../router.ts';
 export type { End, Phase, Result, Run, Sending, Tools } from './run.ts';
-export { ROUNDS, type Entry, type OpenRequest, type RoundsHost, type RoundsOptions } from './entry.ts';
+export { ROUNDS, type Entry, type Invitation, type OpenRequest, type RoundsHost, type RoundsOptions } from './entry.ts'; // prettier-ignore
 export { Rounds, rounds } from './runtime.ts';
 export type { CeremonyView } from './view.ts';

@@ -9,7 +9,7 @@ import { equal, fromUtf8, toUtf8, type Bytes } from '../bytes.ts';
 import type { State, Transaction } from '../context.ts';
 import type { Policy } from '../store/identity-row.ts';
 import { ROUNDS } from './entry.ts';
-import { isPrivate } from './frame.ts';
+import { encodeFrame, isPrivate, type Frame } from './frame.ts';
 import type { Identified } from './party-set.ts';
 import { changesOf, decodeRun, encodeHead } from './run-row.ts';
 import { isOpen, type Run, type Sending } from './run.ts';
@@ -80,6 +80,12 @@ export function sendAll(
     const timestamp = tx.send(party.aci, { tag: ROUNDS.tag, payload }, options);
     if (!logged) slots.set(key, fromUtf8(String(timestamp)));
   }
+}
+
+/** Leaves a frame that is of no run here. */
+export function sendOne(tx: Transaction, { aci, deviceId }: Identified, frame: Frame, policy: Policy): void {
+  const payload = encodeFrame(frame);
+  tx.send(aci, { tag: ROUNDS.tag, payload }, { devices: [deviceId], policy, logged: true });
 }
 
 /** Forgets a run. */

@@ -3,7 +3,7 @@
  * from the rows, so that it needs neither the plugin nor its protocols.
  */
 import type { Aci } from '../address.ts';
-import { toBase64, toHex } from '../bytes.ts';
+import { fromUtf8, toBase64, toHex } from '../bytes.ts';
 import { StagedTransaction } from '../context.ts';
 import { BotError } from '../errors.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
@@ -79,7 +79,7 @@ export async function showCeremony(store: Store, id: string): Promise<CeremonyDe
 }
 
 /**
- * Ends a ceremony and leaves for the others the reason in the outbox.
+ * Ends a ceremony and leaves for the others the reason in the outbox. No policy joins it again as long as it is kept.
  * @throws BotError as `showCeremony`; `CEREMONY_ENDED` when it has ended; `USAGE` when the reason is too long
  */
 export async function abortCeremony(
@@ -87,8 +87,8 @@ export async function abortCeremony(
   id: string,
   reason: string,
 ): Promise<CeremonyDetails> {
-  if (reason.length > MAX_REASON)
-    throw new BotError('USAGE', `a reason has at most ${String(MAX_REASON)} characters`);
+  if (fromUtf8(reason).length > MAX_REASON)
+    throw new BotError('USAGE', `a reason has at most ${String(MAX_REASON)} bytes`);
   const { plugin, run: seen } = await find(store, id);
   return writeAgainOnConflict(store, async (batch) => {
     const tx = await transactionOf(store, plugin, batch, stamp);
@@ -98,7 +98,7 @@ export async function abortCeremony(
       throw new BotError('CEREMONY_ENDED', `it has ended before: ${run.end?.reason ?? 'without a reason'}`, {
         next: 'Nothing is left to be ended.',
       });
-    const { run: after, send } = end(run, reason, now());
+    const { run: after, send } = end(run, reason, now(), true);
     const slots = new Map(after.slots);
     // Whoever was trusted enough to take part is enough so to hear that it is over.
     sendAll(tx, after, slots, send, 'introduced');

@@ -82,6 +82,11 @@ export function isParty(a: Identified, b: Identified): boolean {
   return a.aci === b.aci && a.deviceId === b.deviceId && equal(a.identityKey, b.identityKey);
 }
 
+/** Whether both are the same parties. */
+export function sameParties(a: readonly Identified[], b: readonly Identified[]): boolean {
+  return a.length === b.length && a.every((party, i) => b[i] !== undefined && isParty(party, b[i]));
+}
+
 /** Layout: n 1 | n times (ACI 16 | device 1 | identity key 33), by index. */
 export function encodeParties(set: PartySet): Bytes {
   const each = set.map(({ aci, deviceId, identityKey }) =>

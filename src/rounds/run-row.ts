@@ -29,7 +29,7 @@ const head = z.object({
   round: z.int().min(0).max(0xff),
   gone: z.array(index),
   blame: z.array(z.object({ party: index, reason: z.string() })),
-  end: z.object({ reason: z.string(), by: index, at: ms }).nullable(),
+  end: z.object({ reason: z.string(), by: index, at: ms, isRefused: z.boolean().exactOptional() }).nullable(),
 });
 
 const row = z.object({ version: z.literal(1), head });

@@ -11,12 +11,13 @@
  *   m/ROUND/FROM/TO   a message, TO 0 = all              c/ROUND/FROM  what FROM confirms to have seen
  *   e/…               of a ceremony that has not begun   abort, roster what is sent again to who asks
  *   r/INDEX           that party has said who is there (gathering.ts)
+ *   x/INDEX           why that party will not take part (gathering.ts)
  *   w/…               of the runtime: private messages on their way (journal.ts)
  *   held              the output, until all have confirmed the last round (`Protocol.isHeld`)
  */
 import { EMPTY, type Bytes } from '../bytes.ts';
 import type { Random } from '../platform.ts';
-import { encodeFrame, type Frame, type FrameOf } from './frame.ts';
+import { encodeFrame, shortReason, type Frame, type FrameOf } from './frame.ts';
 import type { PartySet } from './party-set.ts';
 import type { Present, Proposal } from './proposal.ts';
 import type { Blame, Protocol, Round } from './protocol.ts';
@@ -36,6 +37,8 @@ export interface End {
   readonly by: number;
   /** ms */
   readonly at: number;
+  /** Our operator wants none of it: what others propose under this topic is left alone as long as the run is kept. */
+  readonly isRefused?: boolean;
 }
 
 export interface Run {
@@ -91,6 +94,7 @@ export interface Change {
   readonly sent: Sending[];
   output: { readonly value: unknown } | undefined;
   held: { readonly value: unknown } | undefined;
+  fault: { readonly error: unknown } | undefined;
 }
 
 /** One that the protocol makes. */
@@ -104,6 +108,8 @@ export interface Result {
   readonly output: { readonly value: unknown } | undefined;
   /** The same ahead of its time, once: all messages are here, and not all have confirmed (`Protocol.isHeld`). */
   readonly held: { readonly value: unknown } | undefined;
+  /** What the protocol threw, which has ended the run; it can tell of secrets. */
+  readonly fault: { readonly error: unknown } | undefined;
 }
 
 /** Largest body where a round says nothing. */
@@ -118,15 +124,15 @@ export const HELD = 'held';
 
 export function changeOf(run: Run, now: number): Change {
   const copied = { ...run, peers: new Map(run.peers), slots: new Map(run.slots) };
-  return { run: copied, now, sent: [], output: undefined, held: undefined };
+  return { run: copied, now, sent: [], output: undefined, held: undefined, fault: undefined };
 }
 
 export function draftOf(tools: Tools, run: Run, now: number): Draft {
   return { ...tools, ...changeOf(run, now) };
 }
 
-export function resultOf({ run, sent, output, held }: Change): Result {
-  return { run, send: sent, output, held };
+export function resultOf({ run, sent, output, held, fault }: Change): Result {
+  return { run, send: sent, output, held, fault };
 }
 
 export function isOpen(phase: Phase): boolean {
@@ -211,22 +217,23 @@ export function wipe({ run }: Change): void {
   for (const key of run.slots.keys()) {
     const isPrivate = key.startsWith('m/') && !key.endsWith('/0');
     const isOwn = key === 'state' || key === 'input' || key === HELD;
-    if (isPrivate || isOwn || key.startsWith('e/')) run.slots.delete(key);
+    if (isPrivate || isOwn || key.startsWith('e/') || key.startsWith('x/')) run.slots.delete(key);
   }
 }
 
-/** Ends the run, and tells the others unless they know. */
+/** Ends the run, and tells the others unless they know. @param why 200 bytes of it are kept and told */
 export function abort(
   change: Change,
-  reason: string,
-  { by = change.run.self, evidence = [], tells = true, isFinal = false }: AbortDetails = {},
+  why: string,
+  { by = change.run.self, evidence = [], tells = true, isFinal = false, isRefused }: AbortDetails = {},
 ): void {
   const { run, now } = change;
+  const reason = shortReason(why);
   const id = run.id.length > 0 ? run.id : isFinal ? run.nonce : new Uint8Array(32);
   const frame = encodeFrame({ kind: 'abort', topic: run.topic, id, reason, evidence });
   wipe(change);
   run.phase = 'aborted';
-  run.end = { reason, by, at: now };
+  run.end = { reason, by, at: now, ...(isRefused === undefined ? {} : { isRefused }) };
   run.deadlineAt = now + KEEP_MS;
   run.slots.set('abort', frame);
   if (tells) for (const other of othersOf(run)) send(change, other, frame);
@@ -238,6 +245,8 @@ export interface AbortDetails {
   readonly tells?: boolean;
   /** Also where it has not begun: else we only leave, and may come back while the others wait. */
   readonly isFinal?: boolean;
+  /** Of `End`. */
+  readonly isRefused?: boolean | undefined;
 }
 
 export function finish(draft: Draft, output: unknown): void {

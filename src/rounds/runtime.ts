@@ -5,7 +5,7 @@
  * No frame makes a bot take part: it does once its own operator, or a policy of the plugin, opens the same proposal. What
  * comes from another key than the set's, from another device, or from a contact below the policy is left alone.
  */
-import { equal } from '../bytes.ts';
+import type { Bytes } from '../bytes.ts';
 import type { Context, Permission, Transaction } from '../context.ts';
 import { BotError, describe, isBotError, type ErrorCode } from '../errors.ts';
 import { systemPlatform, type Random } from '../platform.ts';
@@ -13,13 +13,16 @@ import { Pacing } from '../outbox/pacing.ts';
 import type { AppFields } from '../router.ts';
 import { verifySignature } from '../trust/own-key.ts';
 import type { PolicyRule } from '../trust.ts';
-import { end, open, take, tick, wakeAt } from './ceremony.ts';
+import { end, open, passOver, take, tick, wakeAt } from './ceremony.ts';
 import { ROUNDS, type Entry, type OpenRequest, type RoundsHost, type RoundsOptions } from './entry.ts';
-import type { Frame } from './frame.ts';
-import { deleteRun, listRuns, loadRun, saveRun, sendAll, takeRestored } from './journal.ts';
-import { isParty, type PartySet } from './party-set.ts';
-import { decodeProposal, topicOf, type Proposal } from './proposal.ts';
+import { shortReason, type Frame } from './frame.ts';
+import { invitedBy, isNewAttempt, type Invited } from './invitation.ts';
+import { deleteRun, listRuns, loadRun, saveRun, sendAll, sendOne, takeRestored } from './journal.ts';
+import { isParty, type RoundsParty } from './party-set.ts';
+import { topicOf, type Proposal } from './proposal.ts';
+import { Refusals } from './refusals.ts';
 import { isOpen, type Result, type Run, type Tools } from './run.ts';
+import { mistrusted } from './standing.ts';
 import { viewOf, type CeremonyView } from './view.ts';
 import { waitingFor } from './waiting.ts';
 
@@ -54,6 +57,8 @@ export class Rounds {
   readonly #random: Random;
   readonly #wakes = new Map<string, number>();
   readonly #answers = new Pacing();
+  readonly #refusals = new Refusals();
+  readonly #versions = { get: (name: string) => this.#entries.get(name)?.protocol.version };
   #host: RoundsHost | undefined;
 
   constructor(
@@ -148,12 +153,16 @@ export class Rounds {
     return viewOf(run, this.#entries.get(run.proposal.protocol)?.protocol, waitingFor(run));
   }
 
-  /** Ends a ceremony and tells the others. @returns false when it has ended, or never was */
-  abort(topic: string, reason = 'the operator has ended it'): Promise<boolean> {
+  /**
+   * Ends a ceremony and tells the others.
+   * @param isRefused no policy joins it as long as it is kept
+   * @returns false when it has ended, or never was
+   */
+  abort(topic: string, reason = 'the operator has ended it', isRefused = true): Promise<boolean> {
     return this.#attached.update(async (tx) => {
       const run = await loadRun(tx, topic);
       if (run === undefined || !isOpen(run.phase)) return false;
-      await this.#apply(tx, run, end(run, reason, this.#attached.clock.now()));
+      await this.#apply(tx, run, end(run, reason, this.#attached.clock.now(), isRefused));
       return true;
     });
   }
@@ -183,11 +192,11 @@ export class Rounds {
   async #take(ctx: Context & AppFields<Frame>): Promise<void> {
     const { value: frame, sender, identityKey } = ctx;
     const run = await loadRun(ctx, frame.topic);
-    const { parties } = run?.proposal ?? this.#proposed(frame) ?? { parties: [] };
+    const { parties } = run?.proposal ?? invitedBy(frame, this.#versions)?.proposal ?? { parties: [] };
     const party = parties.find(({ aci }) => aci === sender.serviceId);
     if (party === undefined || identityKey === undefined) return;
     if (!isParty(party, { aci: party.aci, deviceId: sender.deviceId, identityKey })) return;
-    if ((await this.#mistrust(ctx, [party])) !== undefined) return;
+    if ((await mistrusted(ctx, [party], this.#policy)) !== undefined) return;
     // Such are answered: a flood of them must not become one of ours, on our own disk first.
     const now = this.#attached.clock.now();
     const isAnswered = frame.kind === 'hello' || frame.kind === 'ask';
@@ -198,25 +207,14 @@ export class Rounds {
       const isAnswer = result.send.length > 0 && result.send.every(({ to }) => to === party.index);
       if (!isAnswered && isAnswer && this.#answers.take(party.aci, now) > 0) return;
       await this.#apply(ctx, run, result);
-    } else await this.#invited(ctx, frame, party.index);
-  }
-
-  /** What a frame proposes, where it is for one of our protocols. */
-  #proposed(frame: Frame): Proposal | undefined {
-    if (frame.kind !== 'hello' || frame.proposal.length === 0) return undefined;
-    try {
-      const proposal = decodeProposal(frame.proposal);
-      const isOurs = this.#entries.get(proposal.protocol)?.protocol.version === proposal.version;
-      return isOurs && topicOf(proposal) === frame.topic ? proposal : undefined;
-    } catch (error) {
-      if (isBotError(error)) return undefined; // whoever wrote this would not write it better at another attempt
-      throw error;
+      return;
     }
+    this.#refusals.offered(frame.topic, party.index, now);
+    const invited = invitedBy(frame, this.#versions);
+    if (invited !== undefined && run?.end?.isRefused !== true) await this.#invited(ctx, invited, party);
   }
 
-  async #invited(tx: Transaction, frame: Frame, from: number): Promise<void> {
-    const proposal = this.#proposed(frame);
-    if (proposal === undefined) return;
+  async #invited(tx: Transaction, { hello, proposal }: Invited, party: RoundsParty): Promise<void> {
     const entry = this.#entryOf(proposal.protocol);
     const { protocol } = entry;
     const { clock, log } = this.#attached;
@@ -225,18 +223,32 @@ export class Rounds {
     } catch {
       return; // no proposal for this protocol
     }
-    const answer = await entry.invited?.(proposal, from, tx);
+    const answer = await entry.invited?.(proposal, party.index, tx);
     if (answer === undefined) return;
+    if ('refuses' in answer) {
+      const { refuses, instead = [] } = answer;
+      for (const other of instead) this.#refusals.refused(topicOf(other), party.index, refuses, clock.now());
+      this.#refuse(tx, party, hello, refuses);
+      return;
+    }
     try {
       const topic = await this.#open(tx, proposal, protocol.input.encode(answer.input), DEFAULT_WAIT_MS);
+      await answer.joined?.();
       const run = await loadRun(tx, topic);
       if (run !== undefined)
-        await this.#apply(tx, run, take(this.#tools(run), run, from, frame, clock.now()));
+        await this.#apply(tx, run, take(this.#tools(run), run, party.index, hello, clock.now()));
     } catch (error) {
       if (!isBotError(error) || !NOT_OPENED.includes(error.code)) throw error;
       // It would not be opened at another attempt either.
-      log.warn({ topic: frame.topic, error: describe(error) }, 'an invitation was left alone');
+      log.warn({ topic: hello.topic, error: describe(error) }, 'an invitation was left alone');
     }
+  }
+
+  #refuse(tx: Transaction, party: RoundsParty, hello: { topic: string; nonce: Bytes }, why: string): void {
+    const { topic, nonce: id } = hello;
+    const reason = shortReason(why);
+    this.#attached.log.warn({ topic, proposer: party.aci, reason }, 'a proposal was refused');
+    sendOne(tx, party, { kind: 'abort', topic, id, reason, evidence: [] }, this.#policy);
   }
 
   async #open(tx: Transaction, proposal: Proposal, input: Uint8Array, waitMs: number): Promise<string> {
@@ -247,7 +259,7 @@ export class Rounds {
     const others = proposal.parties.filter(
       ({ index }) => index !== self.index && proposal.signers.includes(index),
     );
-    const refused = await this.#mistrust(tx, others);
+    const refused = await mistrusted(tx, others, this.#policy);
     if (refused !== undefined) throw refused;
     const topic = topicOf(proposal);
     const known = await loadRun(tx, topic);
@@ -259,23 +271,10 @@ export class Rounds {
     return topic;
   }
 
-  /** Why one of these parties is not to be dealt with; undefined when all are. */
-  async #mistrust({ trust }: Transaction, parties: PartySet): Promise<BotError | undefined> {
-    for (const { aci, identityKey, index } of parties) {
-      const { state, pin } = await trust.identities.get(aci);
-      const who = `party ${String(index)} (${aci})`;
-      if (pin !== undefined && !equal(pin, identityKey))
-        return new BotError('IDENTITY_CHANGED', `the group has another key for ${who} than is known here`);
-      const isMet = state === 'verified' || (state === 'introduced' && this.#policy === 'introduced');
-      if (!isMet) return new BotError('PEER_UNVERIFIED', `${who} is ${state}, and must be ${this.#policy}`);
-    }
-    return undefined;
-  }
-
   /** @throws BotError `RATE_LIMITED` */
   async #makeRoom(tx: Transaction): Promise<void> {
     const runs = await listRuns(tx);
-    const ended = runs.filter(({ phase }) => !isOpen(phase)).sort((a, b) => a.deadlineAt - b.deadlineAt);
+    const ended = runs.filter(({ phase }) => !isOpen(phase)).sort(byWorth);
     if (runs.length - ended.length >= MAX_OPEN)
       throw new BotError('RATE_LIMITED', `${String(MAX_OPEN)} ceremonies are open`, {
         next: 'End one of them first.',
@@ -294,8 +293,9 @@ export class Rounds {
 
   /** Stages a step: the run, its messages and what becomes of its output. */
   async #apply(tx: Transaction, before: Run | undefined, result: Result): Promise<void> {
-    const { run, send, output, held } = result;
+    const { run, send, output, held, fault } = result;
     const entry = this.#entryOf(run.proposal.protocol);
+    if (fault !== undefined) this.#noteFault(run, fault.error);
     const kept = new Map(run.slots);
     if (held !== undefined) await entry.held?.(held.value, { topic: run.topic, run }, tx);
     if (output !== undefined) {
@@ -309,6 +309,14 @@ export class Rounds {
     sendAll(tx, run, kept, send, this.#policy);
     saveRun(tx, before, { ...run, slots: kept });
     this.#noteWake(run);
+  }
+
+  /** What was thrown can tell of secrets: only who looks closely sees it. */
+  #noteFault({ topic, proposal: { protocol } }: Run, error: unknown): void {
+    const { log } = this.#attached;
+    const kind = error instanceof Error ? error.name : typeof error;
+    log.error({ topic, protocol, error: kind }, 'a protocol has failed, and its ceremony is ended');
+    log.debug({ topic, error: describe(error) }, 'what the protocol threw');
   }
 
   async #endRestored(tx: Transaction, run: Run): Promise<void> {
@@ -329,7 +337,16 @@ export class Rounds {
           log.error({ topic, error: describe(error) }, 'a ceremony was not looked after');
         }
       }
+      for (const { topic, index, reason } of this.#refusals.due(clock.now()))
+        if (this.#wakes.has(topic)) await host.update((tx) => this.#passOver(tx, topic, index, reason));
     }
+  }
+
+  async #passOver(tx: Transaction, topic: string, index: number, reason: string): Promise<void> {
+    const run = await loadRun(tx, topic);
+    if (run === undefined || !this.#entries.has(run.proposal.protocol)) return;
+    const result = passOver(this.#tools(run), run, index, reason, this.#attached.clock.now());
+    if (result !== undefined) await this.#apply(tx, run, result);
   }
 
   async #tick(tx: Transaction, topic: string): Promise<void> {
@@ -366,9 +383,7 @@ export class Rounds {
   }
 }
 
-/** A proposal that was carried out, or given up, is made anew: its greeting bears a nonce that was not seen before. */
-function isNewAttempt(run: Run, from: number, frame: Frame): boolean {
-  if (isOpen(run.phase) || frame.kind !== 'hello' || frame.proposal.length === 0) return false;
-  const known = run.peers.get(from);
-  return known === undefined || !equal(known.nonce, frame.nonce);
+/** What is refused is kept longest, else what ended last. */
+function byWorth(a: Run, b: Run): number {
+  return Number(a.end?.isRefused ?? false) - Number(b.end?.isRefused ?? false) || a.deadlineAt - b.deadlineAt;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { coinToss } from '../../docs/examples/coin-toss.ts';
-import { equal } from '../../src/bytes.ts';
+import { equal, fromUtf8 } from '../../src/bytes.ts';
 import { decodeFrame, encodeFrame, type Frame, type FrameOf } from '../../src/rounds/frame.ts';
 import type { Protocol } from '../../src/rounds/protocol.ts';
 import type { Codec } from '../../src/router.ts';
@@ -150,6 +150,62 @@ describe('a ceremony', () => {
     sim.open(3);
     sim.settle();
     expectDone(sim);
+  });
+
+  it('ends with as much of a reason as fits, in whole characters', () => {
+    const sim = toss(3);
+    sim.open(1);
+    sim.open(2);
+    sim.settle(20_000);
+    sim.end(2, `a${'ä'.repeat(150)}`);
+    sim.settle(1_000);
+    for (const index of [1, 2]) expect(sim.run(index).end?.reason).toBe(`a${'ä'.repeat(99)}`);
+    const { topic, nonce } = sim.run(2);
+    const said = (reason: string): Frame => ({ kind: 'abort', topic, id: nonce, reason, evidence: [] });
+    expect(decodeFrame(encodeFrame(said('x'.repeat(200))))).toEqual(said('x'.repeat(200)));
+    expect(() => decodeFrame(encodeFrame(said('ä'.repeat(101))))).toThrow('an abort says too much');
+    expect(fromUtf8('ä'.repeat(101))).toHaveLength(202);
+  });
+
+  it('tells nobody what the protocol of one party threw', () => {
+    const faulty: Protocol = {
+      ...coin,
+      step: () => {
+        throw new Error('the share 5e5e5e is not a scalar');
+      },
+    };
+    const sim = toss(3, { protocols: { 2: faulty } });
+    sim.openAll();
+    sim.settle();
+    for (const index of [1, 2, 3])
+      expect(sim.run(index).end).toMatchObject({ reason: `the protocol ${coin.name} has failed`, by: 2 });
+    expect(sim.sent.filter(({ payload }) => Buffer.from(payload).includes('5e5e'))).toEqual([]);
+    expect(sim.faults.map(String)).toEqual(['Error: the share 5e5e5e is not a scalar']);
+  });
+
+  it('begins at once although what came early was spoilt by what its sender has not signed', () => {
+    const sim = toss(3, {
+      tamper: (wire, self) => {
+        // The last one hears of the others' beginning late, and the first message of each twice: as it is, and bent.
+        if (wire.to !== 3 || wire.from !== 2) return [wire];
+        const frame = decodeFrame(wire.payload);
+        if (frame.kind === 'hello' && frame.echo.some((byte) => byte !== 0) && !isSaid) {
+          late.push(wire);
+          return [];
+        }
+        if (frame.kind !== 'message' || frame.round !== 1) return [wire];
+        isSaid = true;
+        const bent = self.rewrite(wire, () => ({ ...frame, signature: new Uint8Array(64) }));
+        return [wire, bent, ...late.splice(0)];
+      },
+    });
+    const late: Wire[] = [];
+    let isSaid = false;
+    sim.openAll();
+    const before = sim.now;
+    sim.settle();
+    expectDone(sim);
+    expect(sim.now).toBe(before);
   });
 
   it('can be about a message that fits into no frame', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decodeFrame } from '../../src/rounds/frame.ts';
+import { decodeFrame, encodeFrame } from '../../src/rounds/frame.ts';
 import { GRACE_MS } from '../../src/rounds/gathering.ts';
 import type { Present } from '../../src/rounds/proposal.ts';
 import type { Codec } from '../../src/router.ts';
@@ -113,6 +113,69 @@ describe('a ceremony for which some are enough', () => {
     sim.open(2);
     sim.settle();
     expect(sim.run(2).end?.reason).toMatch(/^the time is over; nothing came from part/);
+  });
+
+  it('waits anew for the others once enough are there again', () => {
+    const sim = simOf(3);
+    sim.open(1);
+    sim.open(2);
+    sim.settle(20_000);
+    sim.lapse(2);
+    sim.settle(1_000);
+    expect(sim.run(1).quorumAt).toBe(0);
+    const ticks = sim.ticks;
+    sim.settle(100_000);
+    // It asks again now and then, and does nothing each second.
+    expect(sim.ticks - ticks).toBeLessThan(10);
+    sim.open(2);
+    sim.settle(GRACE_MS - 5_000);
+    expect(sim.run(1).phase).toBe('gathering');
+    sim.settle(2 * GRACE_MS);
+    expect(outputs(sim, 1, 2)).toEqual([2, 2]);
+  });
+
+  it('begins at once when all are there but those who refuse', () => {
+    const sim = simOf(3);
+    sim.open(2);
+    sim.open(3);
+    const before = sim.now;
+    for (const to of [2, 3]) {
+      const { topic, nonce } = sim.run(to);
+      const frame = { kind: 'abort', topic, id: nonce, reason: 'never', evidence: [] } as const;
+      sim.wires.push({ from: 1, to, payload: encodeFrame(frame) });
+    }
+    sim.settle();
+    expect(outputs(sim, 2, 3)).toEqual([2, 2]);
+    expect(sim.now).toBe(before);
+  });
+
+  it('ends when so many refuse that too few are left, with the reason of the last', () => {
+    const sim = simOf(3);
+    const refuse = (from: number): void => {
+      const { topic, nonce } = sim.run(1);
+      const reason = `party ${String(from)} has another share`;
+      const payload = encodeFrame({ kind: 'abort', topic, id: nonce, reason, evidence: [] });
+      sim.wires.push({ from, to: 1, payload });
+      sim.settle(1_000);
+    };
+    sim.open(1);
+    refuse(2);
+    expect(sim.run(1).phase).toBe('gathering');
+    sim.open(1);
+    refuse(3);
+    expect(sim.run(1).phase).toBe('gathering');
+    // It has thought better of it.
+    sim.open(3);
+    sim.settle(1_000);
+    refuse(2);
+    expect(sim.run(1).phase).toBe('gathering');
+    sim.forget(3);
+    refuse(3);
+    expect(sim.run(1)).toMatchObject({
+      phase: 'aborted',
+      end: { reason: 'party 3 has another share', by: 3 },
+    });
+    expect([...sim.run(1).slots.keys()]).toEqual(['abort']);
   });
 
   it.each(Array.from({ length: 20 }, (_, i) => i))('comes to an end in bad weather (%i)', (seed) => {

@@ -96,6 +96,10 @@ export class RoundsSim {
   readonly wires: Wire[] = [];
   /** Everything that was ever committed to be sent. */
   readonly sent: Wire[] = [];
+  /** What protocols have thrown. */
+  readonly faults: unknown[] = [];
+  /** How often one was looked at because its time had come. */
+  ticks = 0;
   readonly #members = new Map<number, Member>();
   readonly #random: SeededRandom;
   readonly #options: Ceremony;
@@ -197,6 +201,7 @@ export class RoundsSim {
       if (next > until) return;
       this.now = Math.max(this.now, next);
       for (const [index, { tools }] of open_) this.#commit(index, tick(tools, this.run(index), this.now));
+      this.ticks++;
     }
   }
 
@@ -220,7 +225,8 @@ export class RoundsSim {
     if (this.#random.fraction() < twice) this.wires.push(wire);
   }
 
-  #commit(index: number, { run, send, output }: Result): void {
+  #commit(index: number, { run, send, output, fault }: Result): void {
+    if (fault !== undefined) this.faults.push(fault.error);
     const member = this.#member(index);
     member.head = encodeHead(run);
     member.slots = run.slots;

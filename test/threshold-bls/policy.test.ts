@@ -1,7 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fromUtf8, toHex, type Bytes } from '../../src/bytes.ts';
 import { silentLog, type Log } from '../../src/platform.ts';
-import { partySet, type CeremonyView, type Entry, type PartySet } from '../../src/rounds/index.ts';
+import { decodeContent } from '../../src/content/content.ts';
+import {
+  decodeFrame,
+  partySet,
+  type CeremonyView,
+  type Entry,
+  type PartySet,
+} from '../../src/rounds/index.ts';
+import { abortCeremony } from '../../src/rounds/operator.ts';
+import type { OutboxRow } from '../../src/store/rows.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { entries, entriesUnder } from '../../plugins/threshold-bls/ceremonies.ts';
 import { publicKeyOf, sharingOf } from '../../plugins/threshold-bls/key-share.ts';
@@ -14,6 +23,18 @@ import { exchange, RoundsMember } from '../support/rounds-member.ts';
 
 const NO_KEY = 'ab'.repeat(96);
 
+/** Otherwise than all goes well, between these two. */
+interface Bent {
+  readonly drop?: (from: RoundsMember, row: OutboxRow) => boolean;
+  readonly signers?: readonly RoundsMember[];
+}
+
+/** A partial signature: where they are lost, both wait. */
+function isPartial(_: RoundsMember, { content }: OutboxRow): boolean {
+  const decoded = decodeContent(content);
+  return decoded.kind === 'app' && decodeFrame(decoded.payload).kind === 'message';
+}
+
 describe('the signing policy', () => {
   let clock: ManualClock;
   let proposer: RoundsMember;
@@ -24,6 +45,7 @@ describe('the signing policy', () => {
   let publicKey: Bytes;
   let invited: Entry['invited'];
   let logged: string[];
+  let stamps = 0;
   let log: Log;
 
   beforeEach(async () => {
@@ -68,7 +90,11 @@ describe('the signing policy', () => {
   }
 
   /** The operator of one party asks for a signature with the signer; nobody else does anything. */
-  async function propose(message: string, by = proposer): Promise<CeremonyView | undefined> {
+  async function propose(
+    message: string,
+    by = proposer,
+    { drop = () => false, signers = [by, signer] }: Bent = {},
+  ): Promise<CeremonyView | undefined> {
     const [held] = await by.host.update(({ state }) => sharesOf(state, toHex(publicKey)));
     if (held === undefined) throw new Error('there is no share');
     expect(publicKeyOf(held.share)).toEqual(publicKey);
@@ -77,11 +103,11 @@ describe('the signing policy', () => {
       params: { threshold: 1, publicKey, sharing: sharingOf(held.share) },
       input: held.share,
       parties,
-      signers: [indexOf(by), indexOf(signer)],
+      signers: signers.map(indexOf),
       message: fromUtf8(message),
       epoch: held.share.epoch,
     });
-    await exchange(members);
+    await exchange(members, drop);
     return by.rounds.show(topic);
   }
 
@@ -140,6 +166,50 @@ describe('the signing policy', () => {
     expect(logged).toEqual(['as many messages were signed within an hour as the policy allows']);
     await clock.advance(3_600_000);
     expect(isSigned(await propose('four'), 'four')).toBe(true);
+  });
+
+  it.each([
+    ['a command', (topic: string) => signer.rounds.abort(topic)],
+    ['its rows', (topic: string) => abortCeremony({ store: signer.peer.store, now: () => clock.now(), stamp: () => clock.now() + ++stamps }, topic, 'the amount is wrong')], // prettier-ignore
+  ])('does not sign what the operator has ended by %s, though it is proposed again', async (_, end) => {
+    allow();
+    const topic = (await propose('pay 3', proposer, { drop: isPartial }))?.topic ?? '';
+    expect(await openAtSigner()).toBe(1);
+    await end(topic);
+    await exchange(members);
+    for (let i = 0; i < 3; i++) expect(isSigned(await propose('pay 3'), 'pay 3')).toBe(false);
+    expect((await signer.rounds.show(topic))?.state).toBe('aborted');
+    expect(isSigned(await propose('pay 4'), 'pay 4')).toBe(true);
+    // Its operator can still ask for it.
+    await clock.advance(60_000);
+    const [held] = await signer.host.update(({ state }) => sharesOf(state, toHex(publicKey)));
+    if (held === undefined) throw new Error('there is no share');
+    const params = { threshold: 1, publicKey, sharing: sharingOf(held.share) };
+    const request = { protocol: sign.name, params, input: held.share, parties, message: fromUtf8('pay 3') };
+    await signer.rounds.open({ ...request, signers: [proposer, signer].map(indexOf), epoch: 0 });
+    expect(isSigned(await propose('pay 3'), 'pay 3')).toBe(true);
+  });
+
+  it('signs what was only given up because it was done otherwise', async () => {
+    allow();
+    const topic = (await propose('pay 3', proposer, { drop: isPartial }))?.topic ?? '';
+    expect(await signer.rounds.abort(topic, 'it was done with another share', false)).toBe(true);
+    await exchange(members);
+    expect(isSigned(await propose('pay 3'), 'pay 3')).toBe(true);
+  });
+
+  it('counts no message whose ceremony was not opened', async () => {
+    allow({ perHour: 1 });
+    await signer.host.update(({ trust }) =>
+      trust.identities.setState(other.peer.aci, { kind: 'revoke', key: other.key }),
+    );
+    for (let i = 0; i < 3; i++) {
+      const refused = await propose(`pay ${String(i)}`, proposer, { signers: [proposer, signer, other] });
+      expect(refused?.state).toBe('gathering');
+    }
+    expect(await openAtSigner()).toBe(0);
+    expect(isSigned(await propose('pay 3'), 'pay 3')).toBe(true);
+    expect((await propose('pay 4'))?.state).toBe('gathering');
   });
 
   it('signs a message again when it is proposed again', async () => {
