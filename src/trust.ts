@@ -261,6 +261,8 @@ export interface SessionWrites {
    * the primary device's storage service alone, and the phone would be locked out of its own profile (docs/verification.md).
    */
   rotateSenderKeys(): Promise<void>;
+  /** The devices of a contact that have said that they handle messages with this tag. */
+  devicesWith(aci: Aci, tag: string): Promise<readonly DeviceId[]>;
   /** Whether the device has sent us something in the session that we would seal in now: then it has that session. */
   isAnswered(device: Address & { readonly serviceId: Aci }): Promise<boolean>;
   /**

@@ -1,7 +1,7 @@
 /**
  * What a plugin writes about identities, sessions and held messages: on its own batch, with what else it stages.
  */
-import type { Aci, Address, ServiceId } from '../address.ts';
+import type { Aci, Address, DeviceId, ServiceId } from '../address.ts';
 import { own, type Bytes } from '../bytes.ts';
 import { BotError, type ErrorCode } from '../errors.ts';
 import type { Identities } from '../identities/identities.ts';
@@ -15,7 +15,7 @@ import { deleteSessions } from '../session/peer-devices.ts';
 import type { RunSessions } from '../session/run-sessions.ts';
 import type { Exposure, Proof } from '../store/identity-row.ts';
 import type { Batch, Staging, Store } from '../store/store.ts';
-import { contacts, identityRows, senderKeys, sessions } from '../store/tables.ts';
+import { contacts, identityRows, peers, senderKeys, sessions } from '../store/tables.ts';
 import type {
   Acquaintance,
   Carrier,
@@ -184,6 +184,11 @@ class StagedSessions implements SessionWrites {
 
   async deleteAll(aci: Aci): Promise<void> {
     await deleteSessions(this.#parts.store, this.#batch, aci);
+  }
+
+  async devicesWith(aci: Aci, tag: string): Promise<readonly DeviceId[]> {
+    const { devices = [] } = (await peers.get(this.#batch, 'aci', aci)) ?? {};
+    return devices.filter(({ tags = [] }) => tags.includes(tag)).map(({ id }) => id);
   }
 
   isAnswered(device: AciAddress): Promise<boolean> {

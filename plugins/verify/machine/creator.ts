@@ -59,7 +59,7 @@ export function start(event: Start): Next {
   const offer = encodeFrame({ suite: 1, runId, body: { ...body, commitment, share: share.share } });
   const state: Offered = {
     ...{ kind: 'offered', runId, terms, own, peer, peerDevice: undefined, deadline: expiresAt + GRACE_MS },
-    ...{ offer, channel, w, share, nonce },
+    ...{ offer, channel, w, share, nonce, refused: [] },
   };
   const step = notice(state, { kind: 'step', step: 1, waitingFor: 'peer-operator' });
   return stay(state, { kind: 'send', frame: offer, device: undefined }, step);

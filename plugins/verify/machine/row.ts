@@ -66,7 +66,10 @@ const bound = {
   seenKeys,
   repeats: count,
 };
-const offered = { ...ownRun, offer: bytes, channel: bytes, w: bytes, share, nonce: bytes };
+const offered = {
+  ...{ ...ownRun, offer: bytes, channel: bytes, w: bytes, share, nonce: bytes },
+  refused: z.array(device).default([]), // rows of before have none
+};
 const confirming = {
   isLow: z.boolean(),
   hello: bytes,

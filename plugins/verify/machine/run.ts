@@ -7,12 +7,12 @@
  * Spec: verification brief, sections 3.8 and 4.
  */
 import { sha256Of } from '../keys.ts';
-import { decodeFrame, decodeHeader } from '../messages/frame.ts';
+import { decodeFrame, decodeHeader, type AbortReason } from '../messages/frame.ts';
 import { isSame } from '../messages/wire.ts';
-import { close, repeat, stay, wipe } from './closing.ts';
+import { close, notice, repeat, stay, wipe } from './closing.ts';
 import { bindReply, checkReply, finishVerified, takeAccept } from './creator.ts';
 import { finishUnacknowledged, reply, takeDone, takeProof } from './enterer.ts';
-import { isLive, type Live, type Ringing, type RunState } from './state.ts';
+import { isLive, type Live, type Offered, type Ringing, type RunState } from './state.ts';
 import type { Arrived, Env, Event, Next, Steps, Typed } from './step.ts';
 import { takeConfirm, takeHello } from './symmetric.ts';
 
@@ -98,10 +98,24 @@ function leak(state: Live): Next {
 }
 
 /** A hint: it ends a live run and does nothing else. */
-function abort(state: RunState, { bytes }: Arrived): Next {
-  const frame = decodeFrame(bytes);
+function abort(state: RunState, event: Arrived): Next {
+  const frame = decodeFrame(event.bytes);
   if (!isLive(state) || frame?.body.type !== 'abort' || frame.suite !== state.terms.suite) return stay(state);
-  return close(state, 'aborted', frame.body.reason);
+  const { reason } = frame.body;
+  return state.kind === 'offered' ? refuse(state, event, reason) : close(state, 'aborted', reason);
+}
+
+/**
+ * Until a REPLY is bound all devices of the peer ring (section 6), and one that cannot take the code, or whose person gives
+ * up, leaves it to the others. So it ends the run once no device is left of those that are known to verify.
+ */
+function refuse(state: Offered, { from, verifiers = [] }: Arrived, reason: AbortReason): Next {
+  const device = from?.device;
+  const refused = device === undefined ? state.refused : [...new Set([...state.refused, device])];
+  if (device === undefined || verifiers.every((other) => refused.includes(other)))
+    return close(state, 'aborted', reason);
+  if (state.refused.includes(device)) return stay(state);
+  return stay({ ...state, refused }, notice(state, { kind: 'refused', device, reason }));
 }
 
 function expire(state: RunState, now: number): Next {

@@ -68,6 +68,8 @@ export interface Offered extends OwnRun {
   readonly w: Bytes;
   readonly share: Share;
   readonly nonce: Bytes;
+  /** Devices of the peer that have sent ABORT. */
+  readonly refused: readonly DeviceId[];
 }
 
 /** A REPLY is bound and charged, and not looked at yet (V-17). */

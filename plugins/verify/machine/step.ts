@@ -71,6 +71,8 @@ export interface Arrived extends At {
   readonly gate: 'open' | 'locked' | 'full';
   /** An OFFER that cannot be taken is passed over in silence: the peer was answered a moment ago. */
   readonly isMuted?: boolean;
+  /** Mode 1, with ABORT: the peer's devices that are known to verify. */
+  readonly verifiers?: readonly DeviceId[];
 }
 
 /** The enterer's operator has begun to type the code of this run. */
@@ -140,6 +142,8 @@ export type Notice =
   /** The peer is who it says. The creator's comes with step 4, the enterer's with step 3. */
   | { readonly kind: 'trusted'; readonly party: Trustee }
   | { readonly kind: 'ended'; readonly reason: CloseReason; readonly abort: AbortReason | undefined }
+  /** One device of the peer does not take the code; others may. */
+  | { readonly kind: 'refused'; readonly device: DeviceId; readonly reason: AbortReason }
   /** Both have created a code: whose is to be used. */
   | { readonly kind: 'glare'; readonly use: 'own' | 'theirs' }
   /** A code was typed and nothing rings, or something else does by now. Nothing is charged. */

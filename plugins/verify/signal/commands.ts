@@ -175,6 +175,8 @@ function textOf(event: Told): string | undefined {
       const waiting = WAITING[String(event['waitingFor'])];
       return `step ${String(event['step'])} of 4${waiting === undefined ? '' : `, waiting for ${waiting}`}`;
     }
+    case 'refused':
+      return `Device ${String(event['device'])} of the contact does not take the code: ${REFUSED[String(event['reason'])] ?? 'it has given up'}. Others may.`;
     case 'glare':
       return event['use'] === 'own'
         ? 'Both have made a code: yours counts.'
@@ -190,6 +192,12 @@ function textOf(event: Told): string | undefined {
       return undefined;
   }
 }
+
+const REFUSED: Readonly<Record<string, string>> = {
+  unsupported: 'its version cannot verify in this way',
+  busy: 'too many codes were wrong there',
+  expired: 'by its clock the code has run out',
+};
 
 const WAITING: Readonly<Record<string, string>> = {
   'own-operator': 'your code',

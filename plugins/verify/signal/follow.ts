@@ -69,6 +69,11 @@ export class Follower {
           if (notice.step === 4) return verified(success, true);
           if (success !== undefined) until = this.#host.clock.now() + ACK_MS;
           break;
+        case 'refused': {
+          const { device, reason } = notice;
+          call.tell({ event: 'refused', device, reason });
+          break;
+        }
         case 'glare':
           call.tell({ event: 'glare', use: notice.use });
           break;

@@ -96,6 +96,7 @@ function lineOf({ peer, notice }: Told): string | undefined {
     case 'done-invalid':
       return `the last word of ${peer} was wrong: it is verified here, and may not have verified this side`;
     case 'step':
+    case 'refused':
     case 'trusted':
     case 'glare':
     case 'nothing-rings':

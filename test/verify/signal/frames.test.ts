@@ -85,6 +85,25 @@ describe('a frame', () => {
     expect(await bob.act('status', alice)).toMatchObject({ guesses: [] });
   });
 
+  it('ends an OFFER as ABORT of the last device that verifies, and not of one among several', async () => {
+    await bob.know(alice, {
+      2: ['countersign.verify/1'],
+      3: ['countersign.verify/1'],
+      4: ['countersign.echo/1'],
+    });
+    const told: object[] = [];
+    const { end } = await bob.start(alice, (event) => told.push(event));
+    const { run } = await bob.slot(alice);
+    if (run?.kind !== 'offered') throw new Error('no code');
+    const abort = encodeFrame({ suite: 1, runId: run.runId, body: { type: 'abort', reason: 'busy' } });
+    await bob.take(abort, alice, { device: 3 });
+    await settle();
+    expect(await bob.state(alice)).toBe('offered');
+    expect(told).toContainEqual({ event: 'refused', device: 3, reason: 'busy' });
+    await bob.take(abort, alice, { device: 2 });
+    expect(await failure(end)).toBe('VERIFY_LOCKED');
+  });
+
   it('V-16: is looked at only when what its time has run out for is closed', async () => {
     await bob.take(await offerOf(alice), alice);
     await bob.enter(alice, TYPED);

@@ -17,7 +17,14 @@ import type { Context } from '../../../../src/context.ts';
 import type { Act } from '../../../../src/plugin/acts.ts';
 import type { Host } from '../../../../src/plugin.ts';
 import type { Store } from '../../../../src/store/store.ts';
-import { contacts, identityRows, outboxRows, pluginVolatile, sentLog } from '../../../../src/store/tables.ts';
+import {
+  contacts,
+  identityRows,
+  outboxRows,
+  peers,
+  pluginVolatile,
+  sentLog,
+} from '../../../../src/store/tables.ts';
 import { ManualClock, settle, testPlatform } from '../../../support/clock.ts';
 import { makePeer, type Peer } from '../../../support/peer.ts';
 import { ENV, type Party } from '../../support/party.ts';
@@ -96,6 +103,16 @@ export class Solo {
     await batch.commit();
   }
 
+  /** These devices of theirs have announced what they handle; others have not. */
+  async know(party: Party, tags: Readonly<Record<number, readonly string[]>>): Promise<void> {
+    const devices = Object.entries(tags).map(([id, handled]) => ({
+      ...{ id: Number(id), registrationId: 1, tags: handled },
+    }));
+    const batch = this.store.batch();
+    peers.put(batch, 'aci', party.own.aci, { devices });
+    await batch.commit();
+  }
+
   async take(bytes: Bytes, from: Party, arrival: Arrival = {}): Promise<void> {
     const { aci, device, identityKey } = from.own;
     const context: Partial<FrameContext> = {
@@ -119,8 +136,11 @@ export class Solo {
   }
 
   /** Starts a run, which somebody follows. @returns the code, and what comes of it */
-  async start(party: Party): Promise<{ readonly code: string; readonly end: Promise<object> }> {
-    const { first, end } = await this.#begun('start', party, {});
+  async start(
+    party: Party,
+    hear?: (event: object) => void,
+  ): Promise<{ readonly code: string; readonly end: Promise<object> }> {
+    const { first, end } = await this.#begun('start', party, {}, hear);
     return { code: String((first as { code?: string }).code), end };
   }
 
@@ -155,12 +175,16 @@ export class Solo {
     name: string,
     party: Party,
     input: object,
+    hear: (event: object) => void = () => undefined,
   ): Promise<{ readonly first: object; readonly end: Promise<object> }> {
-    let heard: (event: object) => void = () => undefined;
+    let begins: (event: object) => void = () => undefined;
     const first = new Promise<object>((resolve) => {
-      heard = resolve;
+      begins = resolve;
     });
-    const end = this.act(name, party, input, heard);
+    const end = this.act(name, party, input, (event) => {
+      begins(event);
+      hear(event);
+    });
     end.catch(() => undefined); // whoever asks for it gets it
     return { first: await Promise.race([first, end]), end };
   }
