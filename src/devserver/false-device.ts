@@ -9,15 +9,11 @@ import {
   KyberPreKeyRecord,
   PreKeyBundle,
   PreKeyRecord,
-  PreKeySignalMessage,
   PrivateKey,
   processPreKeyBundle,
   ProtocolAddress,
   PublicKey,
-  signalDecrypt,
-  signalDecryptPreKey,
   signalEncrypt,
-  SignalMessage,
   SignedPreKeyRecord,
 } from '@signalapp/libsignal-client';
 import { own, toBase64, type Bytes } from '../bytes.ts';
@@ -27,6 +23,8 @@ import {
   MemoryPrekeys,
   MemorySessions,
   MemorySignedPrekeys,
+  openSealed,
+  type DeviceStores,
 } from './memory-stores.ts';
 import type { Device, KeyKind } from './mock.ts';
 
@@ -49,11 +47,7 @@ export class FalseDevice {
   readonly #identity: PrivateKey;
   readonly #address: ProtocolAddress;
   readonly #registrationId: number;
-  readonly #identities: AnyIdentity;
-  readonly #sessions = new MemorySessions();
-  readonly #prekeys = new MemoryPrekeys();
-  readonly #signedPrekeys = new MemorySignedPrekeys();
-  readonly #kyberPrekeys = new MemoryKyberPrekeys();
+  readonly #stores: DeviceStores;
   #nextId = 1;
 
   /** @param identity of the whole false account */
@@ -61,7 +55,13 @@ export class FalseDevice {
     this.#identity = identity;
     this.#address = ProtocolAddress.new(aci, deviceId);
     this.#registrationId = registrationId;
-    this.#identities = new AnyIdentity(identity, registrationId);
+    this.#stores = {
+      identities: new AnyIdentity(identity, registrationId),
+      sessions: new MemorySessions(),
+      prekeys: new MemoryPrekeys(),
+      signedPrekeys: new MemorySignedPrekeys(),
+      kyberPrekeys: new MemoryKyberPrekeys(),
+    };
   }
 
   /** Fresh keys, which are kept. */
@@ -72,10 +72,11 @@ export class FalseDevice {
     const signature = this.#identity.sign(signedKey.serialize());
     const kyberKey = kyber.getPublicKey();
     const kyberSignature = this.#identity.sign(kyberKey.serialize());
-    await this.#prekeys.savePreKey(id, PreKeyRecord.new(id, prekey.getPublicKey(), prekey));
+    const { prekeys, signedPrekeys, kyberPrekeys } = this.#stores;
+    await prekeys.savePreKey(id, PreKeyRecord.new(id, prekey.getPublicKey(), prekey));
     const record = SignedPreKeyRecord.new(id, now, signedKey, signed, signature);
-    await this.#signedPrekeys.saveSignedPreKey(id, record);
-    await this.#kyberPrekeys.saveKyberPreKey(id, KyberPreKeyRecord.new(id, now, kyber, kyberSignature));
+    await signedPrekeys.saveSignedPreKey(id, record);
+    await kyberPrekeys.saveKyberPreKey(id, KyberPreKeyRecord.new(id, now, kyber, kyberSignature));
     const written = (key: Uint8Array, by?: Uint8Array): object => ({
       keyId: id,
       publicKey: toBase64(key),
@@ -93,7 +94,7 @@ export class FalseDevice {
   /** @returns the padded content; undefined when it was not sealed for this device */
   async open(from: ProtocolAddress, { type, content }: SealedEntry): Promise<Bytes | undefined> {
     try {
-      return own(await this.#decrypt(from, type, content));
+      return own(await openSealed(this.#stores, this.#address, from, type, content));
     } catch {
       return undefined; // sealed for somebody else
     }
@@ -102,15 +103,9 @@ export class FalseDevice {
   /** Seals in the name of the device whose address this has. @param target gives its keys where there is no session yet */
   async seal(target: Device, kind: KeyKind, plaintext: Bytes): Promise<SealedEntry> {
     const to = ProtocolAddress.new(target.aci, target.deviceId);
-    if ((await this.#sessions.getSession(to)) === null) await this.#begin(to, target, kind);
-    const message = await signalEncrypt(
-      plaintext,
-      to,
-      this.#address,
-      this.#sessions,
-      this.#identities,
-      new Date(),
-    );
+    const { sessions, identities } = this.#stores;
+    if ((await sessions.getSession(to)) === null) await this.#begin(to, target, kind);
+    const message = await signalEncrypt(plaintext, to, this.#address, sessions, identities, new Date());
     const isInitial = message.type() === (CiphertextMessageType.PreKey as number);
     return { type: isInitial ? 3 : 1, content: own(message.serialize()) };
   }
@@ -130,24 +125,8 @@ export class FalseDevice {
       KEMPublicKey.deserialize(own(pqPreKey.publicKey.serialize())),
       pqPreKey.signature,
     );
-    await processPreKeyBundle(bundle, to, this.#address, this.#sessions, this.#identities, new Date());
-  }
-
-  #decrypt(from: ProtocolAddress, type: number, content: Bytes): Promise<Uint8Array> {
-    if (type === 1) {
-      const message = SignalMessage.deserialize(content);
-      return signalDecrypt(message, from, this.#address, this.#sessions, this.#identities);
-    }
-    return signalDecryptPreKey(
-      PreKeySignalMessage.deserialize(content),
-      from,
-      this.#address,
-      this.#sessions,
-      this.#identities,
-      this.#prekeys,
-      this.#signedPrekeys,
-      this.#kyberPrekeys,
-    );
+    const { sessions, identities } = this.#stores;
+    await processPreKeyBundle(bundle, to, this.#address, sessions, identities, new Date());
   }
 }
 

@@ -7,8 +7,12 @@ import {
   IdentityChange,
   IdentityKeyStore,
   KyberPreKeyStore,
+  PreKeySignalMessage,
   PreKeyStore,
   SessionStore,
+  signalDecrypt,
+  signalDecryptPreKey,
+  SignalMessage,
   SignedPreKeyStore,
   type KyberPreKeyRecord,
   type PreKeyRecord,
@@ -18,6 +22,7 @@ import {
   type SessionRecord,
   type SignedPreKeyRecord,
 } from '@signalapp/libsignal-client';
+import type { Bytes } from '../bytes.ts';
 
 export class AnyIdentity extends IdentityKeyStore {
   readonly known = new Map<string, PublicKey>();
@@ -116,6 +121,33 @@ export class MemoryKyberPrekeys extends KyberPreKeyStore {
   override markKyberPreKeyUsed(): Promise<void> {
     return Promise.resolve();
   }
+}
+
+/** The stores of one device. */
+export interface DeviceStores {
+  readonly identities: AnyIdentity;
+  readonly sessions: MemorySessions;
+  readonly prekeys: MemoryPrekeys;
+  readonly signedPrekeys: MemorySignedPrekeys;
+  readonly kyberPrekeys: MemoryKyberPrekeys;
+}
+
+/**
+ * Opens what was sealed for a device.
+ * @param type 1 or 3, as PUT /v1/messages names them
+ * @returns the padded content
+ * @throws Error of libsignal
+ */
+export function openSealed(
+  { identities, sessions, prekeys, signedPrekeys, kyberPrekeys }: DeviceStores,
+  own: ProtocolAddress,
+  from: ProtocolAddress,
+  type: number,
+  content: Bytes,
+): Promise<Uint8Array> {
+  if (type === 1) return signalDecrypt(SignalMessage.deserialize(content), from, own, sessions, identities);
+  const message = PreKeySignalMessage.deserialize(content);
+  return signalDecryptPreKey(message, from, own, sessions, identities, prekeys, signedPrekeys, kyberPrekeys);
 }
 
 function keyOf(address: ProtocolAddress): string {

@@ -9,7 +9,6 @@ import {
   KyberPreKeyRecord,
   PreKeyBundle,
   PreKeyRecord,
-  PreKeySignalMessage,
   PrivateKey,
   processPreKeyBundle,
   ProtocolAddress,
@@ -18,10 +17,7 @@ import {
   sealedSenderEncrypt,
   SenderCertificate,
   ContentHint,
-  signalDecrypt,
-  signalDecryptPreKey,
   signalEncrypt,
-  SignalMessage,
   SignedPreKeyRecord,
   UnidentifiedSenderMessageContent,
 } from '@signalapp/libsignal-client';
@@ -34,17 +30,20 @@ import {
   MemoryPrekeys,
   MemorySessions,
   MemorySignedPrekeys,
+  openSealed,
 } from '../../src/devserver/memory-stores.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
 import { signal } from '../../src/proto/messages.js';
 import { RawSocket, type RawOptions, type RawResponse } from './raw-client.ts';
 import { provision, type Provisioned } from './raw-provisioning.ts';
+import { until } from './until.ts';
 
 export interface WireKey {
   keyId: number;
   publicKey: string;
   signature?: string;
 }
+
 export const ALL_CAPABILITIES: Readonly<Record<string, boolean>> = {
   deleteSync: true,
   versionedExpirationTimer: true,
@@ -200,7 +199,7 @@ export class RawDevice {
     const open = async (): Promise<number> => (await this.server.stats()).sockets.authenticated;
     const before = await open();
     await socket.close();
-    while ((await open()) >= before) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until(async () => (await open()) < before, 'the end of the socket');
   }
 
   connect(options: RawOptions = {}): Promise<RawSocket> {
@@ -318,20 +317,9 @@ export class RawDevice {
   async #decrypt(type: number, bytes: Bytes, aci: string, deviceId: number): Promise<signal.Content> {
     const remote = ProtocolAddress.new(aci, deviceId);
     const { prekeys, signed, kyber } = this.identities.aci;
-    const [local, sessions, stores] = [this.#address(), this.sessions, this.stores] as const;
-    const padded =
-      type === 1
-        ? await signalDecrypt(SignalMessage.deserialize(bytes), remote, local, sessions, stores)
-        : await signalDecryptPreKey(
-            PreKeySignalMessage.deserialize(bytes),
-            remote,
-            local,
-            sessions,
-            stores,
-            prekeys,
-            signed,
-            kyber,
-          );
+    const [identities, sessions] = [this.stores, this.sessions];
+    const stores = { identities, sessions, prekeys, signedPrekeys: signed, kyberPrekeys: kyber };
+    const padded = await openSealed(stores, this.#address(), remote, type, bytes);
     return decodeProto(signal.Content, padded.subarray(0, padded.lastIndexOf(0x80)), 'content');
   }
 
