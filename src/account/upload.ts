@@ -3,12 +3,10 @@
  */
 import { request, type Agent } from 'undici';
 import { toBase64, fromUtf8, type Bytes } from '../bytes.ts';
-import { BotError, describe } from '../errors.ts';
+import { BotError } from '../errors.ts';
 import type { UploadForm } from '../service/attachments.ts';
-import { originAgent } from '../service/origin-agent.ts';
+import { atCdn } from '../service/origin-agent.ts';
 import type { Profile } from '../service/profile.ts';
-
-const TIMEOUT_MS = 60_000;
 
 /**
  * @throws BotError `SERVER_UNREACHABLE`; `REQUEST_REFUSED` any status but success, and a CDN whose way of uploading is not
@@ -20,20 +18,11 @@ export async function uploadAttachment(
   blob: Bytes,
   signal: AbortSignal,
 ): Promise<void> {
-  const agent = originAgent(profile, TIMEOUT_MS);
-  try {
+  await atCdn(profile, signal, async (agent) => {
     if (form.cdn === 3) await uploadTus(agent, form, blob, signal);
     else if (form.cdn === 2) await uploadResumable(agent, form, blob, signal);
     else throw new BotError('REQUEST_REFUSED', `uploads to CDN ${String(form.cdn)} are not known`);
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof BotError) throw error;
-    throw new BotError('SERVER_UNREACHABLE', `the CDN cannot be reached: ${describe(error)}`, {
-      cause: error,
-    });
-  } finally {
-    await agent.destroy();
-  }
+  });
 }
 
 /** Creation with upload: one request. */

@@ -3,8 +3,8 @@
  */
 import { request } from 'undici';
 import { concat, type Bytes } from '../bytes.ts';
-import { BotError, describe } from '../errors.ts';
-import { originAgent } from '../service/origin-agent.ts';
+import { BotError } from '../errors.ts';
+import { atCdn } from '../service/origin-agent.ts';
 import type { Profile } from '../service/profile.ts';
 
 export interface AttachmentPlace {
@@ -12,8 +12,6 @@ export interface AttachmentPlace {
   /** Key, or decimal id, of the object. */
   readonly name: string;
 }
-
-const TIMEOUT_MS = 60_000;
 
 /**
  * @param maxBytes more than this is not read
@@ -30,8 +28,7 @@ export async function downloadAttachment(
   const base = (profile.cdn as Readonly<Record<string, string | undefined>>)[String(place.cdnNumber)];
   if (base === undefined) return 'not-offered';
   const url = `${base.replace(/\/+$/, '')}/attachments/${encodeURIComponent(place.name)}`;
-  const agent = originAgent(profile, TIMEOUT_MS);
-  try {
+  return atCdn(profile, signal, async (agent) => {
     const response = await request(url, { dispatcher: agent, signal });
     if (response.statusCode !== 200) {
       throw new BotError('REQUEST_REFUSED', `the CDN answered ${String(response.statusCode)}`);
@@ -45,13 +42,5 @@ export async function downloadAttachment(
       chunks.push(chunk);
     }
     return concat(...chunks);
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof BotError) throw error;
-    throw new BotError('SERVER_UNREACHABLE', `the CDN cannot be reached: ${describe(error)}`, {
-      cause: error,
-    });
-  } finally {
-    await agent.destroy();
-  }
+  });
 }
