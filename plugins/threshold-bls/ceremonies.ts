@@ -11,6 +11,7 @@ import { askedKey, openUntold, setTold, type Asked } from './asked.ts';
 import { firstDone, type Ended } from './ends.ts';
 import { encodeKeyShare, fromHex, publicKeyOf, sharingOf, toHex, type KeyShare } from './key-share.ts';
 import { keygen, problem, refresh } from './keygen.ts';
+import { mismatchOf } from './mismatch.ts';
 import type { Invited } from './policy.ts';
 import { endShare, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
 import { sign, type Signed } from './sign.ts';
@@ -59,11 +60,12 @@ export function entriesUnder(invited: Invited): Entry[] {
     tx.volatile.delete(askedKey(ended.topic));
     if (ended.run.phase === 'aborted') await aborted(ended, tx);
   };
+  const refused: Invited = (proposal, from, { state }) => mismatchOf(state, proposal, from);
   // A list of protocols has no one type for their parameters: each is used with its own codecs.
   return [
     { protocol: keygen, held, done, aborted, forgotten },
-    { protocol: refresh, held, done, aborted, forgotten },
-    { protocol: sign, invited, forgotten },
+    { protocol: refresh, held, done, aborted, forgotten, invited: refused },
+    { protocol: sign, invited: async (...all) => (await refused(...all)) ?? invited(...all), forgotten },
   ];
 }
 

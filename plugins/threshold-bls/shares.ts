@@ -31,8 +31,11 @@ export interface HeldShare {
   readonly topic: string;
   /** Not while its key is being made: a key is there once all have confirmed, or the time to wait for that is over. */
   readonly isUsable: boolean;
+  /** All parties have confirmed that they have theirs. */
+  readonly isSettled: boolean;
 }
 
+const START = 'share/';
 const EPOCH_DIGITS = 10;
 const row = z.object({
   share: z.unknown(),
@@ -91,8 +94,8 @@ export async function endShare(
   { ceremony, isProven }: { readonly ceremony: string; readonly isProven: boolean },
 ): Promise<void> {
   if (ceremony === '') return;
-  for await (const [key, value] of state.scan('share/')) {
-    const stored = row.parse(JSON.parse(new TextDecoder().decode(value)));
+  for await (const [key, value] of state.scan(START)) {
+    const stored = parse(value);
     if (stored.ceremony !== ceremony || stored.isSettled || epochOf(key) > 0) continue;
     if (isProven) state.delete(key);
     else state.putJson(key, { ...stored, isOver: true });
@@ -104,11 +107,32 @@ export async function endShare(
  * @param publicKey 96 bytes, hex @throws BotError `KEY_UNKNOWN`
  */
 export async function sharesOf(state: State, publicKey: string): Promise<readonly HeldShare[]> {
-  const found: HeldShare[] = [];
-  for await (const [, { epoch, stored }] of rowsOf(state, fromHex(publicKey)))
-    found.push(decode(stored, epoch));
+  const found = await heldShares(state, fromHex(publicKey));
   if (found.length === 0) throw new BotError('KEY_UNKNOWN', 'this device holds no share of that key');
+  return found;
+}
+
+/** The same, and none of a key that is not known. @param publicKey 96 bytes */
+export async function heldShares(state: State, publicKey: Uint8Array): Promise<readonly HeldShare[]> {
+  const found: HeldShare[] = [];
+  for await (const [, { epoch, stored }] of rowsOf(state, publicKey)) found.push(decode(stored, epoch));
   return found.reverse();
+}
+
+/** Of all keys, those of a key behind each other, newest first. */
+export async function allShares(state: State): Promise<readonly HeldShare[]> {
+  const found: HeldShare[] = [];
+  for await (const [key, value] of state.scan(START)) found.push(decode(parse(value), epochOf(key)));
+  return found.reverse();
+}
+
+export function deleteShare(state: State, { share }: HeldShare): void {
+  state.delete(keyOf(publicKeyOf(share), share.epoch, sharingOf(share)));
+}
+
+export async function hasShares(state: State): Promise<boolean> {
+  for await (const [key] of state.scan(START)) return key !== '';
+  return false;
 }
 
 /** The share of this sharing, 32 bytes; undefined when it is not here. @param publicKey 96 bytes */
@@ -138,10 +162,14 @@ async function* rowsOf(
   state: State,
   publicKey: Uint8Array,
 ): AsyncIterable<readonly [key: string, { readonly epoch: number; readonly stored: Row }]> {
-  const start = `share/${keyId(publicKey)}/`;
+  const start = `${START}${keyId(publicKey)}/`;
   for await (const [key, value] of state.scan(start)) {
-    yield [key, { epoch: epochOf(key), stored: row.parse(JSON.parse(new TextDecoder().decode(value))) }];
+    yield [key, { epoch: epochOf(key), stored: parse(value) }];
   }
+}
+
+function parse(value: Uint8Array): Row {
+  return row.parse(JSON.parse(new TextDecoder().decode(value)));
 }
 
 function epochOf(key: string): number {
@@ -154,13 +182,14 @@ function decode({ share, parties, topic, isSettled, isOver, ceremony }: Row, epo
     share: decodeKeyShare(new TextEncoder().encode(JSON.stringify(share))),
     parties: parseGroup(lines),
     topic,
+    isSettled,
     // Rows from before ceremonies were noted cannot say when theirs is over.
     isUsable: isSettled || isOver || epoch > 0 || ceremony === '',
   };
 }
 
 function keyOf(publicKey: Uint8Array, epoch: number, sharing: Uint8Array): string {
-  return `share/${keyId(publicKey)}/${String(epoch).padStart(EPOCH_DIGITS, '0')}/${toHex(sharing)}`;
+  return `${START}${keyId(publicKey)}/${String(epoch).padStart(EPOCH_DIGITS, '0')}/${toHex(sharing)}`;
 }
 
 function keyId(publicKey: Uint8Array): string {

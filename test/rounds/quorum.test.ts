@@ -46,6 +46,15 @@ function outputs(sim: RoundsSim, ...indices: number[]): unknown[] {
   return indices.map((index) => (sim.output(index) as Uint8Array | undefined)?.length);
 }
 
+/** A party tells the first that it will not take part. */
+function refuse(sim: RoundsSim, from: number): void {
+  const { topic, nonce } = sim.run(1);
+  const reason = `party ${String(from)} has another share`;
+  const payload = encodeFrame({ kind: 'abort', topic, id: nonce, reason, evidence: [] });
+  sim.wires.push({ from, to: 1, payload });
+  sim.settle(1_000);
+}
+
 describe('a ceremony for which some are enough', () => {
   it('begins at once when all are there', () => {
     const sim = simOf(3);
@@ -149,31 +158,29 @@ describe('a ceremony for which some are enough', () => {
     expect(sim.now).toBe(before);
   });
 
-  it('ends when so many refuse that too few are left, with the reason of the last', () => {
+  it('goes on with one that comes after having refused', () => {
     const sim = simOf(3);
-    const refuse = (from: number): void => {
-      const { topic, nonce } = sim.run(1);
-      const reason = `party ${String(from)} has another share`;
-      const payload = encodeFrame({ kind: 'abort', topic, id: nonce, reason, evidence: [] });
-      sim.wires.push({ from, to: 1, payload });
-      sim.settle(1_000);
-    };
     sim.open(1);
-    refuse(2);
-    expect(sim.run(1).phase).toBe('gathering');
-    sim.open(1);
-    refuse(3);
-    expect(sim.run(1).phase).toBe('gathering');
-    // It has thought better of it.
+    refuse(sim, 3);
     sim.open(3);
     sim.settle(1_000);
-    refuse(2);
     expect(sim.run(1).phase).toBe('gathering');
-    sim.forget(3);
-    refuse(3);
+    refuse(sim, 2);
+    expect(outputs(sim, 1, 3)).toEqual([2, 2]);
+  });
+
+  it('ends when so many refuse that too few are left, with the reason of the last', () => {
+    const sim = simOf(3);
+    sim.open(1);
+    refuse(sim, 2);
+    // That was an earlier attempt.
+    sim.open(1);
+    refuse(sim, 3);
+    expect(sim.run(1).phase).toBe('gathering');
+    refuse(sim, 2);
     expect(sim.run(1)).toMatchObject({
       phase: 'aborted',
-      end: { reason: 'party 3 has another share', by: 3 },
+      end: { reason: 'party 2 has another share', by: 2 },
     });
     expect([...sim.run(1).slots.keys()]).toEqual(['abort']);
   });

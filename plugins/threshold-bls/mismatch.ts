@@ -1,0 +1,64 @@
+/**
+ * Mismatch: a party proposes to sign, or to refresh, with a share that does not go with ours: one of us was restored from a
+ * backup of before a refresh. The two would wait for each other in different ceremonies, so each is told at once.
+ */
+import { sameParties, type Invitation, type Proposal } from '../../src/rounds/index.ts';
+import type { State } from '../../src/index.ts';
+import { publicKeyOf, sharingOf, type KeyShare } from './key-share.ts';
+import { refresh } from './keygen.ts';
+import { heldShares } from './shares.ts';
+import { sign } from './sign.ts';
+
+type Refusal = Extract<Invitation<never>, { readonly refuses: string }>;
+
+/** @returns undefined where we hold that share too, or none of that key and party set */
+export async function mismatchOf(
+  state: State,
+  proposal: Proposal,
+  from: number,
+): Promise<Refusal | undefined> {
+  const asked = sharingIn(proposal);
+  if (asked === undefined) return undefined;
+  const all = await heldShares(state, asked.publicKey);
+  const held = all.filter(({ parties }) => sameParties(parties, proposal.parties));
+  const [newest] = held;
+  const isHeld = ({ share }: { readonly share: KeyShare }): boolean =>
+    share.epoch === proposal.epoch && Buffer.compare(sharingOf(share), asked.sharing) === 0;
+  if (newest === undefined || all.some(isHeld)) return undefined;
+  return {
+    refuses: reasonFor(newest.share, proposal.epoch, from),
+    instead: held.map(({ share }) => ({ ...proposal, epoch: share.epoch, params: asked.paramsOf(share) })),
+  };
+}
+
+/** Read by both sides. */
+function reasonFor({ index, epoch }: KeyShare, theirs: number, from: number): string {
+  const own = `the share of party ${String(index)} is of epoch ${String(epoch)}`;
+  if (epoch === theirs)
+    return `${own} as that of party ${String(from)}, but of another refresh: restore a backup of the same refresh`;
+  const older = epoch < theirs ? index : from;
+  return `${own}, that of party ${String(from)} of ${String(theirs)}: restore a newer backup at party ${String(older)}`;
+}
+
+interface Asked {
+  /** 96 bytes */
+  readonly publicKey: Uint8Array;
+  readonly sharing: Uint8Array;
+  /** The parameters of the same with another share of the key. */
+  readonly paramsOf: (share: KeyShare) => Uint8Array<ArrayBuffer>;
+}
+
+/** Of which sharing a proposal is; undefined where it is of none. */
+function sharingIn({ protocol, params }: Proposal): Asked | undefined {
+  if (protocol === sign.name) {
+    const asked = sign.params.decode(params);
+    const paramsOf: Asked['paramsOf'] = (share) =>
+      new Uint8Array(sign.params.encode({ ...asked, sharing: sharingOf(share) }));
+    return { ...asked, paramsOf };
+  }
+  if (protocol !== refresh.name) return undefined;
+  const asked = refresh.params.decode(params);
+  const paramsOf: Asked['paramsOf'] = ({ threshold, commitments }) =>
+    new Uint8Array(refresh.params.encode({ threshold, commitments }));
+  return { publicKey: publicKeyOf(asked), sharing: sharingOf(asked), paramsOf };
+}
