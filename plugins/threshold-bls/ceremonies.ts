@@ -11,9 +11,10 @@ import { askedKey, openUntold, setTold, type Asked } from './asked.ts';
 import { firstDone, type Ended } from './ends.ts';
 import { encodeKeyShare, fromHex, publicKeyOf, sharingOf, toHex, type KeyShare } from './key-share.ts';
 import { keygen, problem, refresh } from './keygen.ts';
+import { keyActs } from './keys.ts';
 import { mismatchOf } from './mismatch.ts';
 import type { Invited } from './policy.ts';
-import { endShare, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
+import { endShare, hasShares, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
 import { sign, type Signed } from './sign.ts';
 
 /** What a key's share file says: nothing of it is secret. */
@@ -53,14 +54,16 @@ export function entriesUnder(invited: Invited): Entry[] {
     await settleShare(state, made);
     volatile.put(resultKey(topic), publicKeyOf(made.share));
   };
-  const aborted: Entry['aborted'] = ({ run }, { state }) =>
-    endShare(state, { ceremony: toHex(run.id), isProven: run.blame.length > 0 });
+  const aborted: Entry['aborted'] = async ({ run }, { state }) => {
+    await endShare(state, { ceremony: toHex(run.id), isProven: run.blame.length > 0 });
+    if (!(await hasShares(state))) state.delete('backup-note');
+  };
+  const refused: Invited = (proposal, from, { state }) => mismatchOf(state, proposal, from);
   const forgotten: Entry['forgotten'] = async (ended, tx) => {
     tx.volatile.delete(resultKey(ended.topic));
     tx.volatile.delete(askedKey(ended.topic));
     if (ended.run.phase === 'aborted') await aborted(ended, tx);
   };
-  const refused: Invited = (proposal, from, { state }) => mismatchOf(state, proposal, from);
   // A list of protocols has no one type for their parameters: each is used with its own codecs.
   return [
     { protocol: keygen, held, done, aborted, forgotten },
@@ -82,6 +85,7 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
     return ended;
   };
   return {
+    ...keyActs(host, ceremonies),
     keygen: async (call) => {
       const { group, threshold, parties: count, wait } = read(keygenInput, call.input);
       const parties = parseGroup(group);

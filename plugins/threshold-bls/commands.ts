@@ -1,13 +1,13 @@
 /**
  * `countersign bls keygen | sign | refresh | export | verify`: the operator of every party runs the same command; the
- * ceremony begins once all have.
+ * ceremony begins once all have. (`bls keys | forget`: key-commands.ts)
  */
-import { type FileHandle, open, readFile, rm, stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { z } from 'zod';
-import { BotError, isBotError, type Subcommand, type SubcommandCall } from '../../src/index.ts';
+import { rm } from 'node:fs/promises';
+import { BotError, type Subcommand, type SubcommandCall } from '../../src/index.ts';
 import type { Handle } from './ceremonies.ts';
-import { fromHex, toHex } from './key-share.ts';
+import { fileOf, hexOf, localKey, newFile, numberOf, readNamed } from './given.ts';
+import { keyCommands } from './key-commands.ts';
+import { toHex } from './key-share.ts';
 import { PUBLIC_KEY_SIZE, SIGNATURE_SIZE } from './math/curve.ts';
 import { verify as isValid } from './math/signing.ts';
 
@@ -56,6 +56,7 @@ export const blsCommands: readonly Subcommand[] = [
     examples: [`bls export --local-key local-key.json -o share.json ${AT}`],
     run: exportShare,
   },
+  ...keyCommands,
   {
     name: 'bls verify',
     description: 'verify a signature; needs no account',
@@ -138,37 +139,9 @@ async function verify(call: SubcommandCall): Promise<void> {
   if (!valid) call.fail();
 }
 
-/**
- * A file that nobody else can read. An empty one that is there is what a command that was killed has left.
- * @throws BotError `USAGE`
- */
-async function newFile(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'wx', 0o600);
-  } catch (cause) {
-    const left = await stat(path).catch(() => undefined);
-    if (left?.isFile() !== true || left.size > 0)
-      throw new BotError('USAGE', `${path} cannot be made, or is there already`, { cause });
-    const file = await open(path, 'r+');
-    await file.chmod(0o600);
-    return file;
-  }
-}
-
 async function ceremonyInput(call: SubcommandCall): Promise<{ group: string; wait?: number }> {
   const group = (await readNamed(call, 'group')).toString();
   return call.options['wait'] === undefined ? { group } : { group, wait: numberOf(call, 'wait') };
-}
-
-const handleSchema = z.object({ publicKey: z.string(), parties: z.number(), threshold: z.number() });
-
-async function localKey(call: SubcommandCall): Promise<Handle> {
-  try {
-    return handleSchema.parse(JSON.parse((await readNamed(call, 'localKey')).toString()));
-  } catch (cause) {
-    if (isBotError(cause)) throw cause;
-    throw new BotError('USAGE', 'the local key is not what keygen writes', { cause });
-  }
 }
 
 async function messageOf(call: SubcommandCall): Promise<Uint8Array> {
@@ -176,40 +149,6 @@ async function messageOf(call: SubcommandCall): Promise<Uint8Array> {
   if ((message === undefined) === (file === undefined))
     throw new BotError('USAGE', 'give --message or --file');
   return typeof message === 'string' ? new TextEncoder().encode(message) : readNamed(call, 'file');
-}
-
-async function readNamed(call: SubcommandCall, option: string): Promise<Buffer> {
-  const file = fileOf(call, option);
-  return readFile(file).catch((cause: unknown) => {
-    throw new BotError('USAGE', `${file} cannot be read`, { cause });
-  });
-}
-
-function fileOf(call: SubcommandCall, option: string): string {
-  return resolve(call.cwd, textOf(call, option));
-}
-
-function numberOf(call: SubcommandCall, option: string): number {
-  const value = Number(textOf(call, option));
-  if (!Number.isInteger(value) || value <= 0) throw new BotError('USAGE', `--${option} takes a whole number`);
-  return value;
-}
-
-function hexOf(call: SubcommandCall, option: string, size: number): ReturnType<typeof fromHex> {
-  const text = textOf(call, option).toLowerCase();
-  if (!/^([0-9a-f]{2})*$/.test(text) || text.length !== 2 * size)
-    throw new BotError('USAGE', `${flagOf(option)} takes ${String(size)} bytes in hex`);
-  return fromHex(text);
-}
-
-function textOf({ options }: SubcommandCall, option: string): string {
-  const value = options[option];
-  if (typeof value !== 'string') throw new BotError('USAGE', `${flagOf(option)} is missing`);
-  return value;
-}
-
-function flagOf(option: string): string {
-  return `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 /** What happens meanwhile, for people. */

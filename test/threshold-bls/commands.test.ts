@@ -2,11 +2,11 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Ended } from '../support/json-command.ts';
+import { runJson, type Ended } from '../support/json-command.ts';
 import { ServedFolder } from '../support/served-folder.ts';
 import { Side, writeGroup } from '../support/side.ts';
 
-describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, () => {
+describe('bls keygen, sign, refresh, keys, forget, export and verify', { timeout: 60_000 }, () => {
   let folder: ServedFolder;
   let sides: Side[];
   let publicKey: string;
@@ -82,6 +82,9 @@ describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, ()
   });
 
   it('refreshes the shares under the same key', async () => {
+    writeFileSync(join(folder.path, 'backup.txt'), 'of the file\n');
+    const backup = ['old.backup', '--backup-passphrase-file', 'backup.txt'];
+    expect(await sides[0]?.run('backup', ...backup)).toMatchObject({ code: 0 });
     const before = await sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', 'before.json');
     expect(before).toMatchObject({ code: 0, value: { publicKey, share: join(folder.path, 'before.json') } });
     const done = await all(sides, (at) => [
@@ -142,9 +145,57 @@ describe('bls keygen, sign, refresh, export and verify', { timeout: 60_000 }, ()
     [['keygen', '-t', '1', '-n', '3', '--group', 'nothing.json', '-o', 'none.json']],
     [['sign', '--local-key', 'local-key-0.json', '--group', 'pair.json']],
     [['verify', '--public-key', 'ff', '--signature', 'ff', '--message', 'x']],
+    [['keys', '-o', 'none.json']],
+    [['forget', '--yes']],
   ])('answers %j with USAGE before anything is sent', async (argv) => {
     const ended = await sides[0]?.run('bls', ...argv);
     expect(ended).toMatchObject({ code: 2, value: { error: { code: 'USAGE' } } });
+  });
+
+  it('lists its keys, and writes the handle of one anew', async () => {
+    const [alice] = sides;
+    const listed = await alice?.run('bls', 'keys');
+    expect(listed).toMatchObject({
+      code: 0,
+      value: { keys: [{ publicKey, threshold: 1, parties: 3, epoch: 1, settled: true }] },
+    });
+    expect(await alice?.text('bls', 'keys')).toContain(
+      `public key ${publicKey}\n           2 of 3 sign; party`,
+    );
+    const argv = ['bls', 'keys', '--public-key', publicKey, '-o', 'again.json'];
+    const share = join(folder.path, 'again.json');
+    expect(await alice?.run(...argv)).toMatchObject({
+      code: 0,
+      value: { publicKey, threshold: 1, parties: 3, share },
+    });
+    expect(readFileSync(share, 'utf8')).toBe(readFileSync(join(folder.path, keyFile(0)), 'utf8'));
+    expect(await alice?.run(...argv)).toMatchObject({ code: 2, value: { error: { code: 'USAGE' } } });
+    const other = await alice?.run('bls', 'keys', '--public-key', 'ab'.repeat(96));
+    expect(other).toMatchObject({ code: 1, value: { error: { code: 'KEY_UNKNOWN' } } });
+    // All have confirmed it.
+    for (const yes of [[], ['--yes']])
+      expect(await alice?.run('bls', 'forget', '--public-key', publicKey, ...yes)).toMatchObject({
+        code: 2,
+        value: { error: { code: 'USAGE' } },
+      });
+  });
+
+  it('says at once that a share is of before the refresh, at both', async () => {
+    const [alice, bob] = sides;
+    if (alice === undefined || bob === undefined) throw new Error('there are three');
+    const env = { ...alice.world.env, COUNTERSIGN_DATA: `${alice.data}-restored` };
+    const restored = { ...alice.world, env };
+    const backup = ['old.backup', '--backup-passphrase-file', 'backup.txt', '--insecure-plain-store'];
+    expect(await runJson(['restore', ...backup], restored)).toMatchObject({ code: 0 });
+    const began = Date.now();
+    const argv = ['bls', 'sign', '--local-key', keyFile(0), '--group', 'pair.json', '--message', 'pay 9'];
+    const ended = await Promise.all([runJson(argv, restored), bob.run(...argv)]);
+    for (const { code, value } of ended) {
+      expect(code).toBe(1);
+      const message = expect.stringMatching(/restore a newer backup at party \d$/) as string;
+      expect(value).toMatchObject({ error: { code: 'CEREMONY_ENDED', message } });
+    }
+    expect(Date.now() - began).toBeLessThan(45_000);
   });
 
   it('has pinned the keys of the group, and deals with nobody whose key is revoked', async () => {
