@@ -16,7 +16,7 @@ import { Listening } from '../src/inbox/listening.ts';
 import { Parking } from '../src/inbox/parking.ts';
 import { Receiver } from '../src/inbox/receiver.ts';
 import { Carrier } from '../src/session/carrier.ts';
-import { checkedIdentity } from '../src/session/own-identity.ts';
+import { aciIdentity } from '../src/session/own-identity.ts';
 import { OwnTags } from '../src/session/peer-tags.ts';
 import type { Seal } from '../src/session/session.ts';
 import type { Store } from '../src/store/store.ts';
@@ -135,7 +135,7 @@ async function messageOf(peer: Peer, device: Peer, number: number, seal: Seal | 
 async function byReceiver(material: Material): Promise<Comparison> {
   const { store, device } = material;
   const { account, identities, platform, session, aci } = device;
-  const listening = new Listening({ mode: 'tagged', store, identities, own: checkedIdentity(account) });
+  const listening = new Listening({ mode: 'tagged', store, identities, own: aciIdentity(account) });
   await listening.open();
   const common = { store, session, platform, identities, tags: new OwnTags([]), stamp: () => Date.now() };
   const carrier = new Carrier({ store, account, identities, platform });

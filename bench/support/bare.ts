@@ -19,7 +19,7 @@ import type { Address } from '../../src/address.ts';
 import { fromBase64, type Bytes } from '../../src/bytes.ts';
 import type { Store } from '../../src/store/store.ts';
 import { identityRows, sessions } from '../../src/store/tables.ts';
-import { ownIdentity, type OwnIdentity } from '../../src/session/own-identity.ts';
+import { aciIdentity, type OwnIdentity } from '../../src/session/own-identity.ts';
 import type { Account } from '../../src/store/rows.ts';
 
 const nameOf = (address: ProtocolAddress): string => `${address.name()}::${String(address.deviceId())}`;
@@ -83,8 +83,7 @@ export class Bare {
   readonly #own: ProtocolAddress;
 
   constructor(account: Account) {
-    const own = ownIdentity(account, 'aci');
-    if (own === undefined) throw new Error('the account has no identity');
+    const own = aciIdentity(account);
     this.#identities = new MemoryIdentities(own);
     this.#own = own.address;
   }

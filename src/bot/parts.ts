@@ -26,7 +26,7 @@ import type { Platform } from '../platform.ts';
 import { Plugins } from '../plugin.ts';
 import { endpointOf, type Profile } from '../service/profile.ts';
 import { outerMark, routeKeyOf } from '../session/outer-tag.ts';
-import { checkedIdentity } from '../session/own-identity.ts';
+import { aciIdentity } from '../session/own-identity.ts';
 import { announceChanges, OwnTags } from '../session/peer-tags.ts';
 import { Session } from '../session/session.ts';
 import { readOutboxKey } from '../store/outbox-row.ts';
@@ -120,7 +120,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     ...(prefix === undefined ? {} : { prefix }),
   });
   await install?.(plugins);
-  const own = checkedIdentity(account);
+  const own = aciIdentity(account);
   const tags = new OwnTags(
     install === undefined || needs.onlyTags ? undefined : plugins.tags,
     outerMark(routeKeyOf(own)),

@@ -39,7 +39,7 @@ import {
   NotingBatch,
   type StoreContext,
 } from './libsignal-stores.ts';
-import { ownIdentity, type OwnIdentity } from './own-identity.ts';
+import { aciIdentity, type OwnIdentity } from './own-identity.ts';
 import { deleteSessions, devicesWithin, noteDevice } from './peer-devices.ts';
 import type { SealedMessage } from './session.ts';
 
@@ -68,10 +68,8 @@ export class Carrier {
   readonly #own: OwnIdentity;
 
   constructor(parts: CarrierParts) {
-    const own = ownIdentity(parts.account, 'aci');
-    if (own === undefined) throw new BotError('STORE_DAMAGED', 'the account row has no ACI identity');
     this.#parts = parts;
-    this.#own = own;
+    this.#own = aciIdentity(parts.account);
   }
 
   /** Whether there is a session with this device. */
@@ -102,7 +100,7 @@ export class Carrier {
     try {
       const content = unpad(await this.#decrypt(context, message, trust));
       const parts = decodeParts(content);
-      // What was parked makes a carrier no longer: it ends once all of that is opened.
+      // Opening what was parked does not prolong a carrier: it ends once all of that is opened.
       if (trust === 'lenient') await this.#note(batch, message.source.serviceId);
       return { content, parts, identityKey: context.asked, prekey: message.type === INNER.PREKEY };
     } catch (error) {

@@ -4,7 +4,6 @@
 import { IdentityKeyPair, PrivateKey, ProtocolAddress, PublicKey } from '@signalapp/libsignal-client';
 import type { DeviceId, IdentityKind, ServiceId } from '../address.ts';
 import { fromBase64, type Bytes } from '../bytes.ts';
-import { BotError } from '../errors.ts';
 import type { Account, StoredKeyPair } from '../store/rows.ts';
 
 export interface OwnIdentity {
@@ -16,21 +15,15 @@ export interface OwnIdentity {
   readonly address: ProtocolAddress;
 }
 
-export function ownIdentity(account: Account, kind: IdentityKind): OwnIdentity | undefined {
-  const { deviceId } = account;
-  if (kind === 'aci') {
-    return make(kind, account.aci, deviceId, account.identity, account.registrationId);
-  }
-  const { pni, pniIdentity, pniRegistrationId } = account;
-  if (pni === null || pniIdentity === null || pniRegistrationId === null) return undefined;
-  return make(kind, pni, deviceId, pniIdentity, pniRegistrationId);
+export function aciIdentity({ aci, deviceId, identity, registrationId }: Account): OwnIdentity {
+  return make('aci', aci, deviceId, identity, registrationId);
 }
 
-/** The identity of our ACI. @throws BotError `STORE_DAMAGED` when the account row has none */
-export function checkedIdentity(account: Account): OwnIdentity {
-  const own = ownIdentity(account, 'aci');
-  if (own === undefined) throw new BotError('STORE_DAMAGED', 'the account row has no ACI identity');
-  return own;
+/** @returns undefined for an account without a phone number */
+export function pniIdentity({ deviceId, ...account }: Account): OwnIdentity | undefined {
+  const { pni, pniIdentity: pair, pniRegistrationId: registrationId } = account;
+  if (pni === null || pair === null || registrationId === null) return undefined;
+  return make('pni', pni, deviceId, pair, registrationId);
 }
 
 /** Our identity keys by service id, 33 bytes. */

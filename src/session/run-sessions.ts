@@ -31,7 +31,7 @@ import type { Account } from '../store/rows.ts';
 import { sessions } from '../store/tables.ts';
 import { toBundle, type DeviceBundle } from './bundle.ts';
 import { BatchIdentityStore, BatchSessionStore, NotingBatch, type StoreContext } from './libsignal-stores.ts';
-import { ownIdentity, type OwnIdentity } from './own-identity.ts';
+import { aciIdentity, type OwnIdentity } from './own-identity.ts';
 import { noteDevice } from './peer-devices.ts';
 
 export interface RunSessionsParts {
@@ -52,10 +52,8 @@ export class RunSessions {
   readonly #own: OwnIdentity;
 
   constructor(parts: RunSessionsParts) {
-    const identity = ownIdentity(parts.account, 'aci');
-    if (identity === undefined) throw new BotError('STORE_DAMAGED', 'the account row has no ACI identity');
     this.#parts = parts;
-    this.#own = identity;
+    this.#own = aciIdentity(parts.account);
   }
 
   /**

@@ -61,7 +61,7 @@ import {
   type StoreContext,
 } from './libsignal-stores.ts';
 import { isLibsignal, likelyReason } from './libsignal-errors.ts';
-import { ownIdentity, type OwnIdentity } from './own-identity.ts';
+import { aciIdentity, pniIdentity, type OwnIdentity } from './own-identity.ts';
 import { noteDevice } from './peer-devices.ts';
 
 export type { DeviceBundle } from './bundle.ts';
@@ -119,11 +119,9 @@ export class Session {
   readonly #identifying: IdentifyParts;
 
   constructor(parts: SessionParts) {
-    const aci = ownIdentity(parts.account, 'aci');
-    if (aci === undefined) throw new BotError('STORE_DAMAGED', 'the account row has no ACI identity');
     this.#parts = parts;
-    this.#aci = aci;
-    this.#pni = ownIdentity(parts.account, 'pni');
+    this.#aci = aciIdentity(parts.account);
+    this.#pni = pniIdentity(parts.account);
     const keys = new BatchIdentityStore(this.#context(NOTHING, this.#aci, this.#aci));
     const certificates = new CertificateCheck(parts.trustRoots);
     this.#identifying = { aci: this.#aci, pni: this.#pni, keys, certificates };

@@ -4,7 +4,7 @@
 import { PublicKey } from '@signalapp/libsignal-client';
 import { concat, fromBase64, fromUtf8, own, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
-import { ownIdentity } from '../session/own-identity.ts';
+import { aciIdentity, pniIdentity } from '../session/own-identity.ts';
 import type { Account } from '../store/rows.ts';
 import type { OwnKey, PniBlock } from '../trust.ts';
 
@@ -14,11 +14,8 @@ const LABEL = /^spake2-signal [\x20-\x7e]+$/;
 const EC_KEY = { type: 0x05, length: 33 } as const;
 const KEM_KEY = { type: 0x08, length: 1569 } as const;
 
-/** @throws BotError `STORE_DAMAGED` when a key of the account cannot be read */
 export function ownKeyOf(account: Account): OwnKey {
-  const identity = ownIdentity(account, 'aci');
-  if (identity === undefined) throw new BotError('STORE_DAMAGED', 'the account row has no ACI identity');
-  const { privateKey, publicKey } = identity.keys;
+  const { privateKey, publicKey } = aciIdentity(account).keys;
   let pni: { readonly block: PniBlock | undefined } | undefined;
   return {
     aci: account.aci,
@@ -76,9 +73,8 @@ function signedBytes(label: string, bytes: Uint8Array): Bytes {
 }
 
 function pniBlockOf(account: Account): PniBlock | undefined {
-  const [aci, pni] = [ownIdentity(account, 'aci'), ownIdentity(account, 'pni')];
-  if (aci === undefined || pni === undefined || account.pni === null || account.pniIdentity === null)
-    return undefined;
+  const [aci, pni] = [aciIdentity(account), pniIdentity(account)];
+  if (pni === undefined || account.pni === null || account.pniIdentity === null) return undefined;
   return {
     pni: account.pni,
     key: fromBase64(account.pniIdentity.publicKey),

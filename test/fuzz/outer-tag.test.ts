@@ -6,7 +6,7 @@ import { decodeAnnouncement, encodeAnnouncement, isTag } from '../../src/content
 import { signal } from '../../src/proto/messages.js';
 import { Listening } from '../../src/inbox/listening.ts';
 import { addTag, peelTag, readMark, rotationOf, routeKeyOf } from '../../src/session/outer-tag.ts';
-import { checkedIdentity, type OwnIdentity } from '../../src/session/own-identity.ts';
+import { aciIdentity, type OwnIdentity } from '../../src/session/own-identity.ts';
 import { makePeer, type Peer } from '../support/peer.ts';
 import { befriend } from '../support/tagged.ts';
 
@@ -20,7 +20,7 @@ describe('outer tags', () => {
 
   beforeAll(async () => {
     bob = await makePeer();
-    identity = checkedIdentity(bob.account);
+    identity = aciIdentity(bob.account);
     await befriend(await makePeer(), bob, NOW);
     const { store, identities } = bob;
     listening = new Listening({ mode: 'tagged', store, identities, own: identity });

@@ -11,7 +11,7 @@ import { Receiver } from '../../src/inbox/receiver.ts';
 import { signal } from '../../src/proto/messages.js';
 import { Carrier } from '../../src/session/carrier.ts';
 import { OUTER_BYTES } from '../../src/session/outer-tag.ts';
-import { checkedIdentity } from '../../src/session/own-identity.ts';
+import { aciIdentity } from '../../src/session/own-identity.ts';
 import { OwnTags } from '../../src/session/peer-tags.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import { peers } from '../../src/store/tables.ts';
@@ -47,7 +47,7 @@ async function botOf(peer: Peer, mode: Listen = 'tagged'): Promise<Bot> {
     return commit();
   });
   const tags = new OwnTags([]);
-  const listening = new Listening({ mode, store, identities, own: checkedIdentity(account) });
+  const listening = new Listening({ mode, store, identities, own: aciIdentity(account) });
   await listening.open();
   let stamp = NOW;
   const texts: string[] = [];
@@ -268,7 +268,7 @@ describe('tagged listening', () => {
     const hello = await tagged(renewed, bob, await textOf(renewed, bob, 'who?'), { timestamp: NOW });
     await dropped(bot, hello);
     const batch = bob.store.batch();
-    const key = checkedIdentity(renewed.account).keys.publicKey.serialize();
+    const key = aciIdentity(renewed.account).keys.publicKey.serialize();
     await bob.identities.save(batch, carol.aci, key);
     await bob.identities.change(batch, carol.aci, { kind: 'accepted', key });
     await batch.commit();
@@ -304,7 +304,7 @@ describe('tagged listening', () => {
     const batch = bob.store.batch();
     for (let n = 0; n < 1000; n++) {
       const { account, aci } = { account: alice.account, aci: uuid(n) };
-      await bob.identities.save(batch, aci, checkedIdentity(account).keys.publicKey.serialize());
+      await bob.identities.save(batch, aci, aciIdentity(account).keys.publicKey.serialize());
       peers.put(batch, 'aci', aci, { devices: [{ id: 2, registrationId: 1 }], announced: 'our tags' });
     }
     await batch.commit();

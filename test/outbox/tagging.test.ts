@@ -21,7 +21,7 @@ import {
   type OuterEnd,
   type Peeled,
 } from '../../src/session/outer-tag.ts';
-import { checkedIdentity, type OwnIdentity } from '../../src/session/own-identity.ts';
+import { aciIdentity, type OwnIdentity } from '../../src/session/own-identity.ts';
 import { noteDevice } from '../../src/session/peer-devices.ts';
 import { announceChanges, noteTags, OwnTags } from '../../src/session/peer-tags.ts';
 import { newRow, type NewRow } from '../../src/store/outbox-row.ts';
@@ -35,7 +35,7 @@ const NOW = 1_795_300_000_000;
 const TAG = parseTag('example.org/chess/1');
 let time = NOW;
 
-const ownOf = (peer: Peer): OwnIdentity => checkedIdentity(peer.account);
+const ownOf = (peer: Peer): OwnIdentity => aciIdentity(peer.account);
 const markOf = (peer: Peer): ReturnType<typeof outerMark> => outerMark(routeKeyOf(ownOf(peer)));
 
 function text(to: Peer): NewRow {

@@ -17,13 +17,13 @@ import {
   routeKeyOf,
   type OuterEnd,
 } from '../../src/session/outer-tag.ts';
-import { checkedIdentity, type OwnIdentity } from '../../src/session/own-identity.ts';
+import { aciIdentity, type OwnIdentity } from '../../src/session/own-identity.ts';
 import { makePeer } from '../support/peer.ts';
 
 const DAY = 20_778;
 
 async function identity(deviceId = 2): Promise<OwnIdentity> {
-  return checkedIdentity((await makePeer({ deviceId })).account);
+  return aciIdentity((await makePeer({ deviceId })).account);
 }
 
 function endOf({ serviceId, deviceId, keys }: OwnIdentity): OuterEnd {

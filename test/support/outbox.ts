@@ -8,7 +8,7 @@ import { Sesame } from '../../src/outbox/sesame.ts';
 import { Tagging } from '../../src/outbox/tagging.ts';
 import { Carrier } from '../../src/session/carrier.ts';
 import { outerMark, routeKeyOf } from '../../src/session/outer-tag.ts';
-import { checkedIdentity } from '../../src/session/own-identity.ts';
+import { aciIdentity } from '../../src/session/own-identity.ts';
 import { OwnTags } from '../../src/session/peer-tags.ts';
 import { newRow, type NewRow } from '../../src/store/outbox-row.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -45,7 +45,7 @@ export function outboxOf(peer: Peer, hub: Hub, options: OutboxChoices = {}): Out
   const store = options.store ?? peer.store;
   let stamp = 1_800_000_000_000;
   const ended: { row: OutboxRow; end: Ending }[] = [];
-  const own = checkedIdentity(account);
+  const own = aciIdentity(account);
   const tags = new OwnTags(options.tags, outerMark(routeKeyOf(own)));
   const gate = new Gate({
     identities,

@@ -6,7 +6,7 @@ import { encodeText } from '../../src/content/encode.ts';
 import type { Clock } from '../../src/platform.ts';
 import { Tagging } from '../../src/outbox/tagging.ts';
 import { outerMark, routeKeyOf } from '../../src/session/outer-tag.ts';
-import { checkedIdentity } from '../../src/session/own-identity.ts';
+import { aciIdentity } from '../../src/session/own-identity.ts';
 import type { Seal } from '../../src/session/session.ts';
 import type { PeerDevice } from '../../src/store/rows.ts';
 import { peers } from '../../src/store/tables.ts';
@@ -50,7 +50,7 @@ export async function befriend(friend: Peer, bot: Peer, timestamp: number): Prom
 
 /** The device as a peer knows it that has heard its announcement. */
 export function announced({ account }: Peer): PeerDevice {
-  const tags = [outerMark(routeKeyOf(checkedIdentity(account)))];
+  const tags = [outerMark(routeKeyOf(aciIdentity(account)))];
   return { id: account.deviceId, registrationId: account.registrationId, tags };
 }
 
@@ -62,7 +62,7 @@ export async function tagged(
   options: EnvelopeOptions & { readonly clock?: Clock; readonly as?: Peer; readonly device?: PeerDevice },
 ): Promise<Bytes> {
   const { type, content } = decodeEnvelope(envelope);
-  const parts = { own: checkedIdentity(from.account), identities: from.identities };
+  const parts = { own: aciIdentity(from.account), identities: from.identities };
   const tagging = new Tagging({ ...parts, clock: options.clock ?? from.platform.clock });
   const device = options.device ?? announced(to);
   const added = await tagging.add(from.store.batch(), to.aci, device, {
