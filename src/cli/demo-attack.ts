@@ -3,16 +3,16 @@
  * The run proves it, and heals both sides.
  */
 import type { Aci } from '../address.ts';
-import { Bot } from '../bot.ts';
+import type { Bot } from '../bot.ts';
 import { toBase64 } from '../bytes.ts';
 import { startDevServer, type DevServer } from '../devserver/devserver.ts';
 import type { Interceptor } from '../devserver/interceptor.ts';
 import { BotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { loadPlugin } from '../plugin/load.ts';
-import { link } from '../provisioning/link.ts';
 import { parseProfile } from '../service/profile.ts';
 import { openMemory } from '../store/memory.ts';
+import { linkTo, startBot } from './demo-bot.ts';
 import { DemoPhone } from './demo-phone.ts';
 import type { Io, Printer } from './io.ts';
 import { Mailbox } from './mailbox.ts';
@@ -75,37 +75,23 @@ export class AttackDemo {
     const phone = await DemoPhone.create(server.controlUrl, name, this.#signal);
     const profile = parseProfile(JSON.stringify(server.profile), this.#io.cwd);
     const store = openMemory();
-    const scans: Promise<unknown>[] = [];
-    const account = await link(
-      { store, profile, platform, name: `${name}'s bot` },
-      (event) => {
-        if (event.kind === 'url') scans.push(phone.scan(event.url).catch((error: unknown) => error));
+    const { aci } = await linkTo(phone, { store, profile, platform, name: `${name}'s bot` }, this.#signal);
+    const heard = new Mailbox(platform);
+    const verify = await loadPlugin('verify', this.#io.cwd);
+    const { bot, life, ready } = startBot(
+      { store, service: profile, platform },
+      (made) => {
+        made.use(verify).handle((handlers) => {
+          handlers.text((ctx) => {
+            heard.put(ctx.text);
+          });
+        });
       },
       this.#signal,
     );
-    await Promise.all(scans);
-    const heard = new Mailbox(platform);
-    let onReady = (): void => undefined;
-    const ready = new Promise<void>((resolve) => {
-      onReady = resolve;
-    });
-    const bot = new Bot({
-      store,
-      service: profile,
-      platform,
-      onEvent: (event) => {
-        if (event.kind === 'ready') onReady();
-      },
-    });
-    bot.use(await loadPlugin('verify', this.#io.cwd));
-    bot.handle((handlers) => {
-      handlers.text((ctx) => {
-        heard.put(ctx.text);
-      });
-    });
-    const party = { name, aci: account.aci, bot, heard, life: bot.run(this.#signal) };
+    const party = { name, aci, bot, heard, life };
     this.#parties.push(party);
-    await Promise.race([ready, party.life]);
+    await ready;
     this.#step(
       'ready',
       { name, aci: party.aci },

@@ -12,12 +12,12 @@ import { startDevServer, type DevServer } from '../devserver/devserver.ts';
 import { BotError, isBotError } from '../errors.ts';
 import { me, type Me } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
-import { link } from '../provisioning/link.ts';
 import type { CeremonyLine } from '../rounds/operator.ts';
 import { parseProfile, type Profile } from '../service/profile.ts';
 import { openLevel } from '../store/level.ts';
 import type { Store } from '../store/store.ts';
 import { pluginState } from '../store/tables.ts';
+import { linkTo } from './demo-bot.ts';
 import { HereMember, ProcessMember, type DemoMember } from './demo-member.ts';
 import { loadPairing, type VerifyByPairing } from './demo-pairing.ts';
 import { DemoPhone } from './demo-phone.ts';
@@ -98,15 +98,7 @@ export class BlsDemo {
     const data = join(this.#folder, name);
     await mkdir(data);
     const store = await openLevel(data, { secret: PLAIN, create: true, platform });
-    const scans: Promise<unknown>[] = [];
-    await link(
-      { store, profile, platform, name: `${name}'s bot` },
-      (event) => {
-        if (event.kind === 'url') scans.push(phone.scan(event.url).catch((error: unknown) => error));
-      },
-      this.#signal,
-    );
-    await Promise.all(scans);
+    await linkTo(phone, { store, profile, platform, name: `${name}'s bot` }, this.#signal);
     this.#who.set(name, await me(store));
     this.#say(`${name} has an account there and a phone, and ${name}'s bot is linked to it.`);
     return store;

@@ -5,7 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { Bot } from '../bot.ts';
+import type { Bot } from '../bot.ts';
 import { BotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { loadPlugin } from '../plugin/load.ts';
@@ -13,6 +13,7 @@ import { listCeremonies, type CeremonyLine } from '../rounds/operator.ts';
 import type { Profile } from '../service/profile.ts';
 import type { Store } from '../store/store.ts';
 import { askRunning } from './control-client.ts';
+import { startBot, type StartedBot } from './demo-bot.ts';
 import type { Io } from './io.ts';
 
 const PLUGIN = 'threshold-bls';
@@ -43,12 +44,12 @@ export class HereMember implements DemoMember {
   readonly #signal: AbortSignal;
   readonly #life: Promise<void>;
 
-  private constructor(needs: MemberNeeds, store: Store, bot: Bot) {
-    this.name = needs.name;
+  private constructor({ name, signal }: MemberNeeds, store: Store, { bot, life }: StartedBot) {
+    this.name = name;
     this.#store = store;
     this.#bot = bot;
-    this.#signal = needs.signal;
-    this.#life = bot.run(needs.signal);
+    this.#signal = signal;
+    this.#life = life;
   }
 
   /** Resolves when it is online. */
@@ -56,22 +57,11 @@ export class HereMember implements DemoMember {
     needs: MemberNeeds,
     { store, service, cwd }: { readonly store: Store; readonly service: Profile; readonly cwd: string },
   ): Promise<HereMember> {
-    let onReady = (): void => undefined;
-    const ready = new Promise<void>((resolve) => {
-      onReady = resolve;
-    });
-    const bot = new Bot({
-      store,
-      service,
-      platform: needs.platform,
-      onEvent: ({ kind }) => {
-        if (kind === 'ready') onReady();
-      },
-    });
-    bot.use(await loadPlugin(PLUGIN, cwd));
-    const member = new HereMember(needs, store, bot);
-    await Promise.race([ready, member.#life]);
-    return member;
+    const { platform, signal } = needs;
+    const plugin = await loadPlugin(PLUGIN, cwd);
+    const started = startBot({ store, service, platform }, (bot) => void bot.use(plugin), signal);
+    await started.ready;
+    return new HereMember(needs, store, started);
   }
 
   act(name: string, input: Input, tell: Tell): Promise<object> {

@@ -6,13 +6,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { Bot } from '../bot.ts';
+import type { Bot } from '../bot.ts';
 import { fromUtf8, toUtf8 } from '../bytes.ts';
 import { startDevServer, type DevServer } from '../devserver/devserver.ts';
 import { BotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { loadPlugin } from '../plugin/load.ts';
-import { link } from '../provisioning/link.ts';
 import { qrTerminal } from '../provisioning/qr.ts';
 import { appType } from '../router.ts';
 import { parseProfile, type Profile } from '../service/profile.ts';
@@ -21,6 +20,7 @@ import type { Store } from '../store/store.ts';
 import type { Account } from '../store/rows.ts';
 import { AttackDemo } from './demo-attack.ts';
 import { BlsDemo } from './demo-bls.ts';
+import { linkTo, startBot } from './demo-bot.ts';
 import { DemoPhone } from './demo-phone.ts';
 import type { Io, Printer } from './io.ts';
 import { Mailbox } from './mailbox.ts';
@@ -118,7 +118,10 @@ class Demo {
     this.#printer.print({ step, ...facts }, () => `\n${text}`);
   }
 
-  /** An account, its phone, and a bot that is linked to it and online. @param plugin `echo`; without it the bot keeps what comes with the echo tag */
+  /**
+   * An account, its phone, and a bot that is linked to it and online.
+   * @param plugin without `echo` the bot keeps what comes with the echo tag
+   */
   async #party(server: DevServer, name: string, plugin?: 'echo'): Promise<Party> {
     const phone = await DemoPhone.create(server.controlUrl, name, this.#signal);
     const facts = { name, aci: phone.aci, number: phone.number };
@@ -133,30 +136,24 @@ class Demo {
     const account = await this.#link(store, profile, name, phone);
 
     const got = new Mailbox(this.#platform);
-    let onReady = (): void => undefined;
-    const ready = new Promise<void>((resolve) => {
-      onReady = resolve;
-    });
-    const bot = new Bot({
-      store,
-      service: profile,
-      platform: this.#platform,
-      onEvent: (event) => {
-        if (event.kind === 'ready') onReady();
-      },
-    });
-    bot.handle((handlers) => {
-      handlers.text(/^ping$/i, (ctx) => ctx.reply('pong'));
-      if (plugin !== 'echo') {
-        handlers.app(ECHO, (ctx) => {
-          got.put(toUtf8(ctx.value));
+    const echo = plugin === undefined ? undefined : await loadPlugin(plugin, this.#folder);
+    const { bot, life, ready } = startBot(
+      { store, service: profile, platform: this.#platform },
+      (made) => {
+        made.handle((handlers) => {
+          handlers.text(/^ping$/i, (ctx) => ctx.reply('pong'));
+          if (echo !== undefined) return;
+          handlers.app(ECHO, (ctx) => {
+            got.put(toUtf8(ctx.value));
+          });
         });
-      }
-    });
-    if (plugin === 'echo') bot.use(await loadPlugin('echo', this.#folder));
-    const party = { phone, account, store, bot, got, life: bot.run(this.#signal) };
+        if (echo !== undefined) made.use(echo);
+      },
+      this.#signal,
+    );
+    const party = { phone, account, store, bot, got, life };
     this.#parties.push(party);
-    await Promise.race([ready, party.life]);
+    await ready;
     this.#step(
       'ready',
       { name, deviceId: account.deviceId },
@@ -166,22 +163,15 @@ class Demo {
   }
 
   async #link(store: Store, profile: Profile, name: string, phone: DemoPhone): Promise<Account> {
-    const scans: Promise<unknown>[] = [];
-    const account = await link(
+    const account = await linkTo(
+      phone,
       { store, profile, platform: this.#platform, name: `${name}'s bot` },
-      (event) => {
-        if (event.kind !== 'url') return;
-        this.#step(
-          'code',
-          { name, url: event.url },
-          `${name}'s bot shows this code, and ${name}'s phone scans it:`,
-        );
-        if (!this.#printer.json) this.#io.stdout.write(qrTerminal(event.url));
-        scans.push(phone.scan(event.url).catch((error: unknown) => error));
-      },
       this.#signal,
+      (url) => {
+        this.#step('code', { name, url }, `${name}'s bot shows this code, and ${name}'s phone scans it:`);
+        if (!this.#printer.json) this.#io.stdout.write(qrTerminal(url));
+      },
     );
-    await Promise.all(scans);
     const { aci, deviceId } = account;
     this.#step(
       'linked',
