@@ -37,6 +37,18 @@ describe('glare', () => {
     },
   );
 
+  it('sends the OFFER that stays once more, as the other side may not have heard it', async () => {
+    const [alice, bob] = [new Party({ aci: SMALL }), new Party({ aci: LARGE })];
+    await alice.start(bob, '482913');
+    alice.sent.length = 0; // lost
+    await bob.start(alice, '135790');
+    await deliver(bob, alice);
+    expect(bob.kind).toBe('offered');
+    await deliver(alice, bob);
+    expect([bob.kind, bob.run?.runId]).toEqual(['ringing', alice.run?.runId]);
+    expect(bob.ended).toBe('superseded');
+  });
+
   it('is none once a REPLY is bound or written', async () => {
     const [alice, bob] = [new Party({ aci: SMALL }), new Party({ aci: LARGE })];
     await bob.start(alice, '482913');

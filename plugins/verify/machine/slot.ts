@@ -170,9 +170,13 @@ function offered(env: Env, slot: Slot, header: Header, event: Arrived): SlotStep
 }
 
 function glare(slot: Slot, run: Offered, frame: Frame & { body: Offer }, event: Arrived): SlotStep {
-  const { peer, own, runId } = run;
-  const isOursFirst = comesFirst({ own, runId }, { peer, runId: frame.runId });
-  if (isOursFirst) return { slot, effects: [notice(run, { kind: 'glare', use: 'own' })] };
+  const { peer, own, runId, offer } = run;
+  const { isMuted = false, from } = event;
+  if (comesFirst({ own, runId }, { peer, runId: frame.runId })) {
+    // The peer may not have ours: it was lost, or dropped by one who hears nobody that it has not written to (listening).
+    const again: Effect = { kind: 'send', frame: offer, device: from?.device };
+    return { slot, effects: [...(isMuted ? [] : [again]), notice(run, { kind: 'glare', use: 'own' })] };
+  }
   const lost = close(run, 'superseded').effects;
   return rings(slot, frame, event, [...lost, notice(frame, { kind: 'glare', use: 'theirs' })]);
 }
