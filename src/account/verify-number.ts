@@ -1,6 +1,7 @@
 /**
  * Verify a number: session, captcha, code. Each step that a person has to take is remembered, so that a later call goes on
- * with it: a code that was sent is not sent again, unless it is asked for another way. Spec: protocol brief, section 14, steps 1 to 4.
+ * with it: a code that was sent is not sent again, unless it is asked for another way.
+ * Spec: protocol brief, section 14, steps 1 to 4.
  */
 import { BotError } from '../errors.ts';
 import type { Clock } from '../platform.ts';

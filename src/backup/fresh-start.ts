@@ -42,7 +42,10 @@ interface Restored {
 
 const FACT = 'restored';
 const PADDING_BYTES = 64;
-/** From its first start: how long messages may come in sessions that a restored device does not have; later ones have met the new session. */
+/**
+ * From its first start: how long messages may come in sessions that a restored device does not have; later ones have
+ * met the new session.
+ */
 const OLD_SESSIONS_MS = 7 * 24 * 3_600_000;
 
 /** What a store needs beside the rows of its backup; sees each of them once, in key order. */

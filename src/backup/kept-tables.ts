@@ -3,10 +3,10 @@
  * a fault that a test finds.
  *
  * The rule: what says who we are and what we know is kept; what says how far a cryptographic protocol has come is not,
- * for to go on from an older step would use a message key or a nonce a second time. A row is kept or not by its key
- * alone (but for messages of volatile types, `volatile-tags.ts`), so what plugins must not go on with (a step of a protocol run, nonces made in advance) they keep in
- * `transaction.volatile`, which is left out here. That the runs which their state still names are dead is for them to
- * write: `host.restoredAt` tells them (`fresh-start.ts`).
+ * since going on from an older step would use a message key or a nonce a second time. A row is kept or not by its key
+ * alone (but for messages of volatile types, `volatile-tags.ts`), so what plugins must not go on with (a step of a
+ * protocol run, nonces made in advance) they keep in `transaction.volatile`, which is left out here. To note that the
+ * runs which their state still names are dead is up to them: `host.restoredAt` tells them (`fresh-start.ts`).
  */
 interface Decision {
   /** The key of a single row, or what the keys of a table begin with, up to and with the slash. */

@@ -3,8 +3,7 @@
  *
  * The file is read to its end before anything is written. Then the store is made as every new one is: its header comes last,
  * so a restore that is stopped leaves no store behind, and one that fails no folder. A store that another process makes
- * meanwhile is left alone. What the device must do before it
- * speaks to anybody is left in the store (`fresh-start.ts`).
+ * meanwhile is left alone. What the device must do before it speaks to anybody is left in the store (`fresh-start.ts`).
  */
 import { readdir, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';

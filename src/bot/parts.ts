@@ -124,7 +124,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   const tags = new OwnTags(
     install === undefined || needs.onlyTags ? undefined : plugins.tags,
     outerMark(routeKeyOf(own)),
-    // Who has lost what we told, and would not be heard any more, is told again.
+    // Where untagged messages are dropped, who has lost our route key would not be heard: all are told again.
     needs.listen === 'tagged' ? 'tagged' : '',
   );
   await announceChanges(store, tags, stamp);
@@ -136,7 +136,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     upkeep.ring();
   };
 
-  const listening = new Listening({ mode: needs.listen, store, identities, own });
+  const listening = new Listening({ mode: needs.listen, store, identities, own, clock: platform.clock });
   await listening.open();
   const onPeer = (peer: ServiceId): void => {
     listening.noteChange(peer);

@@ -20,7 +20,7 @@ export class Stamps {
   async open(store: Store): Promise<void> {
     if (this.#last > 0) return;
     const sent = await facts.get(store.batch(), 'lastStamp');
-    // Further ahead than this it is from a clock that was wrong, and the times now are fresh again.
+    // One that is further ahead than this was given by a clock that was wrong: the times of now are free.
     const known = typeof sent === 'number' && sent < this.#clock.now() + AHEAD_MS;
     let last = known ? sent : 1;
     for await (const [, row] of outboxRows.scan(store)) last = Math.max(last, row.timestamp);

@@ -241,7 +241,10 @@ function exposureLines({ at, messages }: TrustDetails['exposed'][number]): strin
   ];
 }
 
-/** Of a run, its digits (V-25); of an introduction, who vouches, since when and how long (V-38); what stands behind that is in `introduce list`. */
+/**
+ * Of a run, its digits (V-25); of an introduction, who vouches, since when and how long (V-38); what stands behind
+ * that is in `introduce list`.
+ */
 function evidenceText(item: TrustDetails['evidence'][number]): string {
   if (item.kind === 'pake') return item.check === undefined ? 'pake' : `pake, both see ${item.check}`;
   if (item.kind !== 'introduction') return item.kind;

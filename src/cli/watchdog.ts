@@ -3,7 +3,8 @@
  *
  * One thread beside the process counts its heartbeats; after a minute without one it prints the last line of `run` with
  * the code `STALLED` and ends the process with exit code 1. It cannot see where the process is: it names the plugins that
- * were being loaded or set up, or had a handler under way. The row is counted like any other that ended a process (inbox/caution.ts).
+ * were being loaded or set up, or had a handler under way. The row is counted like any other that ended a process
+ * (inbox/caution.ts).
  */
 import { Worker } from 'node:worker_threads';
 import { NEXT } from '../errors.ts';

@@ -54,7 +54,10 @@ export interface TypingContent {
 /** Content that has no type of its own yet. */
 export interface OtherContent {
   readonly kind: 'other';
-  /** Field of the protobuf that is set: `callMessage`, `dataMessage` (a reaction, a deletion, …), `editMessage`, …; `unknown`. */
+  /**
+   * Field of the protobuf that is set: `callMessage`, `dataMessage` (a reaction, a deletion, …), `editMessage`, …;
+   * `unknown`.
+   */
   readonly name: string;
   readonly content: signal.Content;
 }

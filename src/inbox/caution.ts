@@ -58,7 +58,10 @@ export class Caution {
     return id <= this.#last;
   }
 
-  /** Notes that the run has ended as it should, unless rows are left that it was careful with. @throws BotError `STORE_WRITE_FAILED` */
+  /**
+   * Notes that the run has ended as it should, unless rows are left that it was careful with.
+   * @throws BotError `STORE_WRITE_FAILED`
+   */
   async end(): Promise<void> {
     const prefix = inboxRows.key();
     for await (const [key] of this.#store.scan(prefix, { limit: 1 })) {

@@ -73,7 +73,10 @@ const RETRY_REQUESTS_RESTORED = 1000;
 export class Taking {
   readonly #parts: TakingParts;
   readonly #retries: HourlyLimit;
-  /** Envelopes whose commit is under way, by their marks: a copy of the envelope must not be acked earlier than the original. */
+  /**
+   * Envelopes whose commit is under way, by their marks: a copy of the envelope must not be acked earlier than the
+   * original.
+   */
   readonly #pending = new Map<string, Promise<void>>();
   /** Rows of this run in the quarantine: between two purges nobody can fill the disk with rubbish. */
   readonly #quarantined = new Newest<number>(QUARANTINE);

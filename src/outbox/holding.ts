@@ -29,7 +29,7 @@ export async function releaseHeld(store: Store, batch: Staging, recipient: Servi
   return count;
 }
 
-/** Whether the sent log has anything to somebody. */
+/** Whether the sent log still has a message to this recipient. */
 export async function hasSentTo(store: Store, recipient: ServiceId): Promise<boolean> {
   let count = 0;
   for await (const [key] of store.scan(sentLog.key(recipient), { limit: 1 })) count += key === '' ? 0 : 1;
@@ -54,11 +54,11 @@ export async function sentWithin(
   return found;
 }
 
-/** What cannot be decoded is taken for one that can: to heal is not to fail for it. */
+/** What cannot be decoded counts as readable, so that healing does not fail for it. */
 function isReadable({ content, tag }: SentRow): boolean {
   try {
     const { kind } = decodeContent(content);
-    // Of app messages, what bots tell each other of themselves bears no tag here.
+    // The announcements of bots are app messages too, and their rows have no tag.
     return kind === 'app' ? tag !== '' && tag !== VERIFY_TAG : kind === 'text' || kind === 'other';
   } catch {
     return true;

@@ -89,7 +89,8 @@ export class Sesame {
         // Our own key never changes: nothing that is waited for would mend it.
         return { kind: row.recipient === this.#parts.ownAci ? 'failed' : 'held', error };
       }
-      if (isBotError(error, 'CONTENT_INVALID')) return { kind: 'later', error }; // a server that gives bad keys may mend
+      // A server that gives bad keys now may give good ones later.
+      if (isBotError(error, 'CONTENT_INVALID')) return { kind: 'later', error };
       throw error;
     }
   }

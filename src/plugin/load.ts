@@ -89,8 +89,9 @@ let hooked = false;
 
 /**
  * Module hooks, run by Node in a thread of their own. Where a plugin's folder has no package `countersign`, it gets this
- * one, and where it has no `zod`, ours; and its .ts files are ES modules wherever they stand (without a package.json beside them they would count as
- * CommonJS, and get no top-level await). As text: the same for the sources and for the build.
+ * one, and where it has no `zod`, ours; and its .ts files are ES modules wherever they stand (without a package.json
+ * beside them they would count as CommonJS, and get no top-level await). As text: the same for the sources and for the
+ * build.
  */
 const HOOKS = `
 let parentURL;

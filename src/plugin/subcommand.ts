@@ -81,6 +81,9 @@ export interface SubcommandCall {
     },
     onEvent?: (event: object) => void,
   ): Promise<object>;
-  /** Opens the store of the data directory; whoever opens it closes it. @throws BotError `NOT_LINKED`, `STORE_LOCKED`, `PASSPHRASE_NEEDED`, ... */
+  /**
+   * Opens the store of the data directory; whoever opens it closes it.
+   * @throws BotError `NOT_LINKED`, `STORE_LOCKED`, `PASSPHRASE_NEEDED`, ...
+   */
   openStore(): Promise<Store>;
 }

@@ -48,7 +48,10 @@ const devicesSchema = z.object({
     .max(127),
 });
 
-/** What a device limit says, as the token for a new device and the new device itself may meet it. @param next what to do, if not the usual */
+/**
+ * What a device limit says, as the token for a new device and the new device itself may meet it.
+ * @param next what to do, if not the usual
+ */
 export function deviceLimit(
   { current, max }: { readonly current: number | undefined; readonly max: number | undefined },
   next?: string,

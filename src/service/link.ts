@@ -34,7 +34,7 @@ const linkedSchema = z.object({ uuid: aciSchema, pni: maybe(pniSchema), deviceId
 
 /**
  * Through an anonymous requester. Password and private keys must be durable before: after a lost answer the device may
- * exist (issue: a crash while linking).
+ * exist.
  * @param link.password without a colon
  * @param link.body as in 2.5
  * @throws BotError `ANSWER_INVALID` the device exists but the answer is not as specified; and as `Requester.request`

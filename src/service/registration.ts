@@ -57,7 +57,8 @@ const lockSchema = z.object({ timeRemaining: z.number().min(0) });
  * Through an anonymous requester. Password and private keys must be durable before: after a lost answer the account may
  * exist, and the same request again makes sure of it.
  * @param registration.password without a colon
- * @throws BotError `ANSWER_INVALID` the account exists but the answer is not as specified, or is of another number; and as `Requester.request`
+ * @throws BotError `ANSWER_INVALID` the account exists but the answer is not as specified, or is of another number; and
+ *   as `Requester.request`
  */
 export async function registerAccount(
   requester: Requester,

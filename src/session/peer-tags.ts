@@ -1,6 +1,6 @@
 /**
- * Peer tags: which app tags the devices of a peer handle, and whether we have told them ours (issue: app messages go
- * only to devices that have the plugin). Rows change in the peer's lane only.
+ * Peer tags: which app tags the devices of a peer handle, and whether we have told them ours, so that app messages go
+ * to devices that have the plugin alone (decision 8). Rows change in the peer's lane only.
  */
 import { createHash } from 'node:crypto';
 import type { Address, DeviceId, ServiceId } from '../address.ts';

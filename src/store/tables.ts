@@ -44,7 +44,10 @@ export const pendingLink: Cell<unknown> = cell('link/pending', json());
 /** A registration of a primary device that was begun, and what the request will need again. Writer: account. */
 export const pendingRegistration: Cell<unknown> = cell('register/pending', json());
 
-/** What our linked devices have asked the primary one for and not got yet; value: when, in ms. Writer: inbox; account takes them away. */
+/**
+ * What our linked devices have asked the primary one for and not got yet; value: when, in ms. Writer: inbox; account
+ * takes them away.
+ */
 export const syncRequests: Table<[SyncRequest], number> = table('syncrequest', 1, timeCodec);
 
 /** By identity. Writer: upkeep (provisioning and account for the first ones). */
@@ -64,7 +67,10 @@ export const prekeys: Table<[IdentityKind, PrekeyKind, number], PrekeyRow> = tab
   })),
 );
 
-/** Uses of a last-resort key, `kyberId.signedId.baseKeyHex`, so that none is accepted twice; value: when, in ms. Writer: session. */
+/**
+ * Uses of a last-resort key, `kyberId.signedId.baseKeyHex`, so that none is accepted twice; value: when, in ms.
+ * Writer: session.
+ */
 export const lastResortUses: Table<[IdentityKind, string], number> = table('kyberuse', 2, timeCodec);
 
 /** libsignal's serialized SessionRecord, by own identity, peer and device. Writer: session. */
@@ -127,7 +133,10 @@ export const deadRows: Table<[number], InboxRow> = table('dead', 1, inboxCodec);
  */
 export const seenMarks: Table<[number, string], number> = table('seen', 2, timeCodec);
 
-/** Delivery receipts that we owe, by sender and the message's timestamp; value: since when, in ms. Writer: inbox; the outbox takes them away. */
+/**
+ * Delivery receipts that we owe, by sender and the message's timestamp; value: since when, in ms. Writer: inbox; the
+ * outbox takes them away.
+ */
 export const owedReceipts: Table<[ServiceId, number], number> = table('receipt', 2, timeCodec);
 
 /**
@@ -188,7 +197,10 @@ export const parkedRows: Table<[ServiceId, number], QuarantineRow> = table('park
 /** What a plugin keeps, by plugin and its own key. Writer: the plugin, through its context. */
 export const pluginState: Table<[string, string], Bytes> = table('state', 2, bytesCodec);
 
-/** What a plugin keeps that must not outlive this store: no backup has it. By plugin and its own key. Writer: as of `pluginState`. */
+/**
+ * What a plugin keeps that must not outlive this store: no backup has it. By plugin and its own key. Writer: as of
+ * `pluginState`.
+ */
 export const pluginVolatile: Table<[string, string], Bytes> = table('volatile', 2, bytesCodec);
 
 /**

@@ -37,7 +37,10 @@ const CLEAN_ABOVE = 200;
 /** ms before one-time keys that the server refused are offered again. */
 const REFUSED_MS = 6 * 60 * 60_000;
 
-/** ms before foreign one-time keys are replaced once more: where the signed keys are refused, each attempt would make new ones. */
+/**
+ * ms before foreign one-time keys are replaced once more: where the signed keys are refused, each attempt would make
+ * new ones.
+ */
 const REPLACE_PAUSE_MS = 12 * 60 * 60_000;
 
 const KINDS = ['ec', 'kyber'] as const;
