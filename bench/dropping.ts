@@ -135,7 +135,13 @@ async function messageOf(peer: Peer, device: Peer, number: number, seal: Seal | 
 async function byReceiver(material: Material): Promise<Comparison> {
   const { store, device } = material;
   const { account, identities, platform, session, aci } = device;
-  const listening = new Listening({ mode: 'tagged', store, identities, own: aciIdentity(account) });
+  const listening = new Listening({
+    mode: 'tagged',
+    store,
+    identities,
+    own: aciIdentity(account),
+    clock: platform.clock,
+  });
   await listening.open();
   const common = { store, session, platform, identities, tags: new OwnTags([]), stamp: () => Date.now() };
   const carrier = new Carrier({ store, account, identities, platform });

@@ -10,22 +10,22 @@ import { isPni, type ServiceId } from '../address.ts';
 import { equal, type Bytes } from '../bytes.ts';
 import { ENVELOPE, glanceAtEnvelope, type Envelope, type Glance } from '../content/envelope.ts';
 import type { Identities } from '../identities/identities.ts';
+import type { Clock } from '../platform.ts';
 import {
   dayOf,
   dayWithin,
   holds,
   pairKey,
   peelTag,
-  rotationOf,
   routeKeyOf,
   type OuterEnd,
   type Peeled,
-  type Rotation,
 } from '../session/outer-tag.ts';
 import type { OwnIdentity } from '../session/own-identity.ts';
 import type { Store } from '../store/store.ts';
 import type { Peer } from '../store/rows.ts';
 import { facts, peers } from '../store/tables.ts';
+import { Hints, type Pair } from './hints.ts';
 
 /** What a device opens. */
 export const LISTEN = ['all', 'tagged'] as const;
@@ -37,20 +37,9 @@ export interface ListeningParts {
   readonly identities: Identities;
   /** Of our ACI. */
   readonly own: OwnIdentity;
+  readonly clock: Pick<Clock, 'elapsed'>;
 }
 
-interface Pair {
-  readonly from: OuterEnd;
-  readonly secret: Bytes;
-}
-
-interface Entry {
-  readonly pair: Pair;
-  readonly key: Rotation['key'];
-}
-
-/** Days whose table is kept: today's with its neighbours, and those of a queue that is being read. */
-const TABLES = 6;
 const FACT = 'listen';
 
 export class Listening {
@@ -59,14 +48,14 @@ export class Listening {
   readonly #route: ReturnType<typeof routeKeyOf>;
   readonly #self: OuterEnd;
   readonly #pairs = new Map<ServiceId, readonly Pair[]>();
-  /** By day: the pairs by their hint. Two with one hint are 1 in 2^48; then one of them is not heard that day. */
-  readonly #tables = new Map<number, ReadonlyMap<number, Entry>>();
+  readonly #hints: Hints;
   readonly #changed = new Set<ServiceId>();
 
   constructor(parts: ListeningParts) {
     const { serviceId, deviceId, keys } = parts.own;
     this.mode = parts.mode;
     this.#parts = parts;
+    this.#hints = new Hints(parts.clock);
     this.#route = routeKeyOf(parts.own);
     this.#self = { serviceId, deviceId, identityKey: keys.publicKey.serialize() };
   }
@@ -124,27 +113,11 @@ export class Listening {
   #isOurs(peeled: Peeled, { serverTimestamp, type, source, sourceDevice }: Glance): boolean {
     // By the time at which the server took it: what has waited in its queue for weeks is as good as new.
     const day = dayWithin(peeled.rotation, dayOf(serverTimestamp));
-    const found = day === undefined ? undefined : this.#table(day).get(peeled.hint);
+    const found = day === undefined ? undefined : this.#hints.find(day, peeled.hint);
     if (found === undefined) return false;
     const { serviceId, deviceId } = found.pair.from;
     const isSource = type === ENVELOPE.SEALED || (source === serviceId && sourceDevice === deviceId);
     return isSource && holds(peeled, found.key);
-  }
-
-  #table(day: number): ReadonlyMap<number, Entry> {
-    const known = this.#tables.get(day);
-    if (known !== undefined) return known;
-    const table = new Map<number, Entry>();
-    for (const pairs of this.#pairs.values()) {
-      for (const pair of pairs) {
-        const { hint, key } = rotationOf(pair.secret, day);
-        table.set(hint, { pair, key });
-      }
-    }
-    const oldest = this.#tables.keys().next();
-    if (this.#tables.size >= TABLES && oldest.done !== true) this.#tables.delete(oldest.value);
-    this.#tables.set(day, table);
-    return table;
   }
 
   /** Only who was told our route key can make a tag for us; those are the peers that count. */
@@ -161,10 +134,10 @@ export class Listening {
             const same = known.find((pair) => isSame(pair.from, from));
             return same ?? { from, secret: pairKey(own.keys.privateKey, identityKey, from, this.#self) };
           });
-    if (pairs.length === known.length && pairs.every((pair) => known.includes(pair))) return;
+    for (const pair of known) if (!pairs.includes(pair)) this.#hints.remove(pair);
+    for (const pair of pairs) if (!known.includes(pair)) this.#hints.add(pair);
     if (pairs.length === 0) this.#pairs.delete(id);
     else this.#pairs.set(id, pairs);
-    this.#tables.clear();
   }
 }
 

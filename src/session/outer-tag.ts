@@ -103,11 +103,20 @@ export function dayOf(time: number): number {
 }
 
 export function rotationOf(pair: Bytes, day: number): Rotation {
-  const number = new Uint8Array(4);
-  new DataView(number.buffer).setUint32(0, day);
-  const made = Buffer.from(derive(pair, concat(ROTATION_LABEL, number), KEY_BYTES + HINT_BYTES));
+  const made = madeOf(pair, day);
   const key = createSecretKey(made.subarray(0, KEY_BYTES));
   return { day, key, hint: made.readUIntBE(KEY_BYTES, HINT_BYTES) };
+}
+
+/** The hint of that rotation alone. */
+export function hintOf(pair: Bytes, day: number): number {
+  return madeOf(pair, day).readUIntBE(KEY_BYTES, HINT_BYTES);
+}
+
+function madeOf(pair: Bytes, day: number): Buffer {
+  const number = new Uint8Array(4);
+  new DataView(number.buffer).setUint32(0, day);
+  return Buffer.from(derive(pair, concat(ROTATION_LABEL, number), KEY_BYTES + HINT_BYTES));
 }
 
 /** @param route of the recipient @returns the content with its tag */

@@ -23,7 +23,13 @@ describe('outer tags', () => {
     identity = aciIdentity(bob.account);
     await befriend(await makePeer(), bob, NOW);
     const { store, identities } = bob;
-    listening = new Listening({ mode: 'tagged', store, identities, own: identity });
+    listening = new Listening({
+      mode: 'tagged',
+      store,
+      identities,
+      own: identity,
+      clock: bob.platform.clock,
+    });
     await listening.open();
   });
 

@@ -10,7 +10,7 @@ import { Parking } from '../../src/inbox/parking.ts';
 import { Receiver } from '../../src/inbox/receiver.ts';
 import { signal } from '../../src/proto/messages.js';
 import { Carrier } from '../../src/session/carrier.ts';
-import { OUTER_BYTES } from '../../src/session/outer-tag.ts';
+import { addTag, OUTER_BYTES, rotationOf, routeKeyOf } from '../../src/session/outer-tag.ts';
 import { aciIdentity } from '../../src/session/own-identity.ts';
 import { OwnTags } from '../../src/session/peer-tags.ts';
 import { openMemory } from '../../src/store/memory.ts';
@@ -47,7 +47,13 @@ async function botOf(peer: Peer, mode: Listen = 'tagged'): Promise<Bot> {
     return commit();
   });
   const tags = new OwnTags([]);
-  const listening = new Listening({ mode, store, identities, own: aciIdentity(account) });
+  const listening = new Listening({
+    mode,
+    store,
+    identities,
+    own: aciIdentity(account),
+    clock: platform.clock,
+  });
   await listening.open();
   let stamp = NOW;
   const texts: string[] = [];
@@ -278,7 +284,17 @@ describe('tagged listening', () => {
   });
 
   it('forgets a device that is gone, and keeps those to whom nothing was told silent', async () => {
-    const { alice, bob, bot } = await scene();
+    const authority = new Authority();
+    const { alice, bob, bot } = await scene('tagged', [authority.trustRoot]);
+    const seal = authority.seal(alice, NOW);
+    // Nothing but the tag says whose it is.
+    const sealed = await tagged(
+      alice,
+      bob,
+      await envelopeFrom(alice, bob, encodeText('sealed', NOW), { timestamp: NOW, seal }),
+      { timestamp: NOW },
+    );
+    expect(bot.listening.hears(sealed)).toBe(true);
     const patch = async (announcedHash: string | undefined, devices: 'none' | 'all'): Promise<void> => {
       const batch = bob.store.batch();
       const known = await peers.get(batch, 'aci', alice.aci);
@@ -297,6 +313,7 @@ describe('tagged listening', () => {
     await receive(bot, await next());
     await patch('', 'none');
     await dropped(bot, await next());
+    expect(bot.listening.hears(sealed)).toBe(false);
   });
 
   it('finds one of a thousand peers by one look, and makes each key once', async () => {
@@ -316,6 +333,62 @@ describe('tagged listening', () => {
     for (let n = 0; n < 2000; n++) expect(bot.listening.hears(envelope)).toBe(false);
     // Trying a thousand keys would take a thousand times as long as it does: milliseconds each.
     expect((performance.now() - began) / 2000).toBeLessThan(0.5);
+  });
+});
+
+describe('a server that names times as it likes, and knows how tags for us look', () => {
+  /** An envelope of this day that is meant for Bob, as far as who has his route key can make one. */
+  function lookalike(alice: Peer, bob: Peer, day: number): Bytes {
+    const secret = own(randomBytes(32));
+    const content = addTag(
+      own(randomBytes(100)),
+      routeKeyOf(aciIdentity(bob.account)),
+      rotationOf(secret, day),
+    );
+    return wireEnvelope(alice, bob, 1, content, { timestamp: day * DAY_MS });
+  }
+
+  async function known(count: number): Promise<{ alice: Peer; bob: Peer; clock: ManualClock; bot: Bot }> {
+    const clock = new ManualClock(NOW);
+    const alice = await makePeer({ platform: platformAt(NOW) });
+    const bob = await makePeer({ platform: testPlatform({ clock }) });
+    await befriend(alice, bob, NOW);
+    const batch = bob.store.batch();
+    for (let n = 0; n < count; n++) {
+      await bob.identities.save(batch, uuid(n), aciIdentity(alice.account).keys.publicKey.serialize());
+      peers.put(batch, 'aci', uuid(n), { devices: [{ id: 2, registrationId: 1 }], announced: 'our tags' });
+    }
+    await batch.commit();
+    return { alice, bob, clock, bot: await botOf(bob) };
+  }
+
+  const textAt = async (alice: Peer, bob: Peer, time: number): Promise<Bytes> =>
+    tagged(alice, bob, await textOf(alice, bob, `at ${String(time)}`, time), {
+      timestamp: time,
+      clock: new ManualClock(time),
+    });
+
+  it('makes no more work than so much a minute, and keeps nobody from being heard today', async () => {
+    const { alice, bob, clock, bot } = await known(1000);
+    const today = Math.floor(NOW / DAY_MS);
+    const year = 365 * DAY_MS;
+    await receive(bot, await textAt(alice, bob, NOW));
+    for (let day = 1; day <= 300; day++) {
+      expect(bot.listening.hears(lookalike(alice, bob, today - day))).toBe(false);
+      if (day % 50 === 0) await receive(bot, await textAt(alice, bob, NOW + day));
+    }
+    expect(bot.texts).toHaveLength(7);
+    // All that may be derived is: the table of another day is not made before a while has passed.
+    await dropped(bot, await textAt(alice, bob, NOW - year));
+    await clock.advance(120_000);
+    await receive(bot, await textAt(alice, bob, NOW - year));
+    expect(bot.texts).toHaveLength(8);
+  });
+
+  it('cannot keep a bot with few peers from what has waited for long', async () => {
+    const { alice, bob, bot } = await known(10);
+    for (let days = 0; days < 200; days++)
+      expect(bot.listening.hears(await textAt(alice, bob, NOW - days * DAY_MS))).toBe(true);
   });
 });
 

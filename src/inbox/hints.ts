@@ -1,0 +1,86 @@
+/**
+ * Hints: which pair a tag of one day names. The table of a day is made when the first message of that day comes, one
+ * derivation for each pair, and kept; it changes with the pairs. A server can name any day for a message, and whoever has our
+ * route key can make tags of it that lead here: so what is derived for new days has a bound, behind which they are not known.
+ */
+import type { Bytes } from '../bytes.ts';
+import type { Clock } from '../platform.ts';
+import { hintOf, rotationOf, type OuterEnd, type Rotation } from '../session/outer-tag.ts';
+
+/** A device whose tags count, and the key that it makes them from. */
+export interface Pair {
+  readonly from: OuterEnd;
+  readonly secret: Bytes;
+}
+
+export interface Named {
+  readonly pair: Pair;
+  readonly key: Rotation['key'];
+}
+
+/** By hint. Two with one hint are 1 in 2^48; then one of them is not heard that day. */
+type Table = Map<number, { readonly pair: Pair; named?: Named }>;
+
+/** Days whose table is kept, the last that were asked for: more than a server keeps messages. */
+const MAX_TABLES = 64;
+/** Derivations for new days, at once and in a minute. One takes about 10 microseconds. */
+const MAX_DERIVED = 100_000;
+const DERIVED_PER_MINUTE = 2_000;
+const MINUTE_MS = 60_000;
+
+export class Hints {
+  readonly #clock: Pick<Clock, 'elapsed'>;
+  readonly #pairs = new Set<Pair>();
+  readonly #tables = new Map<number, Table>();
+  #left = MAX_DERIVED;
+  #at: number;
+
+  constructor(clock: Pick<Clock, 'elapsed'>) {
+    this.#clock = clock;
+    this.#at = clock.elapsed();
+  }
+
+  add(pair: Pair): void {
+    this.#pairs.add(pair);
+    for (const [day, table] of this.#tables) table.set(hintOf(pair.secret, day), { pair });
+  }
+
+  remove(pair: Pair): void {
+    this.#pairs.delete(pair);
+    for (const [day, table] of this.#tables) {
+      const hint = hintOf(pair.secret, day);
+      if (table.get(hint)?.pair === pair) table.delete(hint);
+    }
+  }
+
+  /** The pair that a hint of this day names, with its key of the day. */
+  find(day: number, hint: number): Named | undefined {
+    const entry = this.#table(day)?.get(hint);
+    if (entry === undefined) return undefined;
+    entry.named ??= { pair: entry.pair, key: rotationOf(entry.pair.secret, day).key };
+    return entry.named;
+  }
+
+  #table(day: number): Table | undefined {
+    const known = this.#tables.get(day);
+    const table = known ?? this.#make(day);
+    if (table === undefined) return undefined;
+    this.#tables.delete(day); // those that are asked for stay longest
+    this.#tables.set(day, table);
+    const oldest = this.#tables.keys().next();
+    if (this.#tables.size > MAX_TABLES && oldest.done !== true) this.#tables.delete(oldest.value);
+    return table;
+  }
+
+  #make(day: number): Table | undefined {
+    const now = this.#clock.elapsed();
+    const earned = ((now - this.#at) / MINUTE_MS) * DERIVED_PER_MINUTE;
+    this.#left = Math.min(MAX_DERIVED, this.#left + earned);
+    this.#at = now;
+    if (this.#left < this.#pairs.size) return undefined;
+    this.#left -= this.#pairs.size;
+    const table: Table = new Map();
+    for (const pair of this.#pairs) table.set(hintOf(pair.secret, day), { pair });
+    return table;
+  }
+}
