@@ -81,6 +81,8 @@ describe('a generation that does not end well', () => {
     const named = (await circle.views(topic)).map(({ blame }) => blame.length);
     expect(named[0]).toBe(1);
     expect(await keyRows(0)).toEqual([]);
+    // Nor does a backup say that there is one.
+    expect(await circle.member(0).host.update(({ state }) => state.get('backup-note'))).toBeUndefined();
   });
 
   it('leaves the share where the last confirmation was lost, of use once the time is over', { timeout: TIMEOUT_MS }, async () => {
