@@ -125,7 +125,7 @@ async function mustRead(to: Peer, envelope: Bytes): Promise<void> {
   if (typeof content === 'string') throw new Error(`the handshake is ${content}`);
 }
 
-export function profileOf(authority?: Authority): Profile {
+function profileOf(authority?: Authority): Profile {
   return {
     name: 'bench',
     chat: 'http://127.0.0.1:1',

@@ -17,7 +17,7 @@ import { BotError } from '../errors.ts';
 import { FORMAT as STORE_FORMAT, scryptParameters, type ScryptParameters } from '../store/header.ts';
 
 /** The format that this version writes. */
-export const FORMAT = 1;
+const FORMAT = 1;
 export const MAGIC = 'countersign backup\n';
 /** Both lines together are not longer. */
 export const MAX_HEADER_BYTES = 2048;

@@ -9,7 +9,7 @@ import { signal } from '../proto/messages.js';
 import { checkPayload, encodeAppMessage, type Tag } from './app-message.ts';
 
 /** Longest body that official apps show whole (6.4); longer texts would travel as attachments. */
-export const MAX_TEXT_BYTES = 2048;
+const MAX_TEXT_BYTES = 2048;
 
 function encode(content: signal.Content.$Shape): Bytes {
   return own(signal.Content.encode(content).finish());
@@ -49,9 +49,12 @@ export function encodeDeliveryReceipt(timestamps: readonly number[]): Bytes {
   return encode({ receiptMessage: { type: 0, timestamp: [...timestamps] } });
 }
 
-/** A request to the primary: contacts 1, blocked 3, configuration 4, keys 5. */
-export function encodeSyncRequest(type: 1 | 3 | 4 | 5): Bytes {
-  return encode({ syncMessage: { request: { type } } });
+/** What a linked device can ask its primary one for, as the wire numbers it. */
+const SYNC_REQUESTS = { contacts: 1, blocked: 3, configuration: 4, keys: 5 } as const;
+
+/** A request to the primary device. */
+export function encodeSyncRequest(what: keyof typeof SYNC_REQUESTS): Bytes {
+  return encode({ syncMessage: { request: { type: SYNC_REQUESTS[what] } } });
 }
 
 /**

@@ -15,7 +15,7 @@ import { fail, ok, warn, type Finding } from './check.ts';
 import { codeOf } from './network.ts';
 import { statusOf } from './origins.ts';
 
-export const CHAT_PATH = '/v1/websocket/';
+const CHAT_PATH = '/v1/websocket/';
 /** RFC 6455, section 1.3. */
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 /** How long a socket whose credentials are wrong may stay open before it counts as anonymous. */

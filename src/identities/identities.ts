@@ -281,7 +281,7 @@ export class Identities {
 const nothing = (): void => undefined;
 
 /** `changed` and `revoked` satisfy no policy; nor does `introduced` one that asks for `verified`. */
-export function satisfies(state: TrustState, policy: Policy): boolean {
+function satisfies(state: TrustState, policy: Policy): boolean {
   if (state === 'changed' || state === 'revoked') return false;
   return state === 'unknown' ? RANK[policy] <= RANK.tofu : RANK[state] >= RANK[policy];
 }

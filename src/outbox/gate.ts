@@ -123,6 +123,6 @@ export class Gate {
 }
 
 /** A frame of a run. */
-export function isFrame({ kind, tag }: Pick<OutboxRow, 'kind' | 'tag'>): boolean {
+function isFrame({ kind, tag }: Pick<OutboxRow, 'kind' | 'tag'>): boolean {
   return tag === VERIFY_TAG && (kind === 'app' || kind === 'resend');
 }

@@ -3,10 +3,9 @@
  * asked for what a device needs to know. Repeated until it is done, it changes nothing twice.
  * Spec: protocol brief, sections 2.1 (steps 6 and 7) and 3.4.
  */
-import { own } from '../bytes.ts';
 import { BotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
-import { signal } from '../proto/messages.js';
+import { encodeSyncRequest } from '../content/encode.ts';
 import { uploadKeys } from '../service/keys.ts';
 import { supplyFirstKeys } from '../session/first-supply.ts';
 import { writeAgainOnConflict } from '../store/again.ts';
@@ -23,13 +22,12 @@ export interface FirstUploadParts {
   readonly requester: Requester;
 }
 
-const { Type } = signal.SyncMessage.Request;
 /** What we ask the phone for; it is woken for the first and the last only, as Desktop does. */
 const SYNC_REQUESTS = [
-  { type: Type.CONTACTS, urgent: true },
-  { type: Type.BLOCKED, urgent: false },
-  { type: Type.CONFIGURATION, urgent: false },
-  { type: Type.KEYS, urgent: true },
+  { what: 'contacts', urgent: true },
+  { what: 'blocked', urgent: false },
+  { what: 'configuration', urgent: false },
+  { what: 'keys', urgent: true },
 ] as const;
 
 /**
@@ -67,9 +65,9 @@ export async function uploadFirstKeys(parts: FirstUploadParts, account: Account)
 /** Asks the phone for contacts, blocked contacts, settings and keys. The outbox sends the rows once the bot runs. */
 export async function putSyncRequests(batch: Batch, account: Account, now: number): Promise<void> {
   let timestamp = now;
-  for (const { type, urgent } of SYNC_REQUESTS) {
+  for (const { what, urgent } of SYNC_REQUESTS) {
     while (await outboxRows.get(batch, account.aci, timestamp)) timestamp += 1;
-    const content = own(signal.Content.encode({ syncMessage: { request: { type } } }).finish());
+    const content = encodeSyncRequest(what);
     const row = newRow({ recipient: account.aci, timestamp, kind: 'sync', content });
     outboxRows.put(batch, account.aci, timestamp, { ...row, urgent });
     timestamp += 1;

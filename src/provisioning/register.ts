@@ -82,7 +82,7 @@ function refusal(outcome: Refusal, now: number): BotError {
 }
 
 /** In words, rounded up: `45 seconds`, `2 minutes`, `3 hours`. */
-export function durationText(ms: number): string {
+function durationText(ms: number): string {
   const seconds = Math.max(1, Math.ceil(ms / 1000));
   if (seconds < 120) return seconds === 1 ? '1 second' : `${String(seconds)} seconds`;
   const minutes = Math.ceil(seconds / 60);

@@ -15,7 +15,7 @@ import { signal } from '../proto/messages.js';
 import type { StoredKeyPair } from '../store/rows.ts';
 
 /** UTF-8 bytes; the server takes 225 bytes of the encrypted form. */
-export const MAX_DEVICE_NAME_BYTES = 130;
+const MAX_DEVICE_NAME_BYTES = 130;
 
 const SYNTHETIC_IV_LENGTH = 16;
 const ZERO_COUNTER = new Uint8Array(16);

@@ -12,7 +12,7 @@ import { signal } from '../proto/messages.js';
 import type { StoredKeyPair } from '../store/rows.ts';
 
 /** The newest `provisioningVersion` that we know. */
-export const PROVISIONING_VERSION = 1;
+const PROVISIONING_VERSION = 1;
 
 /** What approves a link, as the new device may show it. */
 const USER_AGENT = 'Countersign';

@@ -64,8 +64,6 @@ import { isLibsignal, likelyReason } from './libsignal-errors.ts';
 import { aciIdentity, pniIdentity, type OwnIdentity } from './own-identity.ts';
 import { noteDevice } from './peer-devices.ts';
 
-export type { DeviceBundle } from './bundle.ts';
-
 export interface SessionParts {
   readonly account: Account;
   readonly identities: Identities;

@@ -17,7 +17,7 @@ import { newDataKey, protect, sealerOf, type Secret } from './secret.ts';
 const ID_SIZE = 16;
 
 /** A path that is a file is no damaged store. @throws BotError `STORE_WRITE_FAILED` */
-export async function checkPlace(folder: string): Promise<void> {
+async function checkPlace(folder: string): Promise<void> {
   const found = await stat(folder).catch(() => undefined);
   if (found !== undefined && !found.isDirectory()) throw notAFolder(folder);
 }

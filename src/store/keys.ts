@@ -14,7 +14,7 @@ export interface KeyRange {
 }
 
 /** Keys below this one are the store's own and never show. */
-export const FIRST_KEY = '\u0001';
+const FIRST_KEY = '\u0001';
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const SURROGATES = 0xd800;

@@ -14,7 +14,7 @@ const POLICIES = ['any', 'tofu', 'introduced', 'verified'] as const;
 export const policySchema = z.enum(POLICIES);
 const directions = { inbound: policySchema.optional(), outbound: policySchema.optional() };
 
-export const policyRuleSchema = z.strictObject({
+const policyRuleSchema = z.strictObject({
   ...directions,
   commands: z.record(z.string(), z.strictObject(directions)).optional(),
 });
@@ -36,7 +36,7 @@ const settingsSchema = z.object({
   plugins: policyRulesSchema.default({}),
 });
 
-export const DEFAULTS: Readonly<Record<Purpose, Policy>> = {
+const DEFAULTS: Readonly<Record<Purpose, Policy>> = {
   administration: 'verified',
   signing: 'verified',
   other: 'tofu',

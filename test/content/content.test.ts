@@ -165,7 +165,10 @@ describe('contents', () => {
       kind: 'other',
       name: 'callMessage',
     });
-    expect(decodeContent(encodeSyncRequest(1))).toMatchObject({ kind: 'sync', sync: { type: 'other' } });
+    expect(decodeContent(encodeSyncRequest('contacts'))).toMatchObject({
+      kind: 'sync',
+      sync: { type: 'other' },
+    });
     expect(decodeContent(new Uint8Array(0))).toMatchObject({ kind: 'other', name: 'unknown' });
   });
 

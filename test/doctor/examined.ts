@@ -21,10 +21,6 @@ export function examined(file: object, options: Partial<DoctorParts> = {}): Prom
   return byName(examineServer(parts, never));
 }
 
-export function statesOf(checks: Record<string, Check>): Record<string, string> {
-  return Object.fromEntries(Object.entries(checks).map(([name, { state }]) => [name, state]));
-}
-
 /** Names of the lines in one state. */
 export function namesOf(checks: Record<string, Check>, state: Check['state']): string[] {
   return Object.values(checks)

@@ -13,7 +13,7 @@ const MAC_LENGTH = 8;
  * @param type one of `INNER`
  * @param ciphertext a serialized SignalMessage or PreKeySignalMessage
  */
-export function messageKeyOf(type: number, ciphertext: Uint8Array): string {
+function messageKeyOf(type: number, ciphertext: Uint8Array): string {
   const message = type === INNER.PREKEY ? field(ciphertext.subarray(1), INNER_MESSAGE) : ciphertext;
   const { length } = message;
   const ratchetKey = field(message.subarray(1, length - MAC_LENGTH), RATCHET_KEY);

@@ -23,7 +23,7 @@ export type Script = (request: Request) => Answer | 'silence';
 
 const { REQUEST, RESPONSE } = proto.WebSocketMessage.Type;
 
-export function bodyOf(answer: Answer): Bytes {
+function bodyOf(answer: Answer): Bytes {
   if (answer.body === undefined) return EMPTY;
   return answer.body instanceof Uint8Array
     ? new Uint8Array(answer.body)

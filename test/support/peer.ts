@@ -5,7 +5,6 @@ import { randomUUID } from 'node:crypto';
 import { PrivateKey } from '@signalapp/libsignal-client';
 import { parseAci, parsePni, serviceIdToBytes, type Aci, type IdentityKind } from '../../src/address.ts';
 import { fromBase64, own, toBase64, type Bytes } from '../../src/bytes.ts';
-import { decodeEnvelope, type Envelope } from '../../src/content/envelope.ts';
 import { Identities } from '../../src/identities/identities.ts';
 import type { Platform } from '../../src/platform.ts';
 import { signal } from '../../src/proto/messages.js';
@@ -185,8 +184,4 @@ export function wireEnvelope(
       ...(options.guid === undefined ? {} : { serverGuid: options.guid }),
     }).finish(),
   );
-}
-
-export function readEnvelope(bytes: Bytes): Envelope {
-  return decodeEnvelope(bytes);
 }

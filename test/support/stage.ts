@@ -9,7 +9,6 @@ import { RawSocket, type RawResponse } from './raw-client.ts';
 import { RawDevice } from './raw-device.ts';
 
 export const DIALECTS = ['jun25', 'dec25', 'aug26'] as const;
-export type Dialect = (typeof DIALECTS)[number];
 
 /** An entry of a send. */
 export interface Entry {

@@ -10,7 +10,7 @@ import { account as accountCell } from '../../src/store/tables.ts';
 import type { Request, Requester, Response } from '../../src/transport/request.ts';
 
 export const ACI = 'c0ffee00-1234-4abc-8def-0123456789ab' as Aci;
-export const PNI = 'PNI:deadbeef-4321-4cba-9fed-ba9876543210' as Pni;
+const PNI = 'PNI:deadbeef-4321-4cba-9fed-ba9876543210' as Pni;
 export const identity = PrivateKey.generate();
 export const pniIdentity = PrivateKey.generate();
 export const root = PrivateKey.generate();

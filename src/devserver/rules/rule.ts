@@ -71,7 +71,7 @@ export function readJson<T>(call: Call, shape: z.ZodType<T>): T {
 }
 
 /** @throws Refusal 400 */
-export function parseJson(body: Bytes): unknown {
+function parseJson(body: Bytes): unknown {
   try {
     return JSON.parse(toUtf8(body)) as unknown;
   } catch {
