@@ -12,6 +12,7 @@ import { decodeCounters, encodeCounters } from './counters-row.ts';
 import { NO_COUNTERS, type Counters } from './limits.ts';
 import { decodeSlot, encodeSlot } from './machine/row.ts';
 import { EMPTY_SLOT, type Slot } from './machine/slot.ts';
+import { secretsOf } from './machine/state.ts';
 
 const RUN = 'run/';
 const COUNTERS = 'counters';
@@ -24,7 +25,7 @@ export interface Rows {
   readonly volatile: State;
 }
 
-/** A row that this version cannot read is burned: a run is over sooner than guessed at. */
+/** A row that this version cannot read is burned: a run is over sooner than guessed at. See `overwrite`. */
 export async function readSlot({ volatile }: Rows, peer: Aci): Promise<Slot> {
   const row = await volatile.get(RUN + peer);
   return (row && decodeSlot(row)) ?? EMPTY_SLOT;
@@ -35,11 +36,21 @@ export function writeSlot({ volatile }: Rows, peer: Aci, slot: Slot): void {
   else volatile.put(RUN + peer, encodeSlot(slot));
 }
 
-/** As this call sees them; guards nothing. */
+/** As this call sees them; guards nothing. What is secret in a slot is gone when the next one is asked for. */
 export async function* scanSlots({ volatile }: Rows): AsyncIterable<readonly [Aci, Slot]> {
   for await (const [key, row] of volatile.scan(RUN)) {
-    yield [key.slice(RUN.length) as Aci, decodeSlot(row) ?? EMPTY_SLOT];
+    const slot = decodeSlot(row) ?? EMPTY_SLOT;
+    try {
+      yield [key.slice(RUN.length) as Aci, slot];
+    } finally {
+      overwrite(slot);
+    }
   }
+}
+
+/** Overwrites the secrets of a slot that was read or is written: the row has them (V-16). */
+export function overwrite({ run }: Slot): void {
+  if (run !== undefined) for (const secret of secretsOf(run)) secret.fill(0);
 }
 
 /** @returns undefined when the row cannot be read: then no run starts until the operator unlocks */

@@ -23,7 +23,12 @@ const REASONS: readonly CloseReason[] = [
   'leaked',
 ];
 
-const bytes = z.base64().transform((text): Bytes => new Uint8Array(Buffer.from(text, 'base64')));
+const bytes = z.base64().transform((text): Bytes => {
+  const pooled = Buffer.from(text, 'base64');
+  const copy = new Uint8Array(pooled);
+  pooled.fill(0);
+  return copy;
+});
 const aci = z
   .string()
   .regex(UUID)
@@ -120,7 +125,8 @@ export function decodeSlot(row: Uint8Array): Slot | undefined {
 
 /** Bytes as base64, and null where a field is undefined. */
 function plain(value: unknown): unknown {
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+  if (value instanceof Uint8Array)
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== 'object' || value === null) return value ?? null;
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, plain(field)]));

@@ -22,7 +22,7 @@ import { makeShare } from '../math/spake2.ts';
 import { decodeFrame, type Format, type Offer } from '../messages/frame.ts';
 import type { LiveCodes } from './codes.ts';
 import { Follower } from './follow.ts';
-import { localKey, readCounters, readSlot } from '../rows.ts';
+import { localKey, overwrite, readCounters, readSlot } from '../rows.ts';
 import { viewOf, type Runs } from './runs.ts';
 
 export interface OperatorParts {
@@ -227,7 +227,9 @@ export class Operator {
     for (;;) {
       const rung = runs.rung(peer);
       await runs.begin();
-      const { run } = await host.update((tx) => readSlot(tx, peer));
+      const slot = await host.update((tx) => readSlot(tx, peer));
+      overwrite(slot); // what rings has no secrets
+      const { run } = slot;
       if (run?.kind === 'ringing') {
         const body = decodeFrame(run.offer)?.body;
         if (body?.type === 'offer') return { run, offer: body };

@@ -15,7 +15,7 @@ import { isSame } from '../messages/wire.ts';
 import { carryOut, waitingPeers, type Step } from './carry-out.ts';
 import type { LiveCodes } from './codes.ts';
 import { CoreOpener, MustAsk, type ServedKey } from '../opener.ts';
-import { readSlot, scanSlots } from '../rows.ts';
+import { overwrite, readSlot, scanSlots } from '../rows.ts';
 
 export interface RunsParts {
   readonly host: Host;
@@ -174,8 +174,12 @@ export class Runs {
   }
 
   async #give(peer: Aci, make: MakeEvent, typed: string | undefined): Promise<Step | undefined> {
-    const step = await this.#transition(peer, make, typed);
+    const copies: Slot[] = [];
+    const step = await this.#transition(peer, make, typed, copies).finally(() => {
+      for (const copy of copies) overwrite(copy);
+    });
     if (step === undefined) return undefined;
+    overwrite(step.slot);
     if (step.slot.run?.kind === 'ringing') this.#typedElsewhere.delete(peer);
     else if (step.event === 'typed-elsewhere' && step.effects.length > 0)
       this.#typedElsewhere.set(peer, step.now);
@@ -193,15 +197,26 @@ export class Runs {
     return step;
   }
 
-  async #transition(peer: Aci, make: MakeEvent, typed: string | undefined): Promise<Step | undefined> {
+  /** @param copies gets the slots that were read */
+  async #transition(
+    peer: Aci,
+    make: MakeEvent,
+    typed: string | undefined,
+    copies: Slot[],
+  ): Promise<Step | undefined> {
     const { host, env, random } = this.#parts;
     const { own } = host.trust;
     const parts = { own, random, log: host.log };
     let served: ServedKey | undefined;
+    const read = async (tx: Transaction): Promise<Slot> => {
+      const slot = await readSlot(tx, peer);
+      copies.push(slot);
+      return slot;
+    };
     for (;;) {
       try {
         return await host.trust.update(peer, async (tx) => {
-          const before = await readSlot(tx, peer);
+          const before = await read(tx);
           const event = await make(tx, before);
           if (event === undefined) return undefined;
           const opener = new CoreOpener({ transaction: tx, own, random, served });
@@ -220,7 +235,7 @@ export class Runs {
         if (!(error instanceof Discarded)) throw error;
         const { step } = error;
         const isDone = await host.trust.update(peer, async (tx) => {
-          if (!isSame(encodeSlot(await readSlot(tx, peer)), encodeSlot(step.before))) return false;
+          if (!isSame(encodeSlot(await read(tx)), encodeSlot(step.before))) return false;
           await carryOut(parts, tx, step);
           return true;
         });

@@ -1,0 +1,74 @@
+/** Copies of secrets in memory: the row alone has them (V-16). */
+import { beforeEach, expect, it } from 'vitest';
+import type { Slot } from '../../../plugins/verify/machine/slot.ts';
+import { secretsOf } from '../../../plugins/verify/machine/state.ts';
+import { makeShare } from '../../../plugins/verify/math/spake2.ts';
+import { scanSlots } from '../../../plugins/verify/rows.ts';
+import { LiveCodes } from '../../../plugins/verify/signal/codes.ts';
+import { Runs } from '../../../plugins/verify/signal/runs.ts';
+import type { Start } from '../../../plugins/verify/machine/step.ts';
+import { offlineHost } from '../../../src/bot/offline-host.ts';
+import type { Bytes } from '../../../src/bytes.ts';
+import type { Host } from '../../../src/plugin.ts';
+import { makePeer } from '../../support/peer.ts';
+import { CHEAP, ENV, Party, random, T0 } from '../support/party.ts';
+
+let host: Host;
+let runs: Runs;
+const alice = new Party();
+
+beforeEach(async () => {
+  const { store, platform } = await makePeer();
+  const permissions = ['send', 'sync', 'identities'] as const;
+  host = await offlineHost(store, platform, { name: 'verify', version: '0', permissions });
+  runs = new Runs({ host, env: ENV, random, codes: new LiveCodes() });
+});
+
+function start(): Start {
+  const [runId, w] = [random.bytes(16), random.bytes(32).fill(0, 0, 1)];
+  const { aci, deviceId, registrationId, identityKey, pni } = host.trust.own;
+  const own = { aci, device: deviceId, registrationId, identityKey, pni, mayBeIntroduced: false };
+  return {
+    ...{ kind: 'start', own, peer: alice.own.aci, profile: 1, format: 1, mhf: CHEAP, lifetimeMs: 600_000 },
+    ...{ runId, w, share: makeShare(ENV.primitives.p256, 'A', w, random), nonce: random.bytes(32) },
+    ...{ channel: new Uint8Array(0), now: T0 },
+  };
+}
+
+function secrets({ run }: Slot): readonly Bytes[] {
+  const found = run === undefined ? [] : secretsOf(run);
+  expect(found.length).toBeGreaterThan(0);
+  return found;
+}
+
+const areOverwritten = (found: readonly Bytes[]): boolean =>
+  found.every((secret) => secret.every((byte) => byte === 0));
+
+it('V-16: what a step has read and made is overwritten after it, whatever comes of it', async () => {
+  const step = await runs.give(alice.own.aci, start);
+  expect(step && areOverwritten(secrets(step.slot))).toBe(true);
+  let seen: Slot | undefined;
+  for (const isThrown of [false, true]) {
+    const given = runs.give(alice.own.aci, (_tx, slot) => {
+      seen = slot;
+      expect(areOverwritten(secrets(slot))).toBe(false); // the row has them
+      if (isThrown) throw new Error('no event');
+      return { kind: 'tick', now: T0 };
+    });
+    await given.catch(() => undefined);
+    expect(seen && areOverwritten(secrets(seen))).toBe(true);
+  }
+});
+
+it('V-16: what was looked through is overwritten', async () => {
+  await runs.give(alice.own.aci, start);
+  const seen: Slot[] = [];
+  await host.update(async (tx) => {
+    for await (const [, slot] of scanSlots(tx)) {
+      seen.push(slot);
+      expect(areOverwritten(secrets(slot))).toBe(false);
+      break; // which is no way around it
+    }
+  });
+  expect(seen.map((slot) => areOverwritten(secrets(slot)))).toEqual([true]);
+});
