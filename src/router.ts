@@ -37,6 +37,11 @@ export interface HandlerOptions<F extends object = object> {
   readonly deadlineMs?: number;
   /** What is asked of who calls, and of who is written to from here. */
   readonly policy?: PolicyRule;
+  /**
+   * Messages that go for good when they have failed for the last time, and are not kept in `dead`: they hold what must not lie
+   * around, and come again when it is asked for. Default: none.
+   */
+  readonly discards?: (incoming: Incoming & F) => boolean;
 }
 
 export interface TextFields {
@@ -211,10 +216,12 @@ export class Router {
         const fields = filter(incoming);
         if (fields === undefined) continue;
         const key = options.lane?.({ ...incoming, ...fields });
+        const discards = options.discards?.({ ...incoming, ...fields }) === true;
         return {
           plugin: scope.plugin,
           lane: key === undefined ? conversationOf(incoming) : `key ${key}`,
           ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
+          ...(discards ? { discards } : {}),
           run: (call) => {
             const policy = isFrame(incoming) ? undefined : inbound?.();
             const meets = policy === undefined || this.#meets(incoming, policy, scope.plugin);

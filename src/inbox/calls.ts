@@ -15,7 +15,7 @@ import { Attempt } from './attempt.ts';
 import type { Caution } from './caution.ts';
 import { isAlone, takeTurn, type Entry, type Job } from './lane.ts';
 import type { Lanes } from './lanes.ts';
-import { MAX_ATTEMPTS, progressOf, withCall, withDone, withFailure } from './progress.ts';
+import { MAX_ATTEMPTS, progressOf, withCall, withDiscarded, withDone, withFailure } from './progress.ts';
 
 export interface CallsParts {
   readonly store: Store;
@@ -166,6 +166,7 @@ export class Calls {
       const { attempts, retryAt } = progressOf(entry.row, task.plugin);
       const again = attempts < MAX_ATTEMPTS;
       if (!again) entry.open--;
+      entry.row = withDiscarded(entry.row, [task]);
       const durable = this.#parts.commit(entry, store.batch());
       this.#parts.awaitDisk(entry, durable);
       this.#parts.counters.failed++;

@@ -22,7 +22,7 @@ import { Calls } from './calls.ts';
 import { Caution } from './caution.ts';
 import type { Entry, Lane, Message, Task } from './lane.ts';
 import { Lanes } from './lanes.ts';
-import { close, hasFailed, isOpen, unreadable } from './progress.ts';
+import { close, hasFailed, isOpen, unreadable, withDiscarded } from './progress.ts';
 import { Reader } from './reader.ts';
 
 export interface DispatcherParts {
@@ -233,16 +233,24 @@ export class Dispatcher {
       this.#remove(id, unreadable(row, describe(error)));
       return undefined;
     }
-    const tasks = this.#parts.router.route({ id, row, content }).filter(({ plugin }) => isOpen(row, plugin));
+    const routed = this.#parts.router.route({ id, row, content });
+    const tasks = routed.filter(({ plugin }) => isOpen(row, plugin));
     if (tasks.length === 0) {
       const { unhandled } = this.counters;
       if (row.progress === undefined || row.progress.length === 0) {
         unhandled[content.kind] = (unhandled[content.kind] ?? 0) + 1;
       }
-      this.#remove(id, row);
+      this.#remove(id, withDiscarded(row, routed));
       return undefined;
     }
-    const entry: Entry = { id, row, jobs: [], open: tasks.length, active: 0, turn: Promise.resolve() };
+    const entry: Entry = {
+      id,
+      row: withDiscarded(row, routed),
+      jobs: [],
+      open: tasks.length,
+      active: 0,
+      turn: Promise.resolve(),
+    };
     for (const task of tasks) {
       entry.jobs.push({ entry, task, lane: this.#lanes.of(`${task.plugin} ${task.lane}`), state: 'spilled' });
     }

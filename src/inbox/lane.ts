@@ -24,6 +24,8 @@ export interface Task {
   readonly lane: string;
   /** Default 60,000. */
   readonly deadlineMs?: number;
+  /** Once it has failed for the last time its row is not kept for it. */
+  readonly discards?: boolean;
   /** Writes through `call.staging` only; what it throws counts as a failed attempt. */
   run(call: Call): unknown;
 }

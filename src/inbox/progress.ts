@@ -53,6 +53,15 @@ export function withDone(row: InboxRow, plugin: string): InboxRow {
   return withProgress(row, { ...progressOf(row, plugin), done: true, retryAt: 0, error: '', deaths: 0 });
 }
 
+/** A row without the last failures of those that discard it: it goes as if they were done. */
+export function withDiscarded(
+  row: InboxRow,
+  tasks: readonly { readonly plugin: string; readonly discards?: boolean }[],
+): InboxRow {
+  const spent = tasks.filter(({ plugin, discards }) => discards === true && isSpent(progressOf(row, plugin)));
+  return spent.reduce((left, { plugin }) => withDone(left, plugin), row);
+}
+
 /**
  * Counts a call that failed; the row's own fields tell of the last one.
  * @param attempts this one included

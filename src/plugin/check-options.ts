@@ -12,10 +12,13 @@ const rule = z.strictObject({
   outbound: policySchema.optional(),
 });
 
+const callable = z.custom((value) => typeof value === 'function', 'is no function');
+
 const handlerOptions = z.strictObject({
-  lane: z.custom((value) => typeof value === 'function', 'is no function').optional(),
+  lane: callable.optional(),
   deadlineMs: z.number().positive().optional(),
   policy: rule.optional(),
+  discards: callable.optional(),
 });
 
 /** @throws BotError `PLUGIN_INVALID` */

@@ -78,6 +78,8 @@ export class Rounds {
     host.app(ROUNDS, (ctx) => this.#take(ctx), {
       lane: ({ value }) => `rounds ${value.topic}`,
       policy: this.declares.policy,
+      // The sender has it as long as the round lasts, and nobody else needs it.
+      discards: ({ value }) => value.kind === 'message' && value.recipient !== 0,
     });
     const dead = await host.update(async (tx) => {
       const found = await takeRestored(tx, host.restoredAt);

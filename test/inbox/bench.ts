@@ -44,15 +44,21 @@ export class Bench {
 
   constructor(
     handlers: Record<string, Handle>,
-    options: Partial<DispatcherParts> & { deadlineMs?: number; lane?: (message: Message) => string } = {},
+    options: Partial<DispatcherParts> & {
+      deadlineMs?: number;
+      lane?: (message: Message) => string;
+      /** The plugin whose rows are not kept when they have failed. */
+      discarded?: string;
+    } = {},
   ) {
     this.store = options.store ?? openMemory();
-    const { deadlineMs, lane, ...parts } = options;
+    const { deadlineMs, lane, discarded, ...parts } = options;
     const route = (message: Message): Task[] =>
       Object.entries(handlers).map(([plugin, handle]) => ({
         plugin,
         lane: lane?.(message) ?? message.row.source,
         ...(deadlineMs === undefined ? {} : { deadlineMs }),
+        discards: plugin === discarded,
         run: (call) => handle(textOf(message), call, message),
       }));
     this.dispatcher = new Dispatcher({

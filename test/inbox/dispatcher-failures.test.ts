@@ -4,8 +4,9 @@ import type { Call } from '../../src/inbox/attempt.ts';
 import { dropDead, retryDead } from '../../src/inbox/progress.ts';
 import { newRow } from '../../src/store/outbox-row.ts';
 import { openMemory } from '../../src/store/memory.ts';
-import { outboxRows, pluginState } from '../../src/store/tables.ts';
+import { inboxRows, outboxRows, pluginState } from '../../src/store/tables.ts';
 import { settle } from '../support/clock.ts';
+import { textRow } from '../support/inbox-row.ts';
 import { A, B, rowsOf, deadOf, bench, type Handle } from './bench.ts';
 
 describe('a handler that throws', () => {
@@ -41,6 +42,43 @@ describe('a handler that throws', () => {
     expect(b.rings).toBe(0);
     expect(b.dispatcher.counters).toMatchObject({ handled: 0, failed: 5, dead: 1 });
   });
+
+  test('leaves nothing of a row that it discards, and what it has failed at for others', async () => {
+    const handlers: Record<string, Handle> = {
+      p: () => {
+        throw new TypeError('no');
+      },
+      q: (text) => {
+        if (text === 'both') throw new TypeError('neither');
+      },
+    };
+    const b = bench(handlers, { discarded: 'p' }).start();
+    await b.give(A, '1');
+    await b.give(A, 'both');
+    for (let i = 0; i < 500; i++) await b.clock.advance(1_000);
+    await b.dispatcher.idle();
+    expect(await rowsOf(b.store)).toEqual([]);
+    expect(await deadOf(b.store)).toMatchObject([{ plugin: 'q', attempts: 5 }]);
+    expect(b.dispatcher.counters).toMatchObject({ failed: 15, dead: 1 });
+  });
+
+  test.each([
+    ['p', 0],
+    ['q', 1],
+  ])(
+    'leaves nothing of a row that has ended the process too often where %s discards it',
+    async (discarded, dead) => {
+      const b = bench({ p: () => undefined }, { discarded });
+      const batch = b.store.batch();
+      const progress = [{ plugin: 'p', done: false, attempts: 1, retryAt: 0, error: 'died', deaths: 8 }];
+      inboxRows.put(batch, 1, { ...textRow(A, '1'), progress });
+      await batch.commit();
+      b.start();
+      await b.dispatcher.idle();
+      expect(await rowsOf(b.store)).toEqual([]);
+      expect(await deadOf(b.store)).toHaveLength(dead);
+    },
+  );
 
   test('holds up its own conversation, in order, and no other', async () => {
     const seen: string[] = [];

@@ -12,7 +12,7 @@ import {
   type Protocol,
 } from '../../src/rounds/index.ts';
 import type { OutboxRow } from '../../src/store/rows.ts';
-import { outboxRows, pluginVolatile } from '../../src/store/tables.ts';
+import { deadRows, inboxRows, outboxRows, pluginVolatile } from '../../src/store/tables.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import { exchange, RoundsMember } from '../support/rounds-member.ts';
 
@@ -136,6 +136,35 @@ describe('a ceremony with private messages', () => {
     const after = (await waiting(member(0))).filter(({ isPrivate }) => isPrivate).map(({ frame }) => frame);
     expect(after).toHaveLength(2);
     expect(after).toEqual(expect.arrayContaining(before));
+  });
+
+  it('keeps no message that is private where nothing can be made of it', async () => {
+    const isFaulty = { held: true, done: true };
+    const fail = (which: keyof typeof isFaulty) => () => {
+      if (isFaulty[which]) throw new Error('it cannot be kept');
+    };
+    const protocol: Protocol = { ...(whisper as Protocol), rounds: [{ private: true }], isHeld: true };
+    const last: Protocol = { ...protocol, step: () => ({ kind: 'done', output: none }) };
+    const faulty: Entry = { protocol: last, held: fail('held'), done: fail('done') };
+    await Promise.all(members.map((each) => each.stop()));
+    for (const [at, { peer }] of members.entries())
+      members[at] = await RoundsMember.start(clock, [at === 0 ? faulty : { protocol: last }], { peer });
+    await openAll();
+    await exchange(members);
+    // The first is called five times with what it cannot take, and the sender is asked again in the meantime.
+    for (let i = 0; i < 40; i++) await clock.advance(5_000);
+    await member(0).sent();
+    const left: string[] = [];
+    for (const table of [inboxRows, deadRows])
+      for await (const [, row] of table.scan(member(0).peer.store)) left.push(row.error);
+    expect(member(0).failed).toBe(5);
+    expect(left).toEqual([]);
+    isFaulty.held = isFaulty.done = false;
+    for (let i = 0; i < 6; i++) {
+      await clock.advance(60_000);
+      await exchange(members);
+    }
+    expect((await member(0).rounds.list())[0]?.state).toBe('done');
   });
 
   it('keeps nothing that is private once it is done, and nothing at all a day later', async () => {

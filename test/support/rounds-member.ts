@@ -70,6 +70,11 @@ export class RoundsMember {
     return new RoundsMember(peer, plugins, all, host);
   }
 
+  /** Calls of its handlers that threw. */
+  get failed(): number {
+    return this.#dispatcher.counters.failed;
+  }
+
   get key(): Bytes {
     return fromBase64(this.peer.account.identity.publicKey);
   }
