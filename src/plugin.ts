@@ -34,7 +34,7 @@ import {
   type TextFields,
 } from './router.ts';
 import { Acts, type Act } from './plugin/acts.ts';
-import { checkHandlerOptions, checkRule } from './plugin/check-options.ts';
+import { checkDefinition, checkHandlerOptions } from './plugin/check-options.ts';
 import { inTime } from './plugin/in-time.ts';
 import { trustHost } from './plugin/trust-host.ts';
 import { VERIFY_TAG } from './session/carrier.ts';
@@ -357,7 +357,7 @@ export function checkPlugin(value: unknown): Plugin {
   if (typeof plugin.setup !== 'function') throw invalid(name, 'needs a function setup');
   const unknown = plugin.permissions?.find((permission) => !PERMISSIONS.includes(permission));
   if (unknown !== undefined) throw invalid(name, `asks for an unknown permission: ${unknown}`);
-  checkRule(name, plugin.policy);
+  checkDefinition(name, plugin);
   return plugin as Plugin;
 }
 

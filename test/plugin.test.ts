@@ -93,11 +93,24 @@ describe('installing', () => {
       { name: 'p', version: '1', setup: nothing, permissions: ['all'] },
       /permission: all/,
     ],
+    [
+      'a field that nobody reads, such as one of a policy beside it',
+      { name: 'p', version: '1', setup: nothing, policy: {}, purpose: 'signing' },
+      /nobody reads: purpose/,
+    ],
     ['nothing at all', undefined, /needs a name/],
   ])('refuses a plugin with %s', async (_, value, message) => {
     const install = plugins().install(value as Plugin);
     await expect(install).rejects.toMatchObject({ code: 'PLUGIN_INVALID' });
     await expect(install).rejects.toThrow(message);
+  });
+
+  test('takes a plugin that says all that it may', async () => {
+    const whole: Required<Plugin> = {
+      ...{ name: 'p', version: '1', tags: [], volatile: [], commands: {}, permissions: [], policy: {} },
+      ...{ config: z.object({}), subcommands: [], setup: nothing },
+    };
+    await plugins().install(whole);
   });
 
   test('names the plugin whose setup fails', async () => {

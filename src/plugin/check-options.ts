@@ -21,9 +21,22 @@ const handlerOptions = z.strictObject({
   discards: callable.optional(),
 });
 
-/** @throws BotError `PLUGIN_INVALID` */
-export function checkRule(plugin: string, value: unknown): void {
-  check(plugin, 'a policy', rule.optional(), value);
+/** What a plugin may say of itself; `Plugin` tells what it means. */
+const FIELDS: readonly string[] = [
+  ...['name', 'version', 'tags', 'volatile', 'commands', 'config', 'permissions', 'policy', 'subcommands'],
+  'setup',
+];
+
+/** The policy, and that nothing is beside it that is never read. @throws BotError `PLUGIN_INVALID` */
+export function checkDefinition(plugin: string, value: { readonly policy?: unknown }): void {
+  const unknown = Object.keys(value).filter((field) => !FIELDS.includes(field));
+  if (unknown.length > 0)
+    throw new BotError(
+      'PLUGIN_INVALID',
+      `the plugin ${plugin} says what nobody reads: ${unknown.join(', ')}`,
+      { next: `A plugin has: ${FIELDS.join(', ')}. What it keeps for itself belongs into setup.` },
+    );
+  check(plugin, 'a policy', rule.optional(), value.policy);
 }
 
 /** @throws BotError `PLUGIN_INVALID` */
