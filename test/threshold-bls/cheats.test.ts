@@ -212,14 +212,14 @@ describe('in a refresh', () => {
     await of.exchange();
     const fresh = await of.share(1, publicKey);
     expect([old.epoch, fresh.epoch, (await of.share(0, publicKey)).epoch]).toEqual([0, 1, 1]);
-    // As it is: they never meet.
+    // As it is: they do not meet, and hear why.
     const topics = [
       await of.open(() => of.signRequest(old, [0, 1], MESSAGE), [0]),
       await of.open(() => of.signRequest(fresh, [0, 1], MESSAGE), [1]),
     ];
     await untilOver(of);
     for (const [at, topic] of topics.entries())
-      expect(await of.view(at, topic)).toMatchObject({ state: 'aborted', end: { reason: expect.stringMatching(/^the time is over; nothing came from part/) as string } }); // prettier-ignore
+      expect(await of.view(at, topic)).toMatchObject({ state: 'aborted', end: { reason: expect.stringMatching(/restore a newer backup at party \d$/) as string } }); // prettier-ignore
     // With the old share in the place of the new one: our own machine does not sign.
     const topic = await of.open(
       (at) => {
