@@ -8,6 +8,7 @@ import echo from '../plugins/echo/index.ts';
 import { encodeText } from '../src/content/encode.ts';
 import { envelopeFrom, type Peer } from '../test/support/peer.ts';
 import { befriend, makeDevice, Place, startBot, takeTurns } from './support/device.ts';
+import type { Latency } from './support/figures.ts';
 import { deliveryFrame, type Line } from './support/line.ts';
 import { percentile, progress, report, sleep } from './support/measure.ts';
 
@@ -17,11 +18,6 @@ const SINGLE = 1000;
 const LOADED = 1000;
 const EVERY_MS = 10;
 const WARMUP = 200;
-
-interface Latency {
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-}
 
 async function measure(): Promise<Latency & { readonly loaded: Latency }> {
   const place = await Place.make();

@@ -4,19 +4,15 @@
 import { readFile } from 'node:fs/promises';
 import { cpus, release, totalmem, type } from 'node:os';
 import { join } from 'node:path';
+import type { Latency, RoundsSize, StoreSize, WholeRun } from './support/figures.ts';
 import type { Comparison } from './support/measure.ts';
 
-export interface Machine {
+interface Machine {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryGiB: number;
   readonly system: string;
   readonly versions: Readonly<Record<string, string>>;
-}
-
-interface Latency {
-  readonly p50Ms: number;
-  readonly p99Ms: number;
 }
 
 /** One side of suite 1; ratios are of time, so less is better. */
@@ -26,12 +22,6 @@ interface OneSide {
   readonly baselineMs: number;
   readonly ratioNoble: number;
   readonly ratioOpenssl: number;
-}
-
-interface StoreSize {
-  readonly rows: number;
-  readonly openMs: number;
-  readonly messageMicros: number;
 }
 
 /** Benchmarks that were not run are absent. */
@@ -65,29 +55,6 @@ export interface Results {
     /** The largest of all. */
     readonly ratio: number;
   };
-}
-
-/** A ceremony over the network; what is more than in memory, to as many plain messages. */
-interface CeremonyCost {
-  readonly ms: number;
-  readonly memoryMs: number;
-  readonly messages: number;
-  readonly bytes: number;
-  readonly unitMs: number;
-  readonly ratio: number;
-}
-
-interface RoundsSize {
-  readonly n: number;
-  readonly threshold: number;
-  readonly keygen: CeremonyCost;
-  readonly sign: CeremonyCost;
-}
-
-interface WholeRun {
-  readonly ms: number;
-  readonly frameBytes: number;
-  readonly heldMs: number;
 }
 
 type Row = readonly [what: string, figure: string, asked: string, met: string];

@@ -19,6 +19,7 @@ import { RoundsSim } from '../test/support/rounds.ts';
 import { Scene, type RunningBot } from '../test/support/scene.ts';
 import { tempFolder } from '../test/support/store-folder.ts';
 import { NotingStore, type Left } from '../test/threshold-bls/support/group.ts';
+import type { CeremonyCost, RoundsSize } from './support/figures.ts';
 import { progress, report } from './support/measure.ts';
 
 const SIZES = (process.env['BENCH_SIZES'] ?? '3 5 10 20').split(' ').map(Number);
@@ -26,28 +27,6 @@ const SIZES = (process.env['BENCH_SIZES'] ?? '3 5 10 20').split(' ').map(Number)
 const WARMUPS = 2;
 const UNIT = appType('bench.unit/1');
 const MESSAGE = fromUtf8('what is signed');
-
-/** A ceremony over the network. */
-interface Cost {
-  /** ms until the last party is done. */
-  readonly ms: number;
-  /** The same machines in memory, all parties one after the other. */
-  readonly memoryMs: number;
-  /** Of all parties. */
-  readonly messages: number;
-  readonly bytes: number;
-  /** As many plain messages of the same bots. */
-  readonly unitMs: number;
-  /** (ms - memoryMs) / unitMs */
-  readonly ratio: number;
-}
-
-interface Size {
-  readonly n: number;
-  readonly threshold: number;
-  readonly keygen: Cost;
-  readonly sign: Cost;
-}
 
 class Party {
   readonly left: Left[] = [];
@@ -210,7 +189,7 @@ function inMemory(
   return { ms, outputs };
 }
 
-async function measure(n: number): Promise<Size> {
+async function measure(n: number): Promise<RoundsSize> {
   const threshold = Math.max(1, Math.floor((n - 1) / 6));
   const signers = Array.from({ length: threshold + 1 }, (_, i) => i + 1);
   const generation = inMemory(keygen, n, keygen.params.encode({ threshold }));
@@ -252,7 +231,7 @@ async function costOf(
   among: readonly Party[],
   memoryMs: number,
   { ms, messages, bytes }: { readonly ms: number; readonly messages: number; readonly bytes: number },
-): Promise<Cost> {
+): Promise<CeremonyCost> {
   const perWave = among.length * (among.length - 1);
   const waves = Math.max(1, Math.round(messages / perWave));
   const taken = await circle.waves(waves, Math.round(bytes / messages), among);
@@ -260,13 +239,13 @@ async function costOf(
   return { ms, memoryMs, messages, bytes, unitMs, ratio: (ms - memoryMs) / unitMs };
 }
 
-function inWords({ ms, memoryMs, messages, unitMs, ratio }: Cost): string {
+function inWords({ ms, memoryMs, messages, unitMs, ratio }: CeremonyCost): string {
   return `${ms.toFixed(0)} ms (${memoryMs.toFixed(0)} in memory), ${String(messages)} messages (alone ${unitMs.toFixed(0)} ms), ratio ${ratio.toFixed(2)}`;
 }
 
 // The first of all has everything compiled, tables of the curve made, and does not count.
 await measure(3);
-const sizes: Size[] = [];
+const sizes: RoundsSize[] = [];
 for (const n of SIZES) sizes.push(await measure(n));
 const ratios = sizes.flatMap(({ keygen: a, sign: b }) => [a.ratio, b.ratio]);
 report({ sizes, ratio: Math.max(...ratios) });

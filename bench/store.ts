@@ -13,6 +13,7 @@ import type { Store } from '../src/store/store.ts';
 import { sessions } from '../src/store/tables.ts';
 import { envelopeFrom, type Peer } from '../test/support/peer.ts';
 import { befriend, makeDevice, Place, platform, startBot, type Running } from './support/device.ts';
+import type { StoreSize } from './support/figures.ts';
 import { deliveryFrame } from './support/line.ts';
 import { median, progress, report, sleep } from './support/measure.ts';
 
@@ -29,14 +30,6 @@ interface Scene {
   readonly place: Place;
   readonly device: Peer;
   readonly peers: readonly Peer[];
-}
-
-interface Figures {
-  readonly rows: number;
-  readonly openMs: number;
-  /** Wall and processor time, medians. */
-  readonly messageMicros: number;
-  readonly messageCpuMicros: number;
 }
 
 async function makeScene(rows: number): Promise<Scene> {
@@ -178,7 +171,7 @@ async function measure(): Promise<object> {
   for (const store of stores) await store.close();
   for (const { place } of scenes) await place.remove();
 
-  const sizes = scenes.map(({ rows }, index): Figures => ({
+  const sizes = scenes.map(({ rows }, index): StoreSize => ({
     rows,
     openMs: openMs[index] ?? 0,
     messageMicros: median(receiving[index]?.micros ?? []),

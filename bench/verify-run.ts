@@ -8,22 +8,14 @@
 import { performance } from 'node:perf_hooks';
 import type { Profile } from '../plugins/verify/messages/frame.ts';
 import { couple, verify } from '../test/verify/support/party.ts';
+import type { WholeRun } from './support/figures.ts';
 import { turn } from './support/line.ts';
 import { median, progress, report } from './support/measure.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 100);
 const WARMUPS = 30;
 
-interface Figures {
-  /** Median, both sides together. */
-  readonly ms: number;
-  /** All frames of a run. */
-  readonly frameBytes: number;
-  /** Longest that the event loop was held, over all runs. */
-  readonly heldMs: number;
-}
-
-async function measure(profile: Profile): Promise<Figures> {
+async function measure(profile: Profile): Promise<WholeRun> {
   const times: number[] = [];
   let [frameBytes, heldMs] = [0, 0];
   for (let round = 0; round < ROUNDS + WARMUPS; round++) {
