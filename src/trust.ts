@@ -156,6 +156,8 @@ export type Acquaintance = 'known' | 'answered' | 'stranger';
 
 export interface IdentityWrites {
   get(aci: ServiceId): Promise<ContactIdentity>;
+  /** As the account's list of contacts has it. */
+  name(aci: Aci): Promise<string | undefined>;
   /** How the account knows them, beside what they have sent. */
   acquaintance(aci: Aci): Promise<Acquaintance>;
   /**

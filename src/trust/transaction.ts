@@ -75,6 +75,10 @@ class StagedIdentities implements IdentityWrites {
     return this.#parts.identities.get(this.#staging, aci);
   }
 
+  async name(aci: Aci): Promise<string | undefined> {
+    return (await contacts.get(this.#staging, aci))?.name;
+  }
+
   async acquaintance(aci: Aci): Promise<Acquaintance> {
     const { evidence } = await this.get(aci);
     if (evidence.length > 0 || (await contacts.get(this.#staging, aci)) !== undefined) return 'known';

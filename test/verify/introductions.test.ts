@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Aci } from '../../src/address.ts';
 import { copy, type Bytes } from '../../src/bytes.ts';
 import { decodeStatement } from '../../plugins/verify/introductions/statement.ts';
+import { contacts } from '../../src/store/tables.ts';
 import { settle } from '../support/clock.ts';
 import { about, introduce, made, member, payloadOf, scene } from './support/introducing.ts';
 import { DAY, T0, verifyEachOther } from './support/member.ts';
@@ -38,6 +39,25 @@ describe('an introduction that arrives', () => {
     const { received } = await carol.list();
     expect(received).toMatchObject([{ state: 'used', chain, introducerVerifiedAt: T0, method: 'pake' }]);
     expect(chain).not.toMatch(/[✓✔☑✅]/u);
+  });
+
+  it('V-38: names who is known by name, beside the ACI', async () => {
+    const { alice, bob, carol, clock } = await scene();
+    await clock.advance(3 * DAY);
+    await alice.verify(bob);
+    const batch = carol.peer.store.batch();
+    contacts.put(batch, alice.aci, { name: 'Alice' });
+    contacts.put(batch, bob.aci, { name: 'Bob\nthe second' });
+    await batch.commit();
+    const [given] = await introduce(alice, bob, [carol]);
+    await alice.post(carol);
+    const [ours, theirs] = [T0, T0 + 3 * DAY].map((ms) => new Date(ms).toISOString().slice(0, 10));
+    const [a, b] = [`Alice (${alice.aci})`, `Bob the second (${bob.aci})`];
+    const chain = `${b}, introduced by ${a} (you verified Alice on ${ours ?? ''}; they verified Bob the second on ${theirs ?? ''})`;
+    expect((await carol.list()).received).toMatchObject([{ chain }]);
+    await alice.act('unintroduce', { input: { id: given?.id } });
+    await alice.post(carol);
+    expect(carol.notices).toEqual([chain, `${a} has taken back the introduction of ${b}`]);
   });
 
   it('V-34: counts for nothing with any byte of it altered', async () => {

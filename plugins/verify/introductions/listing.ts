@@ -62,12 +62,24 @@ export async function listIntroductions(tx: Transaction, now: number): Promise<I
   return { received: received.sort(byTime), issued: issued.sort(byTime) };
 }
 
-/** "BOB, introduced by ALICE (you verified them on 2026-05-03; they verified BOB on 2026-06-01)". Days are in UTC. */
-export function chainOf(statement: Statement, introducer: ContactIdentity): string {
-  const { subject, introducer: by, verifiedAt: theirs } = statement;
+/**
+ * "BOB, introduced by ALICE (you verified ALICE on 2026-05-03; they verified BOB on 2026-06-01)", with the name beside the
+ * ACI, and then in its place, where the account knows one. Days are in UTC.
+ */
+export async function chainOf(tx: Transaction, statement: Statement): Promise<string> {
+  const introducer = await tx.trust.identities.get(statement.introducer);
+  const [subject, by] = [await labelOf(tx, statement.subject), await labelOf(tx, statement.introducer)];
   const ours = verifiedAt(introducer);
-  const link = ours === undefined ? `${by} is ${introducer.state}` : `you verified ${by} on ${dayOf(ours)}`;
-  return `${subject}, introduced by ${by} (${link}; they verified ${subject} on ${dayOf(theirs)})`;
+  const link =
+    ours === undefined ? `${by.short} is ${introducer.state}` : `you verified ${by.short} on ${dayOf(ours)}`;
+  const theirs = dayOf(statement.verifiedAt);
+  return `${subject.whole}, introduced by ${by.whole} (${link}; they verified ${subject.short} on ${theirs})`;
+}
+
+/** How a contact is called in a line: names are no proof of anything, so the ACI is there at least once. */
+export async function labelOf(tx: Transaction, aci: Aci): Promise<{ whole: string; short: string }> {
+  const name = (await tx.trust.identities.name(aci))?.replace(/\s+/gu, ' ');
+  return name === undefined ? { whole: aci, short: aci } : { whole: `${name} (${aci})`, short: name };
 }
 
 export function givenLine({ signed, to, revokedAt }: Given, now: number): GivenLine {
@@ -86,7 +98,7 @@ async function gotLine(tx: Transaction, got: Got, now: number): Promise<GotLine>
     introducer: statement.introducer,
     introducerVerifiedAt: verifiedAt(introducer) ?? null,
     state: stateOf(got, introducer, subject, now),
-    chain: chainOf(statement, introducer),
+    chain: await chainOf(tx, statement),
   };
 }
 

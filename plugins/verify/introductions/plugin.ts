@@ -19,7 +19,7 @@ import { isSame } from '../messages/wire.ts';
 import { Book, type BookParts, type Receipt } from './book.ts';
 import { conflictError } from './conflict.ts';
 import { findGiven, Issuing } from './issuing.ts';
-import { chainOf, givenLine, listIntroductions } from './listing.ts';
+import { chainOf, givenLine, labelOf, listIntroductions } from './listing.ts';
 import { allGiven, allGot } from './rows.ts';
 import { INTRODUCTION } from './tag.ts';
 
@@ -119,14 +119,17 @@ async function tell(host: Host, receipt: Receipt): Promise<void> {
     }
     case 'revoked': {
       const { introducer, subject } = receipt.statement;
-      host.notify(`${introducer} has taken back the introduction of ${subject}`);
+      const [by, of] = await host.update(async (tx) => [
+        await labelOf(tx, introducer),
+        await labelOf(tx, subject),
+      ]);
+      host.notify(`${by.whole} has taken back the introduction of ${of.whole}`);
       return;
     }
     case 'used':
     case 'shown': {
-      const { introducer, subject } = receipt.statement;
-      const { state } = await host.trust.get(subject);
-      const chain = chainOf(receipt.statement, await host.trust.get(introducer));
+      const { state } = await host.trust.get(receipt.statement.subject);
+      const chain = await host.update((tx) => chainOf(tx, receipt.statement));
       host.notify(state === 'introduced' ? chain : `${chain}; the contact is ${state}`);
       return;
     }
