@@ -132,7 +132,7 @@ describe('several devices of the enterer', () => {
     const states = [await bob.stateOfRun(alice), await second.stateOfRun(alice)];
     expect(states).toContain('finished');
     for (const entering of typed) entering.stop();
-    // The next run is as good as any.
+    // Nothing of this stands in the way of another run.
     await bob.act('cancel');
     await second.act('cancel');
     await wholeRun(alice, bob);
