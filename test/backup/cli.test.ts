@@ -96,10 +96,13 @@ describe('backup and restore', () => {
   it('ask for the passphrase on a terminal, twice for a new one', async () => {
     await store.close();
     const typing = memoryIo({ cwd: folder, terminal: true, stdin: 'secret\r' });
-    setTimeout(() => typing.stdin.emit('data', 'secret\r'), 50);
-    expect(
-      await main(['backup', 'file', '--data', 'data', '--passphrase-file', 'store.txt', '--json'], typing),
-    ).toBe(0);
+    const made = main(
+      ['backup', 'file', '--data', 'data', '--passphrase-file', 'store.txt', '--json'],
+      typing,
+    );
+    await expect.poll(() => typing.err()).toContain('Again: ');
+    typing.stdin.emit('data', 'secret\r');
+    expect(await made).toBe(0);
     const asked = memoryIo({ cwd: folder, terminal: true, stdin: 'secret\r' });
     expect(await main(['restore', 'file', '--data', 'new', '--passphrase-file', 'next.txt'], asked)).toBe(0);
     expect(asked.err()).toContain(`This is ${peer.aci} as of `);

@@ -9,7 +9,7 @@ import type { Log } from '../../src/platform.ts';
 import { ManualClock, settle, testPlatform } from '../support/clock.ts';
 import { RawSocket } from '../support/raw-client.ts';
 import { rawPrimary, registerRaw } from '../support/raw-primary.ts';
-import { quiet } from '../support/stage.ts';
+import { quiet } from '../support/until.ts';
 
 const HOUR_MS = 3_600_000;
 

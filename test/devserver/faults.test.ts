@@ -126,8 +126,7 @@ describe('a fault for deliveries', () => {
     const [a, b] = [await socket.envelope(0), await socket.envelope(1)];
     expect(a.serverGuidBinary).toEqual(b.serverGuidBinary);
     expect((await socket.delivery(0)).id).not.toBe((await socket.delivery(1)).id);
-    await pause(30);
-    expect((await server.stats()).queued).toBe(0);
+    await expect.poll(async () => (await server.stats()).queued).toBe(0);
     await socket.close();
   });
 

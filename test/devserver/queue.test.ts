@@ -3,9 +3,9 @@ import { serviceIdFromBytes, uuidFromBytes } from '../../src/address.ts';
 import { toTime } from '../../src/bytes.ts';
 import { startDevServer, type DevServer, type DevServerOptions } from '../../src/devserver/devserver.ts';
 import type { Phone } from '../../src/devserver/phone.ts';
-import { settle } from '../support/clock.ts';
 import type { RawDelivery, RawSocket } from '../support/raw-client.ts';
 import { RawDevice, textContent } from '../support/raw-device.ts';
+import { quiet } from '../support/until.ts';
 
 let server: DevServer;
 let phone: Phone;
@@ -23,11 +23,6 @@ afterEach(() => server.close());
 async function texts(count: number, from = 0): Promise<void> {
   for (let i = from; i < from + count; i++) await peer.send(phone.aci, `text ${String(i)}`);
 }
-/** Long enough for whatever would come on loopback to have come. */
-const quiet = async (): Promise<void> => {
-  await new Promise((resolve) => setTimeout(resolve, 60));
-  await settle();
-};
 const guids = async (socket: RawSocket, count: number): Promise<(string | null)[]> =>
   Promise.all(Array.from({ length: count }, async (_, i) => guidOf(await socket.envelope(i))));
 function guidOf(envelope: Awaited<ReturnType<RawSocket['envelope']>>): string | null {

@@ -9,7 +9,8 @@ import { fromBase64, toBase64 } from '../../src/bytes.ts';
 import { groupToken } from '../support/group-token.ts';
 import { RawSocket } from '../support/raw-client.ts';
 import { RawDevice } from '../support/raw-device.ts';
-import { accessKey, DIALECTS, quiet, Stage } from '../support/stage.ts';
+import { accessKey, DIALECTS, Stage } from '../support/stage.ts';
+import { quiet } from '../support/until.ts';
 
 const DAY_MS = 86_400_000;
 const STRANGER = '00000000-0000-4000-8000-000000000000';

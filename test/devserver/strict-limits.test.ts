@@ -9,7 +9,8 @@ import type { RawResponse } from '../support/raw-client.ts';
 import { RawDevice } from '../support/raw-device.ts';
 import { provision } from '../support/raw-provisioning.ts';
 import { basic, begin, NUMBER, rawPrimary, registrationBody } from '../support/raw-primary.ts';
-import { accessKey, DIALECTS, quiet, Stage } from '../support/stage.ts';
+import { accessKey, DIALECTS, Stage } from '../support/stage.ts';
+import { quiet } from '../support/until.ts';
 
 let stage: Stage;
 beforeEach(async () => {

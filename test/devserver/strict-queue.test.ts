@@ -8,7 +8,8 @@ import { toTime } from '../../src/bytes.ts';
 import type { signal } from '../../src/proto/messages.js';
 import { RawSocket } from '../support/raw-client.ts';
 import { RawDevice } from '../support/raw-device.ts';
-import { DIALECTS, quiet, Stage, type Entry } from '../support/stage.ts';
+import { DIALECTS, Stage, type Entry } from '../support/stage.ts';
+import { quiet } from '../support/until.ts';
 
 const EMPTY = '/api/v1/queue/empty';
 const PROVISIONING = '/v1/websocket/provisioning/';

@@ -93,9 +93,6 @@ export class Stage {
   }
 }
 
-/** Long enough for whatever would come on loopback to have come. */
-export const quiet = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 80));
-
 export function accessKey(key: Uint8Array): string {
   return `unidentified-access-key:${toBase64(key)}`;
 }

@@ -1,6 +1,8 @@
 /** Waiting in real time, for what goes over sockets or between processes. */
 
 const LIMIT_MS = 20_000;
+const QUIET_TURNS = 16;
+const TURN_MS = 5;
 
 /**
  * Asks every 10 ms until it holds.
@@ -16,4 +18,12 @@ export async function until(
     if (Date.now() > end) throw new Error(`${what} has not come in ${String(LIMIT_MS / 1000)} s`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+/**
+ * Long enough for whatever would come on loopback to have come: turns of the loop, in each of which something can, since on
+ * a loaded machine there are few of them in a given time.
+ */
+export async function quiet(): Promise<void> {
+  for (let turn = 0; turn < QUIET_TURNS; turn++) await new Promise((resolve) => setTimeout(resolve, TURN_MS));
 }

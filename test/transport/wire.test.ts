@@ -5,7 +5,6 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { EMPTY } from '../../src/bytes.ts';
@@ -13,6 +12,7 @@ import { systemPlatform, type Log } from '../../src/platform.ts';
 import { signal as proto } from '../../src/proto/messages.js';
 import { Connection } from '../../src/transport/connection.ts';
 import { Socket, type SocketOptions } from '../../src/transport/socket.ts';
+import { quiet } from '../support/until.ts';
 
 const { REQUEST, RESPONSE } = proto.WebSocketMessage.Type;
 const GET = { verb: 'GET', path: '/v1/x' } as const;
@@ -131,8 +131,7 @@ it('takes a request that comes in the moment of opening', async () => {
     });
     open(url, { onRequest: (request) => seen.push(request.path) }).then(resolve, reject);
   });
-  await sleep(50);
-  expect(seen).toEqual(['/v1/address']);
+  await expect.poll(() => seen).toEqual(['/v1/address']);
   early.terminate();
 });
 
@@ -237,11 +236,10 @@ it('stops reading while it is paused, and closes all the same', async () => {
   const request = { verb: 'PUT', path: '/api/v1/message', body: new Uint8Array(1000), id: 1 };
   for (let i = 0; i < 3; i++)
     server.sockets[0]?.send(proto.WebSocketMessage.encode({ type: REQUEST, request }).finish());
-  await sleep(50);
+  await quiet();
   expect(seen).toHaveLength(0);
   socket.resume();
-  await sleep(50);
-  expect(seen).toHaveLength(3);
+  await expect.poll(() => seen).toHaveLength(3);
   socket.pause();
   socket.close();
   expect((await socket.closed).code).toBe(1000);

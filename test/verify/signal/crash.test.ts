@@ -8,6 +8,7 @@ import { openMemory } from '../../../src/store/memory.ts';
 import { outboxRows } from '../../../src/store/tables.ts';
 import { Scene } from '../../support/scene.ts';
 import { FaultyStore, type FaultKind } from '../../support/store-faults.ts';
+import { quiet } from '../../support/until.ts';
 import { codeOf, peerOf, until, wholeRun, type Acting, type Peer } from './support/duo.ts';
 
 const TIMEOUT_MS = 240_000;
@@ -46,7 +47,7 @@ async function crashAt(who: 'alice' | 'bob', at: number, kind: FaultKind, wrong?
   // Its code was never shown: a new one is made.
   await alice.act('cancel');
   await until(async () => !(await hasFramesToSend()), 'all is sent');
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await quiet();
   await until(async () => isOver(await bob.stateOfRun(alice)), 'nothing rings');
   return store.struck;
 }
