@@ -32,10 +32,11 @@ export function greet(draft: Draft, to: number, wantsAnswer: boolean): void {
   send(draft, to, { kind: 'hello', topic, nonce, echo: echo ?? NO_NONCE, wantsAnswer, proposal });
 }
 
-/** Says hello again to all who are not known to be there, or, with a quorum, may have said who is. */
+/** Says hello again to all who are not known to be there, or, with a quorum, may have said who is; not to who refuses. */
 export function greetAgain(draft: Draft): void {
   for (const other of othersOf(draft.run)) {
-    if (isPartial(draft) || draft.run.peers.get(other)?.isLive !== true) greet(draft, other, true);
+    const isAsked = isPartial(draft) || draft.run.peers.get(other)?.isLive !== true;
+    if (isAsked && !hasRefused(draft.run, other)) greet(draft, other, true);
   }
 }
 

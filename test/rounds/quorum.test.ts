@@ -162,6 +162,10 @@ describe('a ceremony for which some are enough', () => {
     const sim = simOf(3);
     sim.open(1);
     refuse(sim, 3);
+    sim.settle(60_000);
+    // It is greeted when it is opened, and not bothered again.
+    expect(sim.sent.filter(({ to }) => to === 3)).toHaveLength(1);
+    expect(sim.sent.filter(({ to }) => to === 2).length).toBeGreaterThan(2);
     sim.open(3);
     sim.settle(1_000);
     expect(sim.run(1).phase).toBe('gathering');

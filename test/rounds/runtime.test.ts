@@ -164,6 +164,19 @@ describe('a plugin with rounds', () => {
     expect(answers.length).toBeLessThanOrEqual(60);
   });
 
+  it('forgets what its operator wants none of last', { timeout: 60_000 }, async () => {
+    const [{ rounds } = {}] = members;
+    const open = (at: number): Promise<string> | undefined =>
+      rounds?.open({ ...request(), message: Uint8Array.of(at >> 8, at & 0xff) });
+    const refused = (await open(0)) ?? '';
+    await rounds?.abort(refused);
+    await clock.advance(1_000); // all others are younger
+    for (let at = 1; at < 300; at++) await rounds?.abort((await open(at)) ?? '', 'done otherwise', false);
+    const left = (await rounds?.list()) ?? [];
+    expect(left).toHaveLength(256);
+    expect(left.map(({ topic }) => topic)).toContain(refused);
+  });
+
   it('ends a ceremony when its operator says so', async () => {
     const topic = await openAll();
     await exchange(members, (_, row) => row.timestamp % 5 === 0);
