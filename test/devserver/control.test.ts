@@ -213,7 +213,7 @@ describe('a phone', () => {
       });
       expect(status).toBe(200);
     }
-    const kinds = (await b.messages({ count: 6, waitMs: 5000 })).map(({ kind }) => kind);
+    const kinds = (await b.messages({ count: 6, waitMs: 20_000 })).map(({ kind }) => kind);
     expect(kinds).toEqual(['text', 'null', 'receipt', 'typing', 'other', 'other']);
     await socket.close();
   });
@@ -228,7 +228,7 @@ describe('a phone', () => {
     const content = { syncMessage: { sent: { timestamp, message: { body: 'answer' } } } };
     const messages = [await device.encrypt(socket, phone.aci, 1, content)];
     await socket.request('PUT', `/v1/messages/${phone.aci}`, { json: { messages, timestamp } });
-    expect(await phone.messages({ waitMs: 5000 })).toEqual([
+    expect(await phone.messages({ waitMs: 20_000 })).toEqual([
       { from: phone.aci, device: 2, kind: 'sync', text: 'answer', timestamp },
     ]);
     await socket.close();

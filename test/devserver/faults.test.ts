@@ -42,7 +42,7 @@ describe('a fault for requests', () => {
       expect(await sendText(socket, 'x')).toMatchObject({ status: 429, headers: { 'retry-after': '7' } });
     }
     expect((await sendText(socket, 'y')).status).toBe(200);
-    expect((await peer.messages({ waitMs: 5000 })).map(({ text }) => text)).toEqual(['y']);
+    expect((await peer.messages({ waitMs: 20_000 })).map(({ text }) => text)).toEqual(['y']);
     await socket.close();
   });
 
@@ -79,7 +79,7 @@ describe('a fault for requests', () => {
     const socket = await device.connect();
     server.faults.add({ path: '/v1/messages/', action: { drop: true } });
     const answered = sendText(socket, 'heard').then(() => 'answered');
-    expect((await peer.messages({ waitMs: 5000 })).map(({ text }) => text)).toEqual(['heard']);
+    expect((await peer.messages({ waitMs: 20_000 })).map(({ text }) => text)).toEqual(['heard']);
     expect(await Promise.race([answered, pause(100).then(() => 'silence')])).toBe('silence');
     await socket.close();
   });
@@ -88,7 +88,7 @@ describe('a fault for requests', () => {
     const socket = await device.connect();
     server.faults.add({ path: '/v1/messages/', action: { duplicate: true } });
     expect((await sendText(socket, 'x')).status).toBe(200);
-    expect((await peer.messages({ count: 2, waitMs: 5000 })).map(({ kind }) => kind)).toEqual([
+    expect((await peer.messages({ count: 2, waitMs: 20_000 })).map(({ kind }) => kind)).toEqual([
       'text',
       'undecodable',
     ]);

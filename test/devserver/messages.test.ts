@@ -131,7 +131,7 @@ describe('a send', () => {
     await start();
     const timestamp = Date.now();
     expect((await send([await entry({ type: 3 })], { timestamp })).status).toBe(200);
-    expect(await peer.messages({ waitMs: 5000 })).toEqual([
+    expect(await peer.messages({ waitMs: 20_000 })).toEqual([
       { from: phone.aci, device: 2, kind: 'undecodable', timestamp },
     ]);
   });
@@ -197,7 +197,7 @@ describe('a sealed send', () => {
     const envelope = await socket.envelope(0);
     expect([envelope.type, envelope.sourceDevice, envelope.sourceServiceIdBinary]).toEqual([6, null, null]);
     expect((await device.open(envelope)).dataMessage?.body).toBe('sealed');
-    expect(await phone.messages({ waitMs: 5000 })).toMatchObject([
+    expect(await phone.messages({ waitMs: 20_000 })).toMatchObject([
       { from: peer.aci, device: 2, kind: 'text', text: 'sealed' },
     ]);
     await theirs.close();

@@ -24,7 +24,7 @@ describe('the development server', () => {
       expect((await device.open(await socket.envelope(0))).dataMessage?.body).toBe('hello');
       expect((await device.open(await socket.envelope(1))).dataMessage?.body).toBe('sealed');
       expect((await socket.envelope(1)).sourceDevice).toBeNull();
-      expect((await phone.messages({ count: 2, waitMs: 5000 })).map(({ text }) => text)).toEqual([
+      expect((await phone.messages({ count: 2, waitMs: 20_000 })).map(({ text }) => text)).toEqual([
         'hello',
         'sealed',
       ]);
@@ -35,7 +35,7 @@ describe('the development server', () => {
         json: { messages: [message], online: false, urgent: true, timestamp },
       });
       expect(answer).toMatchObject({ status: 200, json: { needsSync: true } });
-      expect(await other.messages({ count: 1, waitMs: 5000 })).toEqual([
+      expect(await other.messages({ count: 1, waitMs: 20_000 })).toEqual([
         { from: phone.aci, device: 2, kind: 'text', text: 'back', timestamp },
       ]);
       await socket.close();

@@ -93,7 +93,7 @@ describe('a proxy in front', () => {
 });
 
 describe('silence', () => {
-  const idle = { waitMs: 900, keepaliveMs: 450 };
+  const idle = { waitMs: 1800, keepaliveMs: 900 };
 
   it('is not tried unless asked for', async () => {
     const checks = await examined(await behind({}));
@@ -106,9 +106,9 @@ describe('silence', () => {
   });
 
   it('that ends a connection before a keepalive comes is a failure, later a warning', async () => {
-    const short = await examined(await behind({ idleMs: 150 }), { slow: true, idle });
+    const short = await examined(await behind({ idleMs: 300 }), { slow: true, idle });
     expect(short['idle timeout']).toMatchObject({ state: 'fail' });
-    const long = await examined(await behind({ idleMs: 650 }), { slow: true, idle });
+    const long = await examined(await behind({ idleMs: 1300 }), { slow: true, idle });
     expect(long['idle timeout']).toMatchObject({ state: 'warn' });
   });
 

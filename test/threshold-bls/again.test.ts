@@ -8,7 +8,7 @@ import { Scene } from '../support/scene.ts';
 import { Circle, type Parcel } from './support/circle.ts';
 import { Group } from './support/group.ts';
 
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 120_000;
 const DAY_MS = 86_400_000;
 const LAST_ROUND = 4;
 
@@ -38,7 +38,7 @@ describe('a command that is stopped while its ceremony goes on', () => {
       return [(await stopped?.act(name, input)) ?? {}, ...others];
     }
 
-    const common = { group: group.lines(), wait: 8 };
+    const common = { group: group.lines(), wait: 60 };
     const made = (await interrupted('keygen', { ...common, threshold: 1, parties: 3 })) as Handle[];
     const publicKey = made[0]?.publicKey ?? '';
     expect(made.map((handle) => handle.publicKey)).toEqual([publicKey, publicKey, publicKey]);

@@ -6,7 +6,7 @@ import { runJson, type Ended } from '../support/json-command.ts';
 import { ServedFolder } from '../support/served-folder.ts';
 import { Side, writeGroup } from '../support/side.ts';
 
-describe('bls keygen, sign, refresh, keys, forget, export and verify', { timeout: 60_000 }, () => {
+describe('bls keygen, sign, refresh, keys, forget, export and verify', { timeout: 120_000 }, () => {
   let folder: ServedFolder;
   let sides: Side[];
   let publicKey: string;
@@ -121,9 +121,9 @@ describe('bls keygen, sign, refresh, keys, forget, export and verify', { timeout
     expect(signed?.code).toBe(0);
     const signature = String(signed?.value['signature']);
     expect(await verifies(signature, 'pay 7')).toMatchObject({ code: 0, value: { valid: true } });
-    const alone = await alice?.run('bls', 'sign', ...argv, '--message', 'give 7', '--wait', '3');
+    const alone = await alice?.run('bls', 'sign', ...argv, '--message', 'give 7', '--wait', '5');
     expect(alone).toMatchObject({ code: 1, value: { error: { code: 'CEREMONY_ENDED' } } });
-    expect(bot?.io.err()).toContain('the message begins otherwise');
+    await expect.poll(() => bot?.io.err()).toContain('the message begins otherwise');
     bot?.io.stop.abort();
     expect(await bot?.code).toBe(0);
   });
