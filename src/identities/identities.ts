@@ -50,6 +50,8 @@ export class Identities {
   readonly #listeners: ((step: TrustStep) => void)[] = [];
   /** Steps whose commit has not been told of yet, by what they were staged on. */
   readonly #staged = new WeakMap<object, TrustStep[]>();
+  /** A timestamp of ours, later than all that our messages have, also where the clock was set back. */
+  stamp: () => number;
   /** The operator lets a key that was only seen be followed by another one, with an event and no block. */
   relaxed = false;
 
@@ -60,6 +62,7 @@ export class Identities {
   constructor(clock: Clock, own: ReadonlyMap<ServiceId, Bytes>) {
     this.#clock = clock;
     this.#own = own;
+    this.stamp = () => clock.now();
   }
 
   /** Adds to what is committed with each step. */
@@ -210,7 +213,9 @@ export class Identities {
       identityRows.put(batch, serviceId, renewed);
       return { serviceId, change, before, after: contactOf(renewed), at };
     }
-    const next = this.#own.has(serviceId) ? row : transition(row, change, at);
+    const moved = this.#own.has(serviceId) ? row : transition(row, change, at);
+    const isReplaced = moved?.replacedAt !== undefined && moved.key !== row?.key;
+    const next = isReplaced ? { ...moved, replacedAt: this.stamp() } : moved;
     if (next === undefined || next === row) return { serviceId, change, before, after: before, at };
     const step = { serviceId, change, before, after: contactOf(next), at };
     identityRows.put(batch, serviceId, next);

@@ -11,7 +11,10 @@ export interface ContactIdentity {
   readonly pin: Bytes | undefined;
   /** ms; when the state was entered. */
   readonly since: number | undefined;
-  /** ms; when the pin took the place of another one; undefined where it is the first. */
+  /**
+   * ms; when the pin took the place of another one; undefined where it is the first. It is a timestamp such as our messages
+   * have: those of before are earlier, whatever the clock has done since.
+   */
   readonly replacedAt: number | undefined;
   /** 33 bytes: a different key that appeared and is not trusted. */
   readonly candidate: Bytes | undefined;

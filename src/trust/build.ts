@@ -43,6 +43,7 @@ export async function buildTrust(needs: TrustNeeds): Promise<Trust> {
   const { store, account, platform, stamp, policy } = needs;
   const exclusive = needs.exclusive ?? (<T>(_peer: ServiceId, work: () => Promise<T>): Promise<T> => work());
   const { identities = new Identities(platform.clock, ownKeys(account)) } = needs;
+  identities.stamp = stamp;
   const policies = new Policies(policy);
   const guards: Guard[] = [];
   const trust: Trust = {
