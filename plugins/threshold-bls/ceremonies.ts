@@ -9,6 +9,7 @@ import { BotError, type Act, type Host, type Transaction } from '../../src/index
 import { parseGroup, type Entry, type OpenRequest, type Rounds, type Run } from '../../src/rounds/index.ts';
 import { askedKey, openUntold, setTold, type Asked } from './asked.ts';
 import { firstDone, type Ended } from './ends.ts';
+import { keyHex, read, usage } from './input.ts';
 import { encodeKeyShare, fromHex, publicKeyOf, sharingOf, toHex, type KeyShare } from './key-share.ts';
 import { keygen, problem, refresh } from './keygen.ts';
 import { keyActs } from './keys.ts';
@@ -32,7 +33,6 @@ const BACKUP_NOTE =
   'It holds shares of threshold keys. Backups undo a refresh: the shares of t + 1 parties from before it still sign. Once all parties have refreshed, destroy the older backups.';
 const WAIT_SECONDS = 600;
 const common = { group: z.string(), wait: z.number().positive().max(86_400).default(WAIT_SECONDS) };
-const keyHex = z.string().regex(/^[0-9a-f]{192}$/);
 const keygenInput = z.object({ ...common, threshold: z.number(), parties: z.number() });
 const refreshInput = z.object({ ...common, publicKey: keyHex });
 const signInput = z.object({ ...common, publicKey: keyHex, message: z.string().regex(/^([0-9a-f]{2})*$/) });
@@ -178,14 +178,4 @@ async function newest(host: Host, publicKey: string): Promise<KeyShare> {
 
 function handleOf(share: KeyShare): Handle {
   return { publicKey: toHex(publicKeyOf(share)), parties: share.parties, threshold: share.threshold };
-}
-
-function read<T>(schema: z.ZodType<T>, input: unknown): T {
-  const { success, data, error } = schema.safeParse(input);
-  if (success) return data;
-  throw usage(error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '));
-}
-
-function usage(message: string): BotError {
-  return new BotError('USAGE', message);
 }

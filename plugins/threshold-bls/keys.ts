@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { BotError, type Act, type Host, type Transaction } from '../../src/index.ts';
 import type { Rounds } from '../../src/rounds/index.ts';
+import { keyHex, read } from './input.ts';
 import { publicKeyOf, toHex } from './key-share.ts';
 import { allShares, deleteShare, hasShares, sharesOf, type HeldShare } from './shares.ts';
 
@@ -27,15 +28,14 @@ export interface KeyLine {
   readonly shares: readonly { readonly epoch: number; readonly settled: boolean }[];
 }
 
-const keyHex = z.string().regex(/^[0-9a-f]{192}$/);
 const keysInput = z.object({ publicKey: keyHex.optional() });
 const forgetInput = z.object({ publicKey: keyHex });
 
 export function keyActs(host: Host, ceremonies: Rounds): Readonly<Record<string, Act>> {
   return {
-    /** @throws BotError `KEY_UNKNOWN` for a key that was named */
+    /** @throws BotError `KEY_UNKNOWN` for a key that was named; `USAGE` */
     keys: async (call) => {
-      const { publicKey } = keysInput.parse(call.input);
+      const { publicKey } = read(keysInput, call.input);
       const shares = await host.update(({ state }) =>
         publicKey === undefined ? allShares(state) : sharesOf(state, publicKey),
       );
@@ -43,7 +43,7 @@ export function keyActs(host: Host, ceremonies: Rounds): Readonly<Record<string,
     },
     /** @throws BotError `KEY_UNKNOWN`; `USAGE` for a share that others may count on */
     forget: (call) => {
-      const { publicKey } = forgetInput.parse(call.input);
+      const { publicKey } = read(forgetInput, call.input);
       return host.update(async (tx) => forget(tx, ceremonies, publicKey));
     },
   };

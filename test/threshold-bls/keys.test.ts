@@ -72,6 +72,7 @@ describe('the keys of a party', () => {
     const other = (await act(1, 'keys', { publicKey: first })) as { keys: KeyLine[] };
     expect(other.keys.map(({ shares }) => shares)).toEqual([[{ epoch: 1, settled: true }]]);
     await expect(act(0, 'keys', { publicKey: 'ab'.repeat(96) })).rejects.toMatchObject({ code: 'KEY_UNKNOWN' });
+    await expect(act(0, 'keys', { publicKey: 'AB' })).rejects.toMatchObject({ code: 'USAGE' });
     // The others may have no other share than this.
     await circle.member(0).rounds.abort(topic);
     for (const publicKey of publicKeys) {
