@@ -128,11 +128,13 @@ export class Operator {
     const { text } = typedCode(run.terms.format, code);
     await this.#assertNew(text);
     const follower = new Follower(host, runs, peer);
+    const secrets: Bytes[] = [];
     let isTyped = false;
     try {
       await runs.give(peer, () => ({ kind: 'typing', runId, now: host.clock.now() }));
       const w = await env.primitives.mhf.codeToW({ code: text, suite: 1, runId, params: offer.mhf });
       const share = makeShare(env.primitives.p256, 'B', w, random);
+      secrets.push(w, share.secret);
       codes.add(peer, runId, text);
       const step = await runs.give(
         peer,
@@ -147,6 +149,7 @@ export class Operator {
       isTyped = true;
       return await follower.follow(runId, call);
     } finally {
+      for (const secret of secrets) secret.fill(0); // the step has done so, unless it failed
       if (!isTyped) codes.end(peer, runId);
       follower.close();
     }

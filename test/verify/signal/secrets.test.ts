@@ -1,24 +1,35 @@
 /** Copies of secrets in memory: the row alone has them (V-16). */
 import { beforeEach, expect, it } from 'vitest';
+import { dammDigit } from '../../../plugins/verify/code.ts';
 import type { Slot } from '../../../plugins/verify/machine/slot.ts';
 import { secretsOf } from '../../../plugins/verify/machine/state.ts';
+import { Mhf, type CodeInput } from '../../../plugins/verify/math/mhf.ts';
+import { opensslScrypt } from '../../../plugins/verify/math/node.ts';
 import { makeShare } from '../../../plugins/verify/math/spake2.ts';
 import { scanSlots } from '../../../plugins/verify/rows.ts';
 import { LiveCodes } from '../../../plugins/verify/signal/codes.ts';
+import { Operator } from '../../../plugins/verify/signal/operator.ts';
 import { Runs } from '../../../plugins/verify/signal/runs.ts';
 import type { Start } from '../../../plugins/verify/machine/step.ts';
 import { offlineHost } from '../../../src/bot/offline-host.ts';
 import type { Bytes } from '../../../src/bytes.ts';
 import type { Host } from '../../../src/plugin.ts';
 import { makePeer } from '../../support/peer.ts';
+import { WatchedStore } from '../../support/watched-store.ts';
 import { CHEAP, ENV, Party, random, T0 } from '../support/party.ts';
 
 let host: Host;
 let runs: Runs;
+/** Commits, from now on. */
+let fails = false;
 const alice = new Party();
 
 beforeEach(async () => {
-  const { store, platform } = await makePeer();
+  const { store: inner, platform } = await makePeer();
+  fails = false;
+  const store = new WatchedStore(inner, (commit) =>
+    fails ? Promise.reject(new Error('no disk')) : commit(),
+  );
   const permissions = ['send', 'sync', 'identities'] as const;
   host = await offlineHost(store, platform, { name: 'verify', version: '0', permissions });
   runs = new Runs({ host, env: ENV, random, codes: new LiveCodes() });
@@ -58,6 +69,32 @@ it('V-16: what a step has read and made is overwritten after it, whatever comes 
     await given.catch(() => undefined);
     expect(seen && areOverwritten(secrets(seen))).toBe(true);
   }
+});
+
+it('V-16: what was typed is overwritten, also where its step could not be written', async () => {
+  const { aci, deviceId: device } = host.trust.own;
+  alice.now = host.clock.now();
+  await alice.start(new Party({ aci, device }), '482913');
+  const frame = { bytes: alice.frame('offer'), from: alice.address, openedUnder: alice.own.identityKey };
+  await runs.give(alice.own.aci, () => ({ kind: 'frame', ...frame, gate: 'open', now: alice.now }));
+  const stretched: Bytes[] = [];
+  class KeepingMhf extends Mhf {
+    override async codeToW(input: CodeInput): Promise<Bytes> {
+      const w = await super.codeToW(input);
+      stretched.push(w);
+      fails = true; // from the commit of `typed` on
+      return w;
+    }
+  }
+  const mhf = new KeepingMhf(opensslScrypt, { params: CHEAP, minLog2N: 4, maxLog2N: 4 });
+  const env = { ...ENV, primitives: { ...ENV.primitives, mhf } };
+  const operator = new Operator({ host, runs, codes: new LiveCodes(), env, random, mayBeIntroduced: false });
+  const input = { code: '482913' + String(dammDigit('482913')) };
+  const { signal } = new AbortController();
+  const call = { contact: alice.own.aci, input, signal, tell: () => undefined };
+  await expect(operator.enter(call)).rejects.toThrow('no disk');
+  expect(stretched.length).toBe(1);
+  expect(areOverwritten(stretched)).toBe(true);
 });
 
 it('V-16: what was looked through is overwritten', async () => {
