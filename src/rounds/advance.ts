@@ -30,6 +30,9 @@ import {
   type Draft,
 } from './run.ts';
 
+/** Why a ceremony ends where nobody is proven to lie, so far. */
+export const MISMATCH = 'the parties have not seen the same';
+
 const NO_HASH: Bytes = new Uint8Array(32);
 
 /** All who take part are known: the ceremony has its id, and round 1 is made. */
@@ -112,7 +115,7 @@ function isConfirmed(draft: Draft): boolean {
     if (wrong === undefined) continue;
     // Names nobody: either could lie. What we have goes along, so that who has seen another one can prove it.
     const shown = messageIn(draft, wrong.index, 0);
-    abort(draft, 'the parties have not seen the same', { evidence: shown === undefined ? [] : [shown] });
+    abort(draft, MISMATCH, { evidence: shown === undefined ? [] : [shown] });
     return false;
   }
   return confirmed.length === othersOf(run).length;

@@ -13,6 +13,7 @@ import { Pacing } from '../outbox/pacing.ts';
 import type { AppFields } from '../router.ts';
 import { verifySignature } from '../trust/own-key.ts';
 import type { PolicyRule } from '../trust.ts';
+import { MISMATCH } from './advance.ts';
 import { end, open, passOver, take, tick, wakeAt } from './ceremony.ts';
 import { ROUNDS, type Entry, type OpenRequest, type RoundsHost, type RoundsOptions } from './entry.ts';
 import { shortReason, type Frame } from './frame.ts';
@@ -33,6 +34,10 @@ const MAX_OPEN = 64;
 const MAX_KEPT = 256;
 /** How exactly deadlines are kept, ms. */
 const BEAT_MS = 1_000;
+/** How often it is looked whether a ceremony has ended, ms. */
+const LOOK_MS = BEAT_MS / 4;
+/** How long a proof of who has lied may come after the end, ms. */
+const PROOF_MS = 2_000;
 const DEFAULT_WAIT_MS = 600_000;
 /** What an operator would be told who opened it. */
 const NOT_OPENED: readonly ErrorCode[] = ['USAGE', 'PEER_UNVERIFIED', 'IDENTITY_CHANGED', 'RATE_LIMITED'];
@@ -170,18 +175,25 @@ export class Rounds {
   }
 
   /**
-   * Waits until a ceremony has ended.
+   * Waits until a ceremony has ended. Where the parties have not seen the same, what the others have seen comes with their
+   * own ends, and may prove who it was: so that a cheat is named, it is waited for a moment longer.
    * @param heldMs where its output is held (`Protocol.isHeld`): how long the others are waited for then; absent: to the end
    * @throws the signal's reason
    */
   async ended(topic: string, signal?: AbortSignal, heldMs = Infinity): Promise<CeremonyView> {
     let until = Infinity;
+    let proofUntil: number | undefined;
     for (;;) {
       const view = await this.#attached.update((tx) => this.viewIn(tx, topic));
       if (view === undefined) throw new BotError('ROW_UNKNOWN', 'there is no such ceremony');
-      if (view.isHeld && until === Infinity) until = this.#attached.clock.now() + heldMs;
-      if (!isOpen(view.state) || this.#attached.clock.now() >= until) return view;
-      await this.#attached.clock.sleep(BEAT_MS / 4, signal);
+      const now = this.#attached.clock.now();
+      if (view.isHeld && until === Infinity) until = now + heldMs;
+      const isUnproven = view.end?.reason === MISMATCH && view.blame.length === 0;
+      const isOver = isUnproven
+        ? now >= (proofUntil ??= now + PROOF_MS)
+        : !isOpen(view.state) || now >= until;
+      if (isOver) return view;
+      await this.#attached.clock.sleep(LOOK_MS, signal);
     }
   }
 
