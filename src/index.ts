@@ -37,7 +37,7 @@ export {
   type Plugin,
   type PluginInfo,
   type PluginSource,
-} from './plugin.ts';
+} from './plugin/contract.ts';
 export type { Act, ActCall } from './plugin/acts.ts';
 export { loadPlugin } from './plugin/load.ts';
 export type { Subcommand, SubcommandCall } from './plugin/subcommand.ts';

@@ -5,7 +5,8 @@
 import { BotError } from '../errors.ts';
 import { linkedAccount } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
-import { Plugins, type Host, type Plugin } from '../plugin.ts';
+import { Plugins } from '../plugin.ts';
+import type { Host, Plugin } from '../plugin/contract.ts';
 import { openMemory } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';
 import { account } from '../store/tables.ts';

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { primaryAccount } from '../account/approve.ts';
 import { Bot, type BotEvent } from '../bot.ts';
 import type { Content } from '../content/content.ts';
-import type { Handlers } from '../plugin.ts';
+import type { Handlers } from '../plugin/contract.ts';
 import { openStore } from './account.ts';
 import { oneLine, type Printer } from './io.ts';
 import {

@@ -8,7 +8,7 @@ import { offlinePlugins } from '../bot/offline-host.ts';
 import { BotError, isBotError } from '../errors.ts';
 import { listOutbox } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
-import type { Plugin } from '../plugin.ts';
+import type { Plugin } from '../plugin/contract.ts';
 import { loadPlugin } from '../plugin/load.ts';
 import type { Profile } from '../service/profile.ts';
 import { openLevel, storeInfo } from '../store/level.ts';

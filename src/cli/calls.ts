@@ -32,7 +32,7 @@ import type { Store } from '../store/store.ts';
 import { account as accountCell, contacts as contactRows } from '../store/tables.ts';
 import type { Sent } from '../bot.ts';
 import type { Outgoing } from '../bot/outgoing.ts';
-import type { PluginInfo } from '../plugin.ts';
+import type { PluginInfo } from '../plugin/contract.ts';
 import type { ActCall, Acts } from '../plugin/acts.ts';
 import type { ConnectionState, Requester } from '../transport/request.ts';
 import type { Trust } from '../trust/build.ts';

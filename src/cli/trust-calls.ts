@@ -6,7 +6,7 @@ import type { ServiceId } from '../address.ts';
 import { Stamps } from '../bot/stamps.ts';
 import { linkedAccount, resolveRecipient } from '../inspect.ts';
 import type { Platform } from '../platform.ts';
-import type { PluginInfo } from '../plugin.ts';
+import type { PluginInfo } from '../plugin/contract.ts';
 import type { Store } from '../store/store.ts';
 import { buildTrust, type Trust } from '../trust/build.ts';
 import { policySchema, type PolicySettings } from '../trust/policy.ts';

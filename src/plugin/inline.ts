@@ -1,7 +1,8 @@
 /**
  * Inline handlers: those of a bot that were registered without a plugin around them.
  */
-import { PERMISSIONS, type Handlers, type Plugin, type TextArguments } from '../plugin.ts';
+import { PERMISSIONS } from './check-plugin.ts';
+import type { Handlers, Plugin, TextArguments } from './contract.ts';
 import type { AppFields, AppType, Filter, Handler, HandlerOptions, TextFields } from '../router.ts';
 
 /** Collects handlers until they are installed as one plugin. */

@@ -7,7 +7,8 @@ import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { BotError, describe } from '../errors.ts';
 import { systemPlatform, type Clock } from '../platform.ts';
-import { checkPlugin, type Plugin } from '../plugin.ts';
+import { checkPlugin } from './check-plugin.ts';
+import type { Plugin } from './contract.ts';
 import { inTime } from './in-time.ts';
 
 const TYPESCRIPT = /\.[mc]?tsx?$/;

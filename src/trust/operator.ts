@@ -31,7 +31,7 @@ export interface TrustLine {
   readonly since: number;
 }
 
-/** As of a plugin's declaration (`src/plugin.ts`). */
+/** As of a plugin's declaration (`src/plugin/check-plugin.ts`). */
 const PLUGIN_NAME = /^[a-z0-9][a-z0-9-]*$/;
 
 export interface TrustDetails extends TrustLine {

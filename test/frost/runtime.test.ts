@@ -16,7 +16,7 @@ import { outboxRows, pluginVolatile } from '../../src/store/tables.ts';
 import { ManualClock, settle } from '../../src/testing/clock.ts';
 import frostPlugin, { deal, frostEntries, publicKeyOf, type FrostKey } from '../../plugins/frost/index.ts';
 import { frostSign } from '../../plugins/frost/sign.ts';
-import { checkPlugin } from '../../src/plugin.ts';
+import { checkPlugin } from '../../src/plugin/check-plugin.ts';
 import { makePeer } from '../support/peer.ts';
 import { exchange, RoundsMember } from '../support/rounds-member.ts';
 import { FAULT_KINDS, FaultyStore, type Fault } from '../support/store-faults.ts';

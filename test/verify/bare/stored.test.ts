@@ -10,7 +10,7 @@ import { localKey, putCounters, readCounters } from '../../../plugins/verify/row
 import { offlineHost, passingHost } from '../../../src/bot/offline-host.ts';
 import { fromBase64, toBase64 } from '../../../src/bytes.ts';
 import { main } from '../../../src/cli/main.ts';
-import type { Host } from '../../../src/plugin.ts';
+import type { Host } from '../../../src/plugin/contract.ts';
 import type { Aci } from '../../../src/address.ts';
 import { sessions } from '../../../src/store/tables.ts';
 import { openLevel } from '../../../src/store/level.ts';

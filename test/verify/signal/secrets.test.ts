@@ -13,7 +13,7 @@ import { Runs } from '../../../plugins/verify/signal/runs.ts';
 import type { Start } from '../../../plugins/verify/machine/step.ts';
 import { offlineHost } from '../../../src/bot/offline-host.ts';
 import type { Bytes } from '../../../src/bytes.ts';
-import type { Host } from '../../../src/plugin.ts';
+import type { Host } from '../../../src/plugin/contract.ts';
 import { makePeer } from '../../support/peer.ts';
 import { WatchedStore } from '../../support/watched-store.ts';
 import { CHEAP, ENV, Party, random, T0 } from '../support/party.ts';

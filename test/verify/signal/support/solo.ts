@@ -15,7 +15,7 @@ import { encodeText } from '../../../../src/content/encode.ts';
 import type { AppFields } from '../../../../src/router.ts';
 import type { Context } from '../../../../src/context.ts';
 import type { Act } from '../../../../src/plugin/acts.ts';
-import type { Host } from '../../../../src/plugin.ts';
+import type { Host } from '../../../../src/plugin/contract.ts';
 import type { Store } from '../../../../src/store/store.ts';
 import {
   contacts,
