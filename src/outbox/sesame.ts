@@ -9,9 +9,6 @@
  * Spec: The Sesame Algorithm, revision 2, section 3.3.
  */
 import type { ServiceId } from '../address.ts';
-import { fillerPadding } from '../content/app-message.ts';
-import { encodeNull, encodeTranscript } from '../content/encode.ts';
-import { paddedLength } from '../content/padding.ts';
 import { isBotError } from '../errors.ts';
 import type { Platform } from '../platform.ts';
 import { listDevices } from '../service/devices.ts';
@@ -23,6 +20,7 @@ import type { Batch, Store } from '../store/store.ts';
 import type { OutboxRow, Peer, PeerDevice } from '../store/rows.ts';
 import { outboxRows, peers } from '../store/tables.ts';
 import type { Requester } from '../transport/request.ts';
+import { contentOf, fillerFor } from './contents.ts';
 import type { Gate } from './gate.ts';
 import type { Greeting } from './greeting.ts';
 import type { Pacing } from './pacing.ts';
@@ -172,9 +170,9 @@ export class Sesame {
   }
 
   async #seal(row: OutboxRow, route: SealedRoute | undefined): Promise<Sealed> {
-    const { store, session, gate, ownAci, ownDevice, tags, stamp, onOutbox } = this.#parts;
+    const { store, session, gate, ownAci, ownDevice, tags, platform, stamp, onOutbox } = this.#parts;
     const { recipient } = row;
-    const content = this.#content(row);
+    const content = contentOf(row, ownAci);
     return session.exclusive(recipient, async () => {
       const batch = store.batch();
       // Asked before too, which spares the requests; since then the server had all the time it wanted. Of retry requests
@@ -197,7 +195,7 @@ export class Sesame {
         const sealed =
           row.kind === 'retry'
             ? await session.sealPlaintext(batch, to, row.plaintext, route?.seal)
-            : await gate.seal(batch, row, to, mine ? content : this.#filler(content.length), {
+            : await gate.seal(batch, row, to, mine ? content : fillerFor(content.length, platform.random), {
                 filler: !mine,
                 seal: route?.seal,
               });
@@ -223,19 +221,6 @@ export class Sesame {
     const { tagging, gate } = this.#parts;
     if (tagging === undefined || to.tags === undefined || (await gate.byCarrier(batch, row))) return sealed;
     return tagging.add(batch, row.recipient, to, sealed);
-  }
-
-  /** What goes to our own account as a text is a transcript of itself: "note to self" is only that. */
-  #content({ kind, recipient, content, timestamp }: OutboxRow): OutboxRow['content'] {
-    if ((kind !== 'text' && kind !== 'resend') || recipient !== this.#parts.ownAci) return content;
-    return encodeTranscript(content, recipient, timestamp, false) ?? content;
-  }
-
-  /** As long as the content that the other devices get, once both are padded. */
-  #filler(length: number): OutboxRow['content'] {
-    const overhead = 8;
-    const size = Math.max(1, Math.min(length, paddedLength(length) - 2) - overhead);
-    return encodeNull(fillerPadding(size, this.#parts.platform.random));
   }
 
   /** Prepares the next round, or ends the attempt. @throws Settled */
