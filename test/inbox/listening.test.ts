@@ -4,132 +4,28 @@ import { serviceIdToBytes } from '../../src/address.ts';
 import { own, type Bytes } from '../../src/bytes.ts';
 import { encodeText, encodeTranscript } from '../../src/content/encode.ts';
 import { decodeEnvelope } from '../../src/content/envelope.ts';
-import { Intake } from '../../src/inbox/intake.ts';
-import { lastListen, Listening, noteListen, type Listen } from '../../src/inbox/listening.ts';
-import { Parking } from '../../src/inbox/parking.ts';
-import { Receiver } from '../../src/inbox/receiver.ts';
+import { lastListen, noteListen } from '../../src/inbox/listening.ts';
 import { signal } from '../../src/proto/messages.js';
-import { Carrier } from '../../src/session/carrier.ts';
-import { addTag, OUTER_BYTES, rotationOf, routeKeyOf } from '../../src/session/outer-tag.ts';
+import { OUTER_BYTES } from '../../src/session/outer-tag.ts';
 import { aciIdentity } from '../../src/session/own-identity.ts';
-import { OwnTags } from '../../src/session/peer-tags.ts';
 import { openMemory } from '../../src/store/memory.ts';
 import { peers } from '../../src/store/tables.ts';
-import type { Delivery, Incoming } from '../../src/transport/request.ts';
-import { ManualClock, testPlatform } from '../support/clock.ts';
-import { envelopeFrom, makePeer, wireEnvelope, type Peer } from '../support/peer.ts';
+import { ManualClock } from '../support/clock.ts';
+import { envelopeFrom, makePeer, wireEnvelope } from '../support/peer.ts';
 import { announced, Authority, befriend, tagged } from '../support/tagged.ts';
-import { WatchedStore } from '../support/watched-store.ts';
 
-const NOW = 1_795_300_000_000;
-const DAY_MS = 86_400_000;
-
-interface Bot {
-  readonly peer: Peer;
-  readonly listening: Listening;
-  readonly receiver: Receiver;
-  readonly intake: Intake;
-  /** Commits that wrote something. */
-  writes(): number;
-  /** Texts that reached the inbox. */
-  readonly texts: string[];
-}
-
-function platformAt(time: number): ReturnType<typeof testPlatform> {
-  return testPlatform({ clock: new ManualClock(time) });
-}
-
-async function botOf(peer: Peer, mode: Listen = 'tagged'): Promise<Bot> {
-  const { account, identities, platform, session, aci } = peer;
-  let writes = 0;
-  const store = new WatchedStore(peer.store, (commit) => {
-    writes++;
-    return commit();
-  });
-  const tags = new OwnTags([]);
-  const listening = new Listening({
-    mode,
-    store,
-    identities,
-    own: aciIdentity(account),
-    clock: platform.clock,
-  });
-  await listening.open();
-  let stamp = NOW;
-  const texts: string[] = [];
-  const common = { store, session, platform, tags, identities, stamp: () => ++stamp };
-  const intake = new Intake({
-    ...common,
-    ownAci: aci,
-    ownDevice: account.deviceId,
-    onContacts: () => undefined,
-  });
-  const carrier = new Carrier({ store, account, identities, platform });
-  const receiver = new Receiver({
-    ...common,
-    intake,
-    parking: new Parking({ ...common, carrier }),
-    listening,
-    onInbox: (_, __, content) => {
-      if (content?.kind === 'text') texts.push(content.text);
-      if (content?.kind === 'receipt') texts.push('a receipt');
-      if (content?.kind === 'sync') texts.push('a transcript');
-    },
-    onOutbox: () => undefined,
-    onPrekey: () => undefined,
-    onDrained: () => undefined,
-  });
-  return { peer, listening, receiver, intake, writes: () => writes, texts };
-}
-
-/** Bob listens, Alice knows how to be heard by him. */
-async function scene(
-  mode: Listen = 'tagged',
-  trustRoots: readonly Bytes[] = [],
-): Promise<{ alice: Peer; bob: Peer; bot: Bot }> {
-  const alice = await makePeer({ platform: platformAt(NOW) });
-  const bob = await makePeer({ platform: platformAt(NOW), trustRoots });
-  await befriend(alice, bob, NOW);
-  return { alice, bob, bot: await botOf(bob, mode) };
-}
-
-const textOf = (from: Peer, to: Peer, text: string, timestamp = NOW): Promise<Bytes> =>
-  envelopeFrom(from, to, encodeText(text, timestamp), { timestamp });
-
-function delivery(body: Bytes): Delivery & { acked: number } {
-  const made = {
-    body,
-    serverTime: undefined,
-    acked: 0,
-    ack: (): void => {
-      made.acked++;
-    },
-    abandon: (): void => undefined,
-  };
-  return made;
-}
-
-/** Hands envelopes over; all must be acked once. */
-async function receive(bot: Bot, ...bodies: Bytes[]): Promise<void> {
-  const deliveries = bodies.map(delivery);
-  const incoming = async function* (): AsyncIterable<Incoming> {
-    for (const each of deliveries) {
-      await Promise.resolve();
-      yield { kind: 'delivery', delivery: each };
-    }
-  };
-  await bot.receiver.run(incoming(), new AbortController().signal);
-  expect(deliveries.map(({ acked }) => acked)).toEqual(deliveries.map(() => 1));
-}
-
-/** All are dropped, and nothing is written. */
-async function dropped(bot: Bot, ...bodies: Bytes[]): Promise<void> {
-  const before = { writes: bot.writes(), untagged: bot.intake.drops.untagged, texts: [...bot.texts] };
-  await receive(bot, ...bodies);
-  expect(bot.intake.drops.untagged).toBe(before.untagged + bodies.length);
-  expect(bot.writes()).toBe(before.writes);
-  expect(bot.texts).toEqual(before.texts);
-}
+import {
+  botOf,
+  DAY_MS,
+  delivery,
+  dropped,
+  NOW,
+  platformAt,
+  receive,
+  scene,
+  textOf,
+  uuid,
+} from '../support/listening-bot.ts';
 
 describe('tagged listening', () => {
   it('opens what bears a tag, and drops what bears none, acked, counted and unwritten', async () => {
@@ -336,62 +232,6 @@ describe('tagged listening', () => {
   });
 });
 
-describe('a server that names times as it likes, and knows how tags for us look', () => {
-  /** An envelope of this day that is meant for Bob, as far as who has his route key can make one. */
-  function lookalike(alice: Peer, bob: Peer, day: number): Bytes {
-    const secret = own(randomBytes(32));
-    const content = addTag(
-      own(randomBytes(100)),
-      routeKeyOf(aciIdentity(bob.account)),
-      rotationOf(secret, day),
-    );
-    return wireEnvelope(alice, bob, 1, content, { timestamp: day * DAY_MS });
-  }
-
-  async function known(count: number): Promise<{ alice: Peer; bob: Peer; clock: ManualClock; bot: Bot }> {
-    const clock = new ManualClock(NOW);
-    const alice = await makePeer({ platform: platformAt(NOW) });
-    const bob = await makePeer({ platform: testPlatform({ clock }) });
-    await befriend(alice, bob, NOW);
-    const batch = bob.store.batch();
-    for (let n = 0; n < count; n++) {
-      await bob.identities.save(batch, uuid(n), aciIdentity(alice.account).keys.publicKey.serialize());
-      peers.put(batch, 'aci', uuid(n), { devices: [{ id: 2, registrationId: 1 }], announced: 'our tags' });
-    }
-    await batch.commit();
-    return { alice, bob, clock, bot: await botOf(bob) };
-  }
-
-  const textAt = async (alice: Peer, bob: Peer, time: number): Promise<Bytes> =>
-    tagged(alice, bob, await textOf(alice, bob, `at ${String(time)}`, time), {
-      timestamp: time,
-      clock: new ManualClock(time),
-    });
-
-  it('makes no more work than so much a minute, and keeps nobody from being heard today', async () => {
-    const { alice, bob, clock, bot } = await known(1000);
-    const today = Math.floor(NOW / DAY_MS);
-    const year = 365 * DAY_MS;
-    await receive(bot, await textAt(alice, bob, NOW));
-    for (let day = 1; day <= 300; day++) {
-      expect(bot.listening.hears(lookalike(alice, bob, today - day))).toBe(false);
-      if (day % 50 === 0) await receive(bot, await textAt(alice, bob, NOW + day));
-    }
-    expect(bot.texts).toHaveLength(7);
-    // All that may be derived is: the table of another day is not made before a while has passed.
-    await dropped(bot, await textAt(alice, bob, NOW - year));
-    await clock.advance(120_000);
-    await receive(bot, await textAt(alice, bob, NOW - year));
-    expect(bot.texts).toHaveLength(8);
-  });
-
-  it('cannot keep a bot with few peers from what has waited for long', async () => {
-    const { alice, bob, bot } = await known(10);
-    for (let days = 0; days < 200; days++)
-      expect(bot.listening.hears(await textAt(alice, bob, NOW - days * DAY_MS))).toBe(true);
-  });
-});
-
 describe('listening to all', () => {
   it('takes tags off and opens what is there, of whatever day and whoever made them', async () => {
     const { alice, bob, bot } = await scene('all');
@@ -419,7 +259,3 @@ describe('how a store listens', () => {
     expect(await lastListen(store)).toBe('all');
   });
 });
-
-function uuid(n: number): Peer['aci'] {
-  return `00000000-0000-4000-8000-${String(n).padStart(12, '0')}` as Peer['aci'];
-}
