@@ -48,7 +48,7 @@ describe('the crash walk over register', () => {
     }
   });
 
-  it('is whole also where an account with sessions is registered again', { timeout: 120_000 }, async () => {
+  it('is whole also where an account with sessions is registered again', { timeout: 240_000 }, async () => {
     const other = '00000000-0000-4000-8000-0000000000bb' as Aci;
     const prepare = async (): Promise<{ store: Store; number: string; before: Account }> => {
       const [store, number] = [openMemory(), freeNumber()];

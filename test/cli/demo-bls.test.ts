@@ -5,7 +5,7 @@ import { main } from '../../src/cli/main.ts';
 import { verify } from '../../plugins/threshold-bls/math/signing.ts';
 import { memoryIo } from '../support/memory-io.ts';
 
-describe('demo --bls', { timeout: 120_000 }, () => {
+describe('demo --bls', { timeout: 240_000 }, () => {
   it('prints a line for each of two signatures, and each verifies', async () => {
     const io = memoryIo();
     const code = await main(['demo', '--bls', '--json'], io);

@@ -161,7 +161,7 @@ async function stopped(): Promise<{ inbox: number; dead: string[] }> {
   return { inbox, dead };
 }
 
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 240_000;
 const DEAD = { inbox: 0, dead: [expect.stringContaining('fatal: the process ended') as string] };
 
 it(

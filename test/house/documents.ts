@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const top = fileURLToPath(new URL('../..', import.meta.url));
+/** How long one thing that a command says, or a phone does, is waited for. */
+export const MATCH_MS = 120_000;
 /** In place of `countersign`. */
 export const source = `"${process.execPath}" --import "${import.meta.resolve('tsx')}" "${join(top, 'src/cli/countersign.ts')}"`;
 
@@ -54,9 +56,11 @@ export class Running {
     return this.#output;
   }
 
-  /** The first match in the output; fails when the command ends before. */
+  /** The first match in the output; fails when the command ends before, or after `MATCH_MS`. */
   async match(pattern: RegExp): Promise<string> {
+    const late = Date.now() + MATCH_MS;
     for (;;) {
+      if (Date.now() > late) throw new Error(`it has not said ${String(pattern)}: ${this.#output}`);
       const found = pattern.exec(this.#output);
       if (found) return found[1] ?? found[0];
       const ended = await Promise.race([

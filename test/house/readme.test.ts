@@ -12,7 +12,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { DemoPhone } from '../../src/cli/demo-phone.ts';
-import { blocks, commandsOf, readDocument, Running, setVariables, source, top } from './documents.ts';
+import {
+  blocks,
+  commandsOf,
+  MATCH_MS,
+  readDocument,
+  Running,
+  setVariables,
+  source,
+  top,
+} from './documents.ts';
 
 const readme = readDocument('README.md');
 
@@ -71,7 +80,7 @@ describe('README.md', () => {
 
   /** Linked, with a bot that can verify. */
   async function otherSide(): Promise<OtherSide> {
-    const [phone, data] = [await DemoPhone.create(control, 'Bob', AbortSignal.timeout(20_000)), './other'];
+    const [phone, data] = [await DemoPhone.create(control, 'Bob', AbortSignal.timeout(MATCH_MS)), './other'];
     const theirs = { ...env, COUNTERSIGN_DATA: data };
     const linking = new Running(`${source} link --insecure-plain-store`, folder, theirs);
     await phone.scan(await linking.match(/^sgnl:\S+/m));
@@ -96,14 +105,14 @@ describe('README.md', () => {
   async function runToEnd(command: string, word: string | undefined): Promise<void> {
     const running = new Running(command, folder, env);
     if (word === 'link') {
-      const phone = await DemoPhone.create(control, 'Reader', AbortSignal.timeout(20_000));
+      const phone = await DemoPhone.create(control, 'Reader', AbortSignal.timeout(MATCH_MS));
       await phone.scan(await running.match(/^sgnl:\S+/m));
     }
     const code = await running.ended;
     expect(code, `${command}\n${running.output}`).toBe(0);
   }
 
-  it('has commands that work, one after the other', { timeout: 240_000 }, async () => {
+  it('has commands that work, one after the other', { timeout: 600_000 }, async () => {
     symlinkSync(join(top, 'node_modules'), join(folder, 'node_modules'));
     symlinkSync(join(top, 'docs'), join(folder, 'docs'));
     const lines = commandsOf(readme);

@@ -26,7 +26,7 @@ describe('docs/servers.md', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('has a walk from nothing to a bot that runs', { timeout: 120_000 }, async () => {
+  it('has a walk from nothing to a bot that runs', { timeout: 240_000 }, async () => {
     let link: { readonly url: string; readonly command: Running } | undefined;
     for (const line of commandsOf(document)) {
       if (setVariables(line, env)) continue;
