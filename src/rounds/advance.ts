@@ -6,7 +6,9 @@
  * quorum is enough: enough messages are there -> step.
  */
 import { EMPTY, equal, type Bytes } from '../bytes.ts';
+import { BotError } from '../errors.ts';
 import { decodeFrame, encodeFrame, signedBytes, type FrameOf, type Seen, type Signed } from './frame.ts';
+import { misstepOf } from './misstep.ts';
 import { ceremonyId, hash, type Present } from './proposal.ts';
 import type { Blame, Received, RoundMessages, Setting, Step } from './protocol.ts';
 import {
@@ -19,7 +21,6 @@ import {
   hold,
   isPartial,
   keyOf,
-  MAX_BODY,
   othersOf,
   quorumOf,
   remaining,
@@ -128,27 +129,43 @@ function holdOutput(draft: Draft): void {
   try {
     const state = protocol.state.decode(run.slots.get('state') ?? EMPTY);
     const step = protocol.step(settingOf(draft), state, messagesOf(draft));
-    if (step.kind === 'done') hold(draft, step.output);
+    if (step.kind !== 'done') return;
+    readBack(draft, step.output);
+    hold(draft, step.output);
   } catch {
     return; // it fails again once all have confirmed, and ends the ceremony
   }
 }
 
 function settle(draft: Draft, make: () => Step<unknown, unknown>): void {
-  const { protocol } = draft;
+  const failed = `the protocol ${draft.protocol.name} has failed`;
   try {
     const step = make();
-    blame(draft, step.blame);
-    if (step.kind === 'abort') abort(draft, step.reason);
-    else if (step.kind === 'done') finish(draft, step.output);
-    else if (step.kind === 'next') next(draft, step);
-    else if (!isPartial(draft) || isExhausted(draft, step.blame)) abort(draft, 'what has come is not enough');
+    const wrong = misstepOf(draft, step);
+    if (wrong !== undefined) {
+      draft.fault = { error: new BotError('PLUGIN_FAILED', wrong) };
+      abort(draft, `${failed}: ${wrong}`);
+    } else follow(draft, step);
   } catch (error) {
     // What others sent must not keep this from ending; a fault of the protocol's author ends it too. What it says is of our
     // own state, and stays here.
     draft.fault = { error };
-    abort(draft, `the protocol ${protocol.name} has failed`);
+    abort(draft, failed);
   }
+}
+
+function follow(draft: Draft, step: Step<unknown, unknown>): void {
+  if (step.kind === 'done') readBack(draft, step.output);
+  blame(draft, step.blame);
+  if (step.kind === 'abort') abort(draft, step.reason);
+  else if (step.kind === 'done') finish(draft, step.output);
+  else if (step.kind === 'next') next(draft, step);
+  else if (isExhausted(draft, step.blame)) abort(draft, 'what has come is not enough');
+}
+
+/** An output that cannot be written, or read again, would fail wherever the ceremony is looked at. */
+function readBack({ protocol: { output } }: Draft, value: unknown): void {
+  output.decode(new Uint8Array(output.encode(value)));
 }
 
 /** Nobody is left who could still send something that helps. */
@@ -161,18 +178,11 @@ function next(draft: Draft, step: Extract<Step<unknown, unknown>, { kind: 'next'
   const { run, protocol } = draft;
   const last = run.round;
   const round = last + 1;
-  const spec = roundOf(protocol, round);
-  if (spec === undefined) throw new Error('there are no more rounds');
   const state = protocol.state.encode(step.state);
-  const messages: (readonly [recipient: number, body: Bytes | undefined])[] = [
-    ...(spec.broadcast === true ? [[0, step.broadcast] as const] : []),
-    ...(spec.private === true ? othersOf(run).map((to) => [to, step.private?.get(to)] as const) : []),
+  const made = [
+    ...(step.broadcast === undefined ? [] : [signed(draft, round, 0, step.broadcast)]),
+    ...[...(step.private ?? [])].map(([recipient, body]) => signed(draft, round, recipient, body)),
   ];
-  const made = messages.map(([recipient, body]) => {
-    if (body === undefined || body.length > (spec.maxBytes ?? MAX_BODY))
-      throw new Error(`the message of round ${String(round)} is missing or too large`);
-    return signed(draft, round, recipient, body);
-  });
   // Confirmed by their recipients, or taken into the state: nobody can need them again.
   for (const other of othersOf(run)) {
     run.slots.delete(slotOf(last, run.self, other));

@@ -20,6 +20,7 @@ import {
   turnAt,
 } from './gathering.ts';
 import { NONCE_BYTES, topicOf, type Proposal } from './proposal.ts';
+import type { Protocol } from './protocol.ts';
 import {
   abort,
   blame,
@@ -60,7 +61,7 @@ export interface Opening {
 
 /**
  * Opens a ceremony and greets the others.
- * @throws BotError `USAGE` when the proposal is not one for this protocol
+ * @throws BotError `USAGE` when the proposal is not one for this protocol; `PLUGIN_FAILED` when the protocol throws
  */
 export function open(tools: Tools, opening: Opening, now: number): Result {
   const { proposal, self, waitMs } = opening;
@@ -165,12 +166,23 @@ function faultOf({ protocol }: Tools, { proposal, self, input, waitMs }: Opening
     return `this is not a proposal for ${protocol.name} ${String(protocol.version)}`;
   if (!signers.includes(self)) return 'we are not among those who take part';
   if (!(waitMs > 0)) return 'there must be a time to wait';
-  const wrong = protocol.check?.(protocol.params.decode(proposal.params), { parties, signers });
+  const wrong = asked(protocol, 'could not check what is proposed', () =>
+    protocol.check?.(protocol.params.decode(proposal.params), { parties, signers }),
+  );
   if (wrong !== undefined) return wrong;
-  const need = quorumOf(protocol, proposal);
+  const need = asked(protocol, 'could not say how many are needed', () => quorumOf(protocol, proposal));
   if (need < 1 || need > signers.length) return `at least ${String(need)} parties are needed`;
-  protocol.input.decode(new Uint8Array(input));
+  asked(protocol, 'does not take this input', () => protocol.input.decode(new Uint8Array(input)));
   return undefined;
+}
+
+/** What it throws can tell of the input, which may be secret: it is the cause, and no part of the message. */
+function asked<T>({ name }: Protocol, failed: string, answer: () => T): T {
+  try {
+    return answer();
+  } catch (cause) {
+    throw new BotError('PLUGIN_FAILED', `the protocol ${name} ${failed}`, { cause });
+  }
 }
 
 function takeFrame(draft: Draft, from: number, frame: Frame): void {

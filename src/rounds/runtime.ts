@@ -326,10 +326,14 @@ export class Rounds {
   }
 
   /** What was thrown can tell of secrets: only who looks closely sees it. */
-  #noteFault({ topic, proposal: { protocol } }: Run, error: unknown): void {
+  #noteFault({ topic, proposal: { protocol }, round, end: ending }: Run, error: unknown): void {
     const { log } = this.#attached;
     const kind = error instanceof Error ? error.name : typeof error;
-    log.error({ topic, protocol, error: kind }, 'a protocol has failed, and its ceremony is ended');
+    const { reason } = ending ?? {};
+    log.error(
+      { topic, protocol, round, reason, error: kind },
+      'a protocol has failed, and its ceremony is ended',
+    );
     log.debug({ topic, error: describe(error) }, 'what the protocol threw');
   }
 
