@@ -5,6 +5,7 @@ import { decodeFrame, encodeFrame, type Frame, type FrameOf } from '../../src/ro
 import type { Protocol } from '../../src/rounds/protocol.ts';
 import type { Codec } from '../../src/router.ts';
 import { RoundsSim, SeededRandom, type Ceremony, type Wire } from '../support/rounds.ts';
+import { expectDone, phases } from '../support/rounds-ends.ts';
 
 const NONE = new Uint8Array(0);
 /** The example sees the built package, whose types are others. */
@@ -34,17 +35,6 @@ const whisper: Protocol<Uint8Array, Uint8Array, Uint8Array, Uint8Array> = {
     return { kind: 'done', output: Uint8Array.from(heard.flatMap(([, said]) => [...(said.private ?? [])])) };
   },
 };
-
-function phases(sim: RoundsSim): string[] {
-  return sim.proposal.signers.map((index) => sim.run(index).phase);
-}
-
-/** All have the same output. */
-function expectDone(sim: RoundsSim): void {
-  const { signers } = sim.proposal;
-  expect(phases(sim)).toEqual(signers.map(() => 'done'));
-  for (const index of signers) expect(sim.output(index)).toEqual(sim.output(signers[0] ?? 0));
-}
 
 function messageOf({ payload }: Wire): FrameOf<'message'> | undefined {
   const frame = decodeFrame(payload);
@@ -357,49 +347,5 @@ describe('a party that cheats', () => {
     sim.openAll();
     sim.settle();
     expectDone(sim);
-  });
-});
-
-describe('a ceremony whose output is held until all have confirmed', () => {
-  /** Party 1 has heard the last confirmation of party 2 and not that of party 3. */
-  function withoutThird(): { readonly sim: RoundsSim; readonly letPass: () => void } {
-    let isLost = true;
-    const sim = new RoundsSim({ ...coin, isHeld: true }, 3, NONE, {
-      tamper: (wire) => {
-        const frame = decodeFrame(wire.payload);
-        const isLast = frame.kind === 'confirm' && frame.round === 2;
-        return isLost && isLast && wire.from === 3 && wire.to === 1 ? [] : [wire];
-      },
-    });
-    sim.openAll();
-    sim.settle(1_000);
-    expect(phases(sim)).toEqual(['running', 'done', 'done']);
-    expect(sim.waitingFor(1)).toEqual([3]);
-    const letPass = (): void => {
-      isLost = false;
-    };
-    return { sim, letPass };
-  }
-
-  function leave(sim: RoundsSim, from: number): void {
-    const { topic, id } = sim.run(1);
-    const frame: Frame = { kind: 'abort', topic, id, reason: 'it leaves', evidence: [] };
-    sim.wires.push({ from, to: 1, payload: encodeFrame(frame) });
-    sim.settle(1_000);
-  }
-
-  it('is not ended by one that has confirmed: that has its own, or will', () => {
-    const { sim, letPass } = withoutThird();
-    leave(sim, 2);
-    expect(sim.run(1).phase).toBe('running');
-    letPass();
-    sim.settle();
-    expectDone(sim);
-  });
-
-  it('is ended by one that has not', () => {
-    const { sim } = withoutThird();
-    leave(sim, 3);
-    expect(sim.run(1)).toMatchObject({ phase: 'aborted', end: { reason: 'it leaves', by: 3 } });
   });
 });

@@ -5,7 +5,8 @@ import { partySet, type Entry, type PartySet, type Protocol } from '../../src/ro
 import { abortCeremony, listCeremonies, showCeremony } from '../../src/rounds/operator.ts';
 import { pluginVolatile } from '../../src/store/tables.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
-import { exchange, RoundsMember } from '../support/rounds-member.ts';
+import type { RoundsMember } from '../support/rounds-member.ts';
+import { exchange, threeMembers } from '../support/rounds-member.ts';
 
 const coin: Entry = { protocol: coinToss as unknown as Protocol };
 
@@ -17,12 +18,7 @@ describe('what an operator sees of ceremonies', () => {
 
   beforeEach(async () => {
     clock = new ManualClock();
-    members = [];
-    for (let i = 0; i < 3; i++) members.push(await RoundsMember.start(clock, [coin]));
-    for (const member of members) {
-      for (const other of members) if (other !== member) await member.verify(other);
-    }
-    for (const member of members) await member.sent();
+    members = await threeMembers(clock, [coin]);
     parties = partySet(members.map(({ party }) => party));
   });
 

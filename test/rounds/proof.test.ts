@@ -15,7 +15,8 @@ import { signedBytes } from '../../src/rounds/frame.ts';
 import { LABEL } from '../../src/rounds/runtime.ts';
 import type { OutboxRow } from '../../src/store/rows.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
-import { exchange, RoundsMember } from '../support/rounds-member.ts';
+import type { RoundsMember } from '../support/rounds-member.ts';
+import { exchange, threeMembers } from '../support/rounds-member.ts';
 
 const coin: Entry = { protocol: coinToss as unknown as Protocol };
 
@@ -28,11 +29,8 @@ let ends: OutboxRow[];
 /** Three toss a coin; the third tells the second another tale in round 1, and all ends are held up. */
 beforeEach(async () => {
   clock = new ManualClock();
-  members = [];
   ends = [];
-  for (let i = 0; i < 3; i++) members.push(await RoundsMember.start(clock, [coin]));
-  for (const member of members) for (const other of members) if (other !== member) await member.verify(other);
-  for (const member of members) await member.sent();
+  members = await threeMembers(clock, [coin]);
   const parties = partySet(members.map(({ party }) => party));
   const request = { protocol: coinToss.name, params: undefined, input: undefined, parties };
   for (const { rounds } of members) topic = await rounds.open(request);

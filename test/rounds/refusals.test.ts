@@ -4,7 +4,7 @@ import { coinToss } from '../../docs/examples/coin-toss.ts';
 import { decodeContent } from '../../src/content/content.ts';
 import { partySet, type Entry, type Protocol } from '../../src/rounds/index.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
-import { exchange, RoundsMember } from '../support/rounds-member.ts';
+import { exchange, meet, RoundsMember } from '../support/rounds-member.ts';
 
 const coin = coinToss as unknown as Protocol;
 
@@ -29,11 +29,8 @@ describe('parties with different epochs', () => {
 
   beforeEach(async () => {
     clock = new ManualClock();
-    members = [];
-    for (let at = 0; at < 2; at++) members.push(await RoundsMember.start(clock, [entryOf(at)]));
-    for (const member of members)
-      for (const other of members) if (other !== member) await member.verify(other);
-    for (const member of members) await member.sent();
+    const start = (at: number): Promise<RoundsMember> => RoundsMember.start(clock, [entryOf(at)]);
+    members = await meet(await start(0), await start(1));
   });
 
   afterEach(async () => {

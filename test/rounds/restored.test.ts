@@ -11,7 +11,7 @@ import { openMemory } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { OutboxRow } from '../../src/store/rows.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
-import { exchange, RoundsMember } from '../support/rounds-member.ts';
+import { exchange, RoundsMember, threeMembers } from '../support/rounds-member.ts';
 
 const coin: Entry = { protocol: coinToss as unknown as Protocol };
 /** The same, for which two of three are enough. */
@@ -24,12 +24,7 @@ describe('a party that is restored from a backup', () => {
 
   beforeEach(async () => {
     clock = new ManualClock();
-    members = [];
-    for (let i = 0; i < 3; i++) members.push(await RoundsMember.start(clock, [coin, some]));
-    for (const member of members) {
-      for (const other of members) if (other !== member) await member.verify(other);
-    }
-    for (const member of members) await member.sent();
+    members = await threeMembers(clock, [coin, some]);
     // Party n is member n - 1.
     const order = partySet(members.map(({ party }) => party)).map(({ aci }) => aci);
     members.sort((a, b) => order.indexOf(a.peer.aci) - order.indexOf(b.peer.aci));

@@ -12,7 +12,7 @@ import {
 } from '../../src/rounds/index.ts';
 import type { OutboxRow } from '../../src/store/rows.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
-import { exchange, RoundsMember } from '../support/rounds-member.ts';
+import { exchange, RoundsMember, threeMembers } from '../support/rounds-member.ts';
 
 const coin: Entry = { protocol: coinToss as unknown as Protocol };
 
@@ -23,12 +23,7 @@ describe('a plugin with rounds', () => {
 
   beforeEach(async () => {
     clock = new ManualClock();
-    members = [];
-    for (let i = 0; i < 3; i++) members.push(await RoundsMember.start(clock, [coin]));
-    for (const member of members) {
-      for (const other of members) if (other !== member) await member.verify(other);
-    }
-    for (const member of members) await member.sent();
+    members = await threeMembers(clock, [coin]);
     parties = partySet(members.map(({ party }) => party));
   });
 

@@ -14,7 +14,7 @@ import {
 import type { OutboxRow } from '../../src/store/rows.ts';
 import { deadRows, inboxRows, outboxRows, pluginVolatile } from '../../src/store/tables.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
-import { exchange, RoundsMember } from '../support/rounds-member.ts';
+import { exchange, RoundsMember, threeMembers } from '../support/rounds-member.ts';
 
 const plain: Codec<Uint8Array> = { encode: (value) => value, decode: (bytes) => bytes };
 const none = new Uint8Array(0);
@@ -46,11 +46,7 @@ describe('a ceremony with private messages', () => {
 
   beforeEach(async () => {
     clock = new ManualClock();
-    members = [];
-    for (let i = 0; i < 3; i++) members.push(await RoundsMember.start(clock, [entry]));
-    for (const member of members)
-      for (const other of members) if (other !== member) await member.verify(other);
-    for (const member of members) await member.sent();
+    members = await threeMembers(clock, [entry]);
   });
 
   afterEach(async () => {

@@ -8,7 +8,8 @@ import { decodeFrame, partySet, type Entry, type Protocol } from '../../src/roun
 import type { OutboxRow } from '../../src/store/rows.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
 import type { StateChange } from '../../src/trust.ts';
-import { exchange, RoundsMember } from '../support/rounds-member.ts';
+import type { RoundsMember } from '../support/rounds-member.ts';
+import { exchange, threeMembers } from '../support/rounds-member.ts';
 
 const coin: Entry = { protocol: coinToss as unknown as Protocol };
 const PROOF = { kind: 'safety-number', by: 'operator', at: 1 } as const;
@@ -27,14 +28,9 @@ describe('a party that is no longer trusted in mid-ceremony', () => {
 
   beforeEach(async () => {
     clock = new ManualClock();
-    members = [];
     // The router lets everything through: what is asked is asked by the runtime of rounds.
     const lax = { parties: { inbound: 'any' } } as const;
-    for (let i = 0; i < 3; i++) members.push(await RoundsMember.start(clock, [coin], undefined, lax));
-    for (const member of members) {
-      for (const other of members) if (other !== member) await member.verify(other);
-    }
-    for (const member of members) await member.sent();
+    members = await threeMembers(clock, [coin], lax);
   });
 
   afterEach(async () => {

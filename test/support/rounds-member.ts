@@ -128,6 +128,23 @@ export class RoundsMember {
   }
 }
 
+/** Has all verify each other, so that nothing is left to be sent. @returns them */
+export async function meet(...members: RoundsMember[]): Promise<RoundsMember[]> {
+  for (const member of members) for (const other of members) if (other !== member) await member.verify(other);
+  for (const member of members) await member.sent();
+  return members;
+}
+
+/** Three who know the same protocols and have met. */
+export async function threeMembers(
+  clock: ManualClock,
+  entries: readonly Entry[],
+  policy?: OperatorRules,
+): Promise<RoundsMember[]> {
+  const start = (): Promise<RoundsMember> => RoundsMember.start(clock, entries, undefined, policy);
+  return meet(await start(), await start(), await start());
+}
+
 /** Hands on what waits, until nothing does. @param drop says what is lost */
 export async function exchange(
   members: readonly RoundsMember[],
