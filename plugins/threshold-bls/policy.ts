@@ -68,6 +68,10 @@ export function signingPolicy(rules: readonly Rule[], { clock, log }: PolicyHost
       leave(proposal, from, 'there is no share here of that key, epoch and party set');
       return undefined;
     }
+    if (params.threshold !== held.share.threshold) {
+      leave(proposal, from, 'the key has another threshold');
+      return undefined;
+    }
     if (!signers.includes(held.share.index)) return undefined;
     const misfits = rules.map((one) => misfit(one, proposal, params, from));
     const fitting = rules.filter((_, at) => misfits[at] === undefined);
