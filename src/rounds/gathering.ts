@@ -65,12 +65,17 @@ export function takeHello(draft: Draft, from: number, frame: FrameOf<'hello'>): 
   gather(draft);
 }
 
-/** Somebody has not heard yet that we have begun. */
+/** Somebody has not heard yet that we have begun, or comes after our operator has ended it. */
 function answerLate(draft: Draft, from: number, frame: FrameOf<'hello'>): void {
   const { run } = draft;
+  const { topic, nonce, end } = run;
   const entry = run.present.find(({ index }) => index === from);
-  if (!frame.wantsAnswer || entry === undefined || !equal(entry.nonce, frame.nonce)) return;
-  const { topic, nonce } = run;
+  if (!frame.wantsAnswer) return;
+  if (entry === undefined || !equal(entry.nonce, frame.nonce)) {
+    if (end?.isRefused === true)
+      send(draft, from, { kind: 'abort', topic, id: frame.nonce, reason: end.reason, evidence: [] });
+    return;
+  }
   send(draft, from, { kind: 'hello', topic, nonce, echo: frame.nonce, wantsAnswer: false, proposal: EMPTY });
   const roster = run.slots.get('roster');
   if (roster !== undefined) send(draft, from, roster);

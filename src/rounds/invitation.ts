@@ -28,9 +28,18 @@ export function invitedBy(
   }
 }
 
-/** A proposal that was carried out, or given up, is made anew: its greeting bears a nonce that was not seen before. */
+/**
+ * A proposal that was carried out, or given up, is made anew: its greeting bears a nonce that was not seen before. Where our
+ * operator wants none of it there is no other attempt, and the run itself says so.
+ */
 export function isNewAttempt(run: Run, from: number, frame: Frame): boolean {
-  if (isOpen(run.phase) || frame.kind !== 'hello' || frame.proposal.length === 0) return false;
+  if (
+    isOpen(run.phase) ||
+    run.end?.isRefused === true ||
+    frame.kind !== 'hello' ||
+    frame.proposal.length === 0
+  )
+    return false;
   const known = run.peers.get(from);
   return known === undefined || !equal(known.nonce, frame.nonce);
 }

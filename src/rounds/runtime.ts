@@ -225,7 +225,7 @@ export class Rounds {
     }
     this.#refusals.offered(frame.topic, party.index, now);
     const invited = invitedBy(frame, this.#versions);
-    if (invited !== undefined && run?.end?.isRefused !== true) await this.#invited(ctx, invited, party);
+    if (invited !== undefined) await this.#invited(ctx, invited, party);
   }
 
   async #invited(tx: Transaction, { hello, proposal }: Invited, party: RoundsParty): Promise<void> {

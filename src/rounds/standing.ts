@@ -19,9 +19,14 @@ export async function mistrusted(
     const { state, pin } = await trust.identities.get(aci);
     const who = `party ${String(index)} (${aci})`;
     if (pin !== undefined && !equal(pin, identityKey))
-      return new BotError('IDENTITY_CHANGED', `the group has another key for ${who} than is known here`);
+      return new BotError('IDENTITY_CHANGED', `the group has another key for ${who} than is known here`, {
+        next: `Ask that party for its line of the group (countersign me --json), by a way that is not the server's: the group is wrong, or the key has changed. What is known here: countersign trust show ${aci}.`,
+      });
     const isMet = state === 'verified' || (state === 'introduced' && policy === 'introduced');
-    if (!isMet) return new BotError('PEER_UNVERIFIED', `${who} is ${state}, and must be ${policy}`);
+    if (!isMet)
+      return new BotError('PEER_UNVERIFIED', `${who} is ${state}, and must be ${policy}`, {
+        next: `Verify it: countersign verify start ${aci}; or, where the group came by a way that is not the server's, pin its keys: countersign trust import GROUP.`,
+      });
   }
   return undefined;
 }

@@ -112,6 +112,27 @@ describe('a ceremony', () => {
     expect(sim.run(1)).toMatchObject({ phase: 'aborted', end: { reason: 'the amount is wrong', by: 2 } });
   });
 
+  it.each([true, false])(
+    'ends for one that comes later too, with the reason that the operator of another gave (they have met: %s)',
+    (hasMet) => {
+      const sim = toss(3);
+      if (hasMet) sim.open(1);
+      sim.open(2);
+      sim.settle(20_000);
+      sim.end(2, 'the amount is wrong', true);
+      sim.settle(1_000);
+      const before = sim.now;
+      sim.open(3);
+      sim.settle(1_000);
+      expect(sim.run(3)).toMatchObject({ phase: 'aborted', end: { reason: 'the amount is wrong', by: 2 } });
+      expect(sim.now).toBe(before);
+      // The one that has ended it can begin it anew.
+      for (const index of [2, 1, 3]) sim.open(index);
+      sim.settle();
+      expectDone(sim);
+    },
+  );
+
   it('does not end because of an attempt of before, which one party has ended', () => {
     const sim = toss(3);
     sim.open(2);

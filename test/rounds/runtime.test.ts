@@ -119,12 +119,16 @@ describe('a plugin with rounds', () => {
     const own = members.slice(0, 2).map(({ party }) => party);
     const open = (set: PartySet): Promise<string> | undefined =>
       members[0]?.rounds.open({ ...request(), parties: set });
-    await expect(open(partySet([...own, stranger.party]))).rejects.toMatchObject({ code: 'PEER_UNVERIFIED' });
+    await expect(open(partySet([...own, stranger.party]))).rejects.toMatchObject({
+      code: 'PEER_UNVERIFIED',
+      next: expect.stringMatching(`verify start ${stranger.peer.aci};.* trust import GROUP`) as string,
+    });
     const [, second] = own;
     if (second === undefined) throw new Error('there are two');
     const swapped = { ...second, identityKey: stranger.key };
     await expect(open(partySet([...own.slice(0, 1), swapped]))).rejects.toMatchObject({
       code: 'IDENTITY_CHANGED',
+      next: expect.stringContaining('the group is wrong, or the key has changed') as string,
     });
     await expect(open(partySet([second, stranger.party]))).rejects.toMatchObject({ code: 'USAGE' });
   });

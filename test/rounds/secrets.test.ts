@@ -31,7 +31,7 @@ const whisper: Protocol<Uint8Array, Uint8Array, Uint8Array, Uint8Array> = {
   start: ({ self, present }) => ({
     kind: 'next',
     state: none,
-    private: new Map(present.map((to) => [to, Uint8Array.of(0x5e, self, to)])),
+    private: new Map(present.filter((to) => to !== self).map((to) => [to, Uint8Array.of(0x5e, self, to)])),
   }),
   step: ({ round, self }) =>
     round === 2

@@ -165,8 +165,9 @@ export class RoundsSim {
     return waitingFor(this.run(index));
   }
 
-  end(index: number, reason: string): void {
-    this.#commit(index, end(this.run(index), reason, this.now));
+  /** @param isRefused for good, as an operator does */
+  end(index: number, reason: string, isRefused = false): void {
+    this.#commit(index, end(this.run(index), reason, this.now, isRefused));
   }
 
   /** The time of one party is over, and of no other. */
