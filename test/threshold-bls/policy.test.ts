@@ -27,6 +27,7 @@ const NO_KEY = 'ab'.repeat(96);
 interface Bent {
   readonly drop?: (from: RoundsMember, row: OutboxRow) => boolean;
   readonly signers?: readonly RoundsMember[];
+  readonly threshold?: number;
 }
 
 /** A partial signature: where they are lost, both wait. */
@@ -93,14 +94,14 @@ describe('the signing policy', () => {
   async function propose(
     message: string,
     by = proposer,
-    { drop = () => false, signers = [by, signer] }: Bent = {},
+    { drop = () => false, signers = [by, signer], threshold = 1 }: Bent = {},
   ): Promise<CeremonyView | undefined> {
     const [held] = await by.host.update(({ state }) => sharesOf(state, toHex(publicKey)));
     if (held === undefined) throw new Error('there is no share');
     expect(publicKeyOf(held.share)).toEqual(publicKey);
     const topic = await by.rounds.open({
       protocol: sign.name,
-      params: { threshold: 1, publicKey, sharing: sharingOf(held.share) },
+      params: { threshold, publicKey, sharing: sharingOf(held.share) },
       input: held.share,
       parties,
       signers: signers.map(indexOf),
@@ -210,6 +211,15 @@ describe('the signing policy', () => {
     expect(await openAtSigner()).toBe(0);
     expect(isSigned(await propose('pay 3'), 'pay 3')).toBe(true);
     expect((await propose('pay 4'))?.state).toBe('gathering');
+  });
+
+  it('leaves alone a proposal with another threshold than the key has, and does not count it', async () => {
+    allow({ perHour: 1 });
+    for (const threshold of [0, 2])
+      expect((await propose('pay 3', proposer, { threshold, signers: members }))?.state).toBe('gathering');
+    expect(await openAtSigner()).toBe(0);
+    expect(new Set(logged)).toEqual(new Set(['the key has another threshold']));
+    expect(isSigned(await propose('pay 3'), 'pay 3')).toBe(true);
   });
 
   it('signs a message again when it is proposed again', async () => {
