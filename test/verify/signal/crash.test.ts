@@ -41,6 +41,8 @@ async function crashAt(who: 'alice' | 'bob', at: number, kind: FaultKind, wrong?
   const entering = code === undefined ? undefined : bob.enter(alice, wrong ?? code, { fresh: true });
   await Promise.race([struck(store), bothEnd(starting, entering)]);
   for (const act of [starting, entering]) act?.stop();
+  // What the other side is about to write is written, before anything is cancelled.
+  await bothEnd(who === 'alice' ? entering : starting);
   await side.running.stop().catch(() => undefined);
   await side.restart(inner[who]);
   if (code !== undefined) await goOn(at, code, wrong);
