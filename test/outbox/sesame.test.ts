@@ -275,7 +275,7 @@ describe('Sesame', () => {
       return { recipient: to.aci, timestamp: ++time, kind: 'app', content, tag: TAG, ...more };
     };
 
-    it('go to every device that has not said that it lacks the tag; the others get a filler of the same size', async () => {
+    it('V-9: go to every device that has not said that it lacks the tag; the others get a filler of the same size', async () => {
       const { hub, alice, bob } = await pair();
       const phone = await makePeer({ deviceOf: bob.account, deviceId: 1 });
       const other = await makePeer({ deviceOf: bob.account, deviceId: 3 });

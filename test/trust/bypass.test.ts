@@ -41,7 +41,7 @@ const deliver = (from: Station, row: OutboxRow): ReturnType<Station['outbox']['s
 async function setState(
   { peer }: Station,
   about: Station,
-  state: 'changed' | 'tofu' | 'verified',
+  state: 'changed' | 'revoked' | 'tofu' | 'verified',
 ): Promise<void> {
   const batch = peer.store.batch();
   const { publicKey } = about.peer.account.identity;
@@ -101,14 +101,14 @@ describe('sender keys', () => {
     expect(await count(alice, senderKeys.key())).toBe(0);
   });
 
-  it('V-30: open nothing of a contact in changed', async () => {
+  it.each(['changed', 'revoked'] as const)('V-30: open nothing of a contact in %s', async (state) => {
     const { alice, bob } = await pair();
-    await setState(alice, bob, 'changed');
+    await setState(alice, bob, state);
     const source = { serviceId: bob.peer.aci, deviceId: 2 };
     const message = { kind: 'message', source, to: 'aci', type: 7, sealed: true, resendable: true } as const;
     const batch = alice.peer.store.batch();
     const opened = await alice.peer.session.open(batch, { ...message, ciphertext: new Uint8Array(64) }, TIME);
-    expect(opened).toEqual({ kind: 'refused', standing: 'changed' });
+    expect(opened).toEqual({ kind: 'refused', standing: state });
   });
 
   it('of this device are ended by healing; those that others have sent stay as they are', async () => {

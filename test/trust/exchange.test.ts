@@ -175,26 +175,7 @@ describe('a key that is revoked', () => {
   });
 });
 
-describe('the paths on which libsignal asks for no trust', () => {
-  it('V-30: a sender key of a contact in changed opens nothing', async () => {
-    const { alice, other } = await changed(['one']);
-    await alice.receive();
-    const opened = await alice.peer.session.open(
-      alice.peer.store.batch(),
-      {
-        kind: 'message',
-        source: { serviceId: other.peer.aci, deviceId: 2 },
-        to: 'aci',
-        type: 7,
-        ciphertext: new Uint8Array(64),
-        sealed: true,
-        resendable: true,
-      },
-      nextTime(),
-    );
-    expect(opened).toEqual({ kind: 'refused', standing: 'changed' });
-  });
-
+describe('what healing deletes', () => {
   it('V-30: old states of a session do not survive healing, nor do sender keys', async () => {
     const { alice, bob } = await pair();
     await say(bob, alice, 'hello');

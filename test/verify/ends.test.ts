@@ -1,4 +1,5 @@
 /** How runs end: what is left behind, who waits for whom, what was charged, and the session that is there then. */
+import { PreKeySignalMessage } from '@signalapp/libsignal-client';
 import { describe, expect, it } from 'vitest';
 import { fromUtf8, toHex, type Bytes } from '../../src/bytes.ts';
 import { advance } from '../../plugins/verify/machine/settle.ts';
@@ -10,6 +11,14 @@ import { couple, ENV, LIFETIME, random, T0, verify, type Options } from './suppo
 import { frameEvent, kinds, proved, replied } from './support/stages.ts';
 
 const HOUR = 3_600_000;
+const EVIDENCE = {
+  kind: 'pake',
+  runId: '00'.repeat(16),
+  vh: '00'.repeat(32),
+  role: 'A',
+  suite: 1,
+  codeFormat: 1,
+} as const;
 
 describe('the end of a run', () => {
   it('V-16: leaves no secret in its row, and overwrites those in memory', async () => {
@@ -277,6 +286,27 @@ describe('the session of a run', () => {
     ).toEqual([33, 33, 1569]);
     expect([signedPrekey.signature.length, kyberPrekey.signature.length]).toEqual([64, 64]);
     expect(toHex(kyberPrekey.publicKey.subarray(0, 1))).toBe('08');
-    expect(random.bytes(3)).toHaveLength(3);
+    for (const { id } of [prekey, signedPrekey, kyberPrekey]) {
+      expect(id).toBeGreaterThan(0);
+      expect(id).toBeLessThanOrEqual(0xffffff); // varints of four bytes at most, so that the frames have their sizes
+    }
+  });
+
+  it('V-28: starts with an initial message of 1,830 to 1,845 bytes, in which each prekey of the run is named', async () => {
+    const [alice, bob] = couple({ mode: 2 });
+    const { bundle } = await alice.session.prepare({ now: T0 });
+    const proof = { ...EVIDENCE, device: alice.own.device, at: T0 };
+    const initial = await bob.session.openSession({
+      ...{ party: alice.address, registrationId: 1234, identityKey: alice.own.identityKey, proof },
+      ...{ found: undefined, bundle, plaintext: new Uint8Array(32) },
+    });
+    const message = PreKeySignalMessage.deserialize(initial ?? new Uint8Array(0));
+    expect(initial?.length).toBeGreaterThanOrEqual(1_830);
+    expect(initial?.length).toBeLessThanOrEqual(1_845);
+    expect([message.registrationId(), message.preKeyId(), message.signedPreKeyId()]).toEqual([
+      1234,
+      bundle.prekey.id,
+      bundle.signedPrekey.id,
+    ]);
   });
 });

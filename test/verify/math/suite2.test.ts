@@ -30,6 +30,15 @@ function fromEntropy(hex: string): Bytes {
   return fromHex((BigInt(`0x${hex}`) % ORDER).toString(16).padStart(64, '0'));
 }
 
+it('V-7, V-8: has all rows of python-spake2, and the encodings to be refused', () => {
+  expect([suite2.symmetric.length, suite2.asymmetric.length]).toEqual([23, 10]);
+  expect([suite2.passwordToScalar.length, suite2.finalize.length]).toEqual([6, 2]);
+  const { p256, edwards25519 } = derived.refuse;
+  expect([p256.length, edwards25519.length]).toEqual([12, 19]);
+  const sized = edwards25519.filter(({ encoding }) => encoding.length === 64);
+  expect(sized).toHaveLength(16); // of which a peer library accepts 15
+});
+
 describe('suite 2, symmetric', () => {
   it.each(suite2.symmetric)('V-8: gives the row of python-spake2 on both sides: msg1 $msg1', (row) => {
     const password = fromHex(row.password);

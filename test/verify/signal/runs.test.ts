@@ -71,7 +71,7 @@ describe('a run', () => {
     expect([a.vh, a.runId]).toEqual([b.vh, b.runId]);
   });
 
-  it('V-9: shows nothing on the phones of either', async () => {
+  it('V-9: shows nothing on the phones of either, which cannot tell a frame from a filler', async () => {
     await wholeRun(alice, bob, { profile: 2 });
     const kinds = new Set<string>();
     for (const { running } of [alice, bob])
