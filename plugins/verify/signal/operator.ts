@@ -87,6 +87,7 @@ export class Operator {
     };
     const follower = new Follower(host, runs, peer);
     try {
+      call.signal.throwIfAborted(); // nobody would see the code, and it would ring all the same
       codes.add(peer, runId, code.text);
       const step = await runs.give(peer, () => ({
         ...{ kind: 'start', own: this.#own(), peer, profile, format, mhf },

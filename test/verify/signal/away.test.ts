@@ -42,6 +42,13 @@ describe('who is offline', () => {
     await bothVerified();
   });
 
+  it('the operator who creates it, before there is a code: nothing rings', async () => {
+    const starting = alice.start(bob);
+    starting.stop();
+    expect(await failure(starting.end)).toContain('the operator has gone');
+    expect((await alice.status()).runs).toEqual([]);
+  });
+
   it('the creator, at REPLY: V-16, the run is taken up where it was', async () => {
     const starting = alice.start(bob);
     const code = await codeOf(starting);
