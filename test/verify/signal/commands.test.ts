@@ -114,7 +114,7 @@ describe('verify start and verify enter', () => {
     await stop(...bots);
   });
 
-  it('V-25: says in words how the code goes, and where it is typed', async () => {
+  it('V-20, V-21, V-25: says in words how the code goes, on which device it is typed, and what the digits are for', async () => {
     await name(bob, alice, 'Alice A.');
     const bots = [await alice.bot('verify'), await bob.bot('verify')];
     const { io: talking, code: starting } = startCommand(['verify', 'start', bob.aci], alice.world);
@@ -136,7 +136,10 @@ describe('verify start and verify enter', () => {
     await until(() => typing.err().includes('nothing was spent'));
     keyboard.write(`${spoken}\n`);
     expect([await starting, await entering]).toEqual([0, 0]);
-    expect(typing.out()).toMatch(/Both of you see \d{6}/);
+    for (const io of [typing, talking])
+      expect(io.out()).toMatch(
+        /Both of you see (\d{6}); read it out if you like\. If it differs: countersign trust revoke /,
+      );
     expect(talking.out()).toMatch(/step 4 of 4/);
     await stop(...bots);
   });
