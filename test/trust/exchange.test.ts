@@ -49,6 +49,7 @@ describe('a contact whose key has changed', () => {
   });
 
   it('V-31: keeps the newest hundred of one contact', async () => {
+    expect(MAX_PARKED).toBe(100);
     const { alice, other } = await changed(['the oldest']);
     await alice.receive();
     for (let i = 0; i < MAX_PARKED + 4; i++) {

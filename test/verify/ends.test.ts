@@ -208,15 +208,13 @@ describe('guesses of a run', () => {
     expect(alice.counters.charges).toHaveLength(0); // no REPLY was bound
   });
 
-  it('V-22: are not given back for ABORT, a newer start or glare after the charge', async () => {
+  it('V-22: are not given back for ABORT or a newer start after the charge', async () => {
     const [alice, bob] = await proved();
     const { runId } = alice.run as Proved;
     await alice.take(encodeFrame({ suite: 1, runId, body: { type: 'abort', reason: 'failed' } }), bob);
     expect([alice.kind, alice.counters.charges.length]).toEqual(['closed', 1]);
     await bob.start(alice, '135790');
     expect([bob.kind, bob.counters.charges.length]).toEqual(['offered', 1]);
-    await bob.take(encodeFrame({ suite: 1, runId, body: { type: 'abort', reason: 'superseded' } }), alice);
-    expect(bob.counters.charges).toHaveLength(1);
   });
 });
 

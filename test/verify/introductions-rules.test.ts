@@ -103,6 +103,10 @@ const lines: readonly Line[] = [
   ['unsigned, handed on by somebody else', 'signature', {}, {}, 'nobody'],
 ];
 
+it('V-34, V-35: has ten minutes, ninety days and fifty contacts for its limits', () => {
+  expect([MAX_AHEAD_MS, MAX_LIFE_MS, MAX_SUBJECTS]).toEqual([10 * 60_000, 90 * 24 * 3_600_000, 50]);
+});
+
 describe('an introduction', () => {
   for (const [what, verdict, change, seen = {}, by = alice] of lines) {
     it(`${what}: ${verdict}`, () => {

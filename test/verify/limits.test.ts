@@ -52,6 +52,10 @@ describe('guesses', () => {
     expect(refund(back, run(1))).toBe(back);
   });
 
+  it('V-21, V-23: count for a day', () => {
+    expect(DAY_MS).toBe(24 * HOUR);
+  });
+
   it('V-23: lock a peer for 24 h after the third within 24 h', () => {
     const two = charged(bob, 0, HOUR);
     expect(gateOf(two, bob, HOUR)).toEqual(OPEN);
