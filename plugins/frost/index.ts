@@ -22,7 +22,7 @@ import {
 } from '../../src/index.ts';
 import { parseGroup, rounds, type Entry, type Rounds } from '../../src/rounds/index.ts';
 import { deal, frostKey, holds, publicKeyOf } from './key.ts';
-import { keyOf, putKey } from './keys.ts';
+import { keyOf, NEXT, putKey } from './keys.ts';
 import { frostSign } from './sign.ts';
 
 export { deal, frostKey, publicKeyOf, type FrostKey } from './key.ts';
@@ -117,12 +117,12 @@ function taken<T>(decode: () => T): T {
   try {
     return decode();
   } catch (cause) {
-    throw new BotError('USAGE', 'this is not a share of a key', { cause });
+    throw new BotError('USAGE', 'this is not a share of a key', { cause, next: NEXT });
   }
 }
 
 function usage(message: string): BotError {
-  return new BotError('USAGE', message);
+  return new BotError('USAGE', message, { next: NEXT });
 }
 
 function fromHex(text: string): Bytes {

@@ -18,6 +18,9 @@ export interface HeldKey {
 
 const row = z.object({ key: z.unknown(), parties: z.array(z.unknown()) });
 
+/** What a program does about a call that does not fit. */
+export const NEXT = 'Fix the call: what the acts of frost take stands in docs/rounds.md.';
+
 /**
  * Keeps a share.
  * @returns the public key, hex
@@ -27,7 +30,7 @@ export async function putKey(state: State, { key, parties }: HeldKey): Promise<s
   const publicKey = Buffer.from(publicKeyOf(key)).toString('hex');
   const known = (await state.get(`key/${publicKey}`)) && (await keyOf(state, publicKey));
   if (known !== undefined && !Buffer.from(known.key.share).equals(key.share))
-    throw new BotError('USAGE', 'another share of this key is here already');
+    throw new BotError('USAGE', 'another share of this key is here already', { next: NEXT });
   const written = {
     key: JSON.parse(new TextDecoder().decode(frostKey.encode(key))) as unknown,
     parties: parties.map(partyLine),

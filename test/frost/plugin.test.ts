@@ -45,6 +45,7 @@ describe('the plugin frost', { timeout: 60_000 }, () => {
       made.push(await act(at, 'import', { key, group }));
       await expect(act((at + 1) % 3, 'import', { key, group })).rejects.toMatchObject({
         code: 'USAGE',
+        next: expect.stringContaining('docs/rounds.md') as string, // a program has no --help
       });
     }
     const [{ publicKey = '' } = {}] = made as { publicKey?: string }[];
