@@ -3,7 +3,7 @@
  * stopped leaves its ceremony to go on; asked again after that has ended, it gives the result instead of beginning anew.
  */
 import type { Host, Transaction } from '../../src/index.ts';
-import type { OpenRequest, Rounds } from '../../src/rounds/index.ts';
+import type { CeremonyView, OpenRequest, Rounds } from '../../src/rounds/index.ts';
 
 const NOTHING = new Uint8Array(0);
 
@@ -15,28 +15,35 @@ export interface Asked {
   readonly earlier?: string | undefined;
 }
 
+/** What is waited for. */
+export interface Opened {
+  readonly topics: readonly string[];
+  /** The same was done before, and whoever asked was told: now it is done once more. */
+  readonly repeats: CeremonyView | undefined;
+}
+
 /**
  * Opens what is asked for, unless one of it is done and nobody has been told yet. Both in one transaction, with the reading
  * of what the requests are made of: a ceremony that is done in between would begin anew, and nobody would come to it.
- * @returns the topics of which one is to be waited for
+ * @returns the topics, of which one is to be waited for
  * @throws BotError as `Rounds.open`
  */
 export async function openUntold(
   tx: Transaction,
   ceremonies: Rounds,
   { requests, earlier }: Asked,
-): Promise<readonly string[]> {
+): Promise<Opened> {
   const topics = requests.map((request) => ceremonies.topic(request));
   const all = earlier === undefined ? topics : [earlier, ...topics];
-  for (const topic of all) if (await isUntold(tx, ceremonies, topic)) return all;
+  const done: CeremonyView[] = [];
+  for (const topic of all) {
+    const view = await ceremonies.viewIn(tx, topic);
+    if (view?.state === 'done') done.push(view);
+  }
+  for (const { topic } of done)
+    if ((await tx.volatile.get(askedKey(topic))) !== undefined) return { topics: all, repeats: undefined };
   for (const request of requests) tx.volatile.put(askedKey(await ceremonies.openIn(tx, request)), NOTHING);
-  return topics;
-}
-
-/** Whether it is done, and whoever asked for it has not been told. */
-async function isUntold(tx: Transaction, ceremonies: Rounds, topic: string): Promise<boolean> {
-  const asked = await tx.volatile.get(askedKey(topic));
-  return asked !== undefined && (await ceremonies.viewIn(tx, topic))?.state === 'done';
+  return { topics, repeats: done[0] };
 }
 
 /** From now on they begin anew when they are asked for. */

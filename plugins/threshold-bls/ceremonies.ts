@@ -6,7 +6,14 @@
  */
 import { z } from 'zod';
 import { BotError, type Act, type Host, type Transaction } from '../../src/index.ts';
-import { parseGroup, type Entry, type OpenRequest, type Rounds, type Run } from '../../src/rounds/index.ts';
+import {
+  parseGroup,
+  type CeremonyView,
+  type Entry,
+  type OpenRequest,
+  type Rounds,
+  type Run,
+} from '../../src/rounds/index.ts';
 import { askedKey, openUntold, setTold, type Asked } from './asked.ts';
 import { firstDone, type Ended } from './ends.ts';
 import { keyHex, read, usage } from './input.ts';
@@ -79,7 +86,8 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
     call: Parameters<Act>[0],
     wait: number,
   ): Promise<Ended> => {
-    const topics = await host.update(async (tx) => openUntold(tx, ceremonies, await asked(tx)));
+    const { topics, repeats } = await host.update(async (tx) => openUntold(tx, ceremonies, await asked(tx)));
+    if (repeats?.output !== undefined) call.tell(signedBefore(repeats));
     const ended = await firstDone(ceremonies, topics, call, wait * 1000);
     await setTold(host, topics);
     return ended;
@@ -151,6 +159,12 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
       return JSON.parse(new TextDecoder().decode(encodeKeyShare(share))) as object;
     },
   };
+}
+
+/** It is the same each time, so whoever only wants to see it need not wait for the others. */
+function signedBefore({ topic, end, output }: CeremonyView): object {
+  const { signature } = output as Signed;
+  return { step: 'repeated', ceremony: topic, at: end?.at, signature: toHex(signature) };
 }
 
 function resultKey(topic: string): string {

@@ -154,9 +154,13 @@ async function messageOf(call: SubcommandCall): Promise<Uint8Array> {
 /** What happens meanwhile, for people. */
 function progress(call: SubcommandCall): (event: object) => void {
   return (event) => {
-    const { step, ceremony, party, reason } = event as Partial<
-      Record<'step' | 'ceremony' | 'reason', string> & { party: number }
+    const { step, ceremony, party, reason, at, signature } = event as Partial<
+      Record<'step' | 'ceremony' | 'reason' | 'signature', string> & Record<'party' | 'at', number>
     >;
+    if (step === 'repeated') {
+      const when = new Date(at ?? 0).toISOString();
+      call.note(`this was signed at ${when}, and is signed again now: signature ${String(signature)}`);
+    }
     if (step === 'waiting') {
       const id = ceremony?.slice(0, 12) ?? '';
       call.note(`ceremony ${id}: waiting for the other parties; each runs the same command`);
