@@ -160,7 +160,7 @@ function follow(draft: Draft, step: Step<unknown, unknown>): void {
   if (step.kind === 'abort') abort(draft, step.reason);
   else if (step.kind === 'done') finish(draft, step.output);
   else if (step.kind === 'next') next(draft, step);
-  else if (isExhausted(draft, step.blame)) abort(draft, 'what has come is not enough');
+  else if (!isPartial(draft) || isExhausted(draft, step.blame)) abort(draft, 'what has come is not enough');
 }
 
 /** An output that cannot be written, or read again, would fail wherever the ceremony is looked at. */

@@ -21,7 +21,10 @@ export function misstepOf(draft: Draft, step: AnyStep): string | undefined {
     case 'done':
       return isLast ? undefined : 'it is done before its last round';
     case 'wait':
-      return isPartial(draft) ? undefined : 'it waits though nothing more can come';
+      // Who names somebody waits for the others, and it is not the protocol's fault when there are too few.
+      return isPartial(draft) || (step.blame ?? []).length > 0
+        ? undefined
+        : 'it waits though nothing more can come';
     case 'abort':
       return typeof step.reason === 'string' ? undefined : 'it ends without a reason';
   }

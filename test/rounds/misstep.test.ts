@@ -105,6 +105,15 @@ describe('a protocol that gives what is no step of it', () => {
     expect(ceremony.faults.map(String)).toEqual([expect.stringContaining(what)]);
   });
 
+  it('is not what one gives that names somebody and waits for the others, of whom too few are left', () => {
+    const blame = [{ party: 3, reason: 'sent nonsense' }];
+    const ceremony = sim({}, { ...right, step: (setting, ...all) => setting.round === 2 ? wrong({ kind: 'wait', blame }) : right.step(setting, ...all) }); // prettier-ignore
+    ceremony.openAll();
+    ceremony.settle();
+    expect(ceremony.faults).toEqual([]);
+    expect(ceremony.run(1)).toMatchObject({ phase: 'aborted', end: { reason: 'what has come is not enough' }, blame }); // prettier-ignore
+  });
+
   it('ends it there when it does not come to an end', () => {
     const ceremony = sim({ step: () => wrong(next) });
     ceremony.openAll();
