@@ -139,6 +139,17 @@ export function isOpen(phase: Phase): boolean {
   return phase === 'gathering' || phase === 'running';
 }
 
+/** Whether a step has led anywhere: it was filled in, ended, or somebody was found out. Each comes a few times at most. */
+export function hasMoved(before: Run, after: Run): boolean {
+  return (
+    after.phase !== before.phase ||
+    after.round !== before.round ||
+    after.slots.size !== before.slots.size ||
+    after.gone.length !== before.gone.length ||
+    after.blame.length !== before.blame.length
+  );
+}
+
 export function slotOf(round: number, sender: number, recipient: number): string {
   return `m/${String(round)}/${String(sender)}/${String(recipient)}`;
 }

@@ -13,7 +13,6 @@ import { Pacing } from '../outbox/pacing.ts';
 import type { AppFields } from '../router.ts';
 import { verifySignature } from '../trust/own-key.ts';
 import type { PolicyRule } from '../trust.ts';
-import { MISMATCH } from './advance.ts';
 import { end, open, passOver, take, tick, wakeAt } from './ceremony.ts';
 import { ROUNDS, type Entry, type OpenRequest, type RoundsHost, type RoundsOptions } from './entry.ts';
 import { shortReason, type Frame } from './frame.ts';
@@ -22,8 +21,9 @@ import { deleteRun, listRuns, loadRun, saveRun, sendAll, sendOne, takeRestored }
 import { isParty, type RoundsParty } from './party-set.ts';
 import { topicOf, type Proposal } from './proposal.ts';
 import { Refusals } from './refusals.ts';
-import { isOpen, type Result, type Run, type Tools } from './run.ts';
+import { hasMoved, isOpen, type Result, type Run, type Tools } from './run.ts';
 import { mistrusted } from './standing.ts';
+import { untilEnded } from './until-ended.ts';
 import { viewOf, type CeremonyView } from './view.ts';
 import { waitingFor } from './waiting.ts';
 
@@ -34,10 +34,6 @@ const MAX_OPEN = 64;
 const MAX_KEPT = 256;
 /** How exactly deadlines are kept, ms. */
 const BEAT_MS = 1_000;
-/** How often it is looked whether a ceremony has ended, ms. */
-const LOOK_MS = BEAT_MS / 4;
-/** How long a proof of who has lied may come after the end, ms. */
-const PROOF_MS = 2_000;
 const DEFAULT_WAIT_MS = 600_000;
 /** What an operator would be told who opened it. */
 const NOT_OPENED: readonly ErrorCode[] = ['USAGE', 'PEER_UNVERIFIED', 'IDENTITY_CHANGED', 'RATE_LIMITED'];
@@ -181,20 +177,9 @@ export class Rounds {
    * @throws the signal's reason
    */
   async ended(topic: string, signal?: AbortSignal, heldMs = Infinity): Promise<CeremonyView> {
-    let until = Infinity;
-    let proofUntil: number | undefined;
-    for (;;) {
-      const view = await this.#attached.update((tx) => this.viewIn(tx, topic));
-      if (view === undefined) throw new BotError('ROW_UNKNOWN', 'there is no such ceremony');
-      const now = this.#attached.clock.now();
-      if (view.isHeld && until === Infinity) until = now + heldMs;
-      const isUnproven = view.end?.reason === MISMATCH && view.blame.length === 0;
-      const isOver = isUnproven
-        ? now >= (proofUntil ??= now + PROOF_MS)
-        : !isOpen(view.state) || now >= until;
-      if (isOver) return view;
-      await this.#attached.clock.sleep(LOOK_MS, signal);
-    }
+    const view = (): Promise<CeremonyView | undefined> =>
+      this.#attached.update((tx) => this.viewIn(tx, topic));
+    return untilEnded(view, this.#attached.clock, heldMs, signal);
   }
 
   get #attached(): RoundsHost {
@@ -217,9 +202,9 @@ export class Rounds {
     if (isAnswered && this.#answers.take(party.aci, now) > 0) return;
     if (run !== undefined && !isNewAttempt(run, party.index, frame)) {
       const result = take(this.#tools(run), run, party.index, frame, now);
-      // So is whatever else leads to something for its sender alone. What is dropped here counts as lost, and is asked for.
-      const isAnswer = result.send.length > 0 && result.send.every(({ to }) => to === party.index);
-      if (!isAnswered && isAnswer && this.#answers.take(party.aci, now) > 0) return;
+      // So is whatever else leads to something for its sender alone and leaves the run as it was: what moves that on is bounded.
+      const isAnswer = result.send.every(({ to }) => to === party.index) && !hasMoved(run, result.run);
+      if (!isAnswered && result.send.length > 0 && isAnswer && this.#answers.take(party.aci, now) > 0) return;
       await this.#apply(ctx, run, result);
       return;
     }
