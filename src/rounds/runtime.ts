@@ -217,12 +217,13 @@ export class Rounds {
     const entry = this.#entryOf(proposal.protocol);
     const { protocol } = entry;
     const { clock, log } = this.#attached;
+    if (entry.invited === undefined) return;
     try {
       protocol.params.decode(proposal.params);
     } catch {
       return; // no proposal for this protocol
     }
-    const answer = await entry.invited?.(proposal, party.index, tx);
+    const answer = await entry.invited(proposal, party.index, tx);
     if (answer === undefined) return;
     if ('refuses' in answer) {
       const { refuses, instead = [] } = answer;
