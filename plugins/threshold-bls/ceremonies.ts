@@ -22,7 +22,7 @@ import { keygen, problem, refresh } from './keygen.ts';
 import { keyActs } from './keys.ts';
 import { mismatchOf } from './mismatch.ts';
 import type { Invited } from './policy.ts';
-import { endShare, hasShares, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
+import { endShare, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
 import { sign, type Signed } from './sign.ts';
 
 /** What a key's share file says: nothing of it is secret. */
@@ -61,10 +61,7 @@ export function entriesUnder(invited: Invited): Entry[] {
     await settleShare(state, made);
     volatile.put(resultKey(topic), publicKeyOf(made.share));
   };
-  const aborted: Entry['aborted'] = async ({ run }, { state }) => {
-    await endShare(state, { ceremony: toHex(run.id), isProven: run.blame.length > 0 });
-    if (!(await hasShares(state))) state.delete('backup-note');
-  };
+  const aborted: Entry['aborted'] = ({ run }, { state }) => endShare(state, toHex(run.id));
   const refused: Invited = (proposal, from, { state }) => mismatchOf(state, proposal, from);
   const forgotten: Entry['forgotten'] = async (ended, tx) => {
     tx.volatile.delete(resultKey(ended.topic));

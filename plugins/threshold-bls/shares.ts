@@ -46,7 +46,7 @@ const row = z.object({
   isSettled: z.boolean(),
   /** Id of the ceremony, hex. */
   ceremony: z.string().default(''),
-  /** It has ended before all had confirmed to us, and nobody was proven wrong: the others may count on the key. */
+  /** It has ended before all had confirmed to us: the others may count on the key. */
   isOver: z.boolean().default(false),
 });
 type Row = z.infer<typeof row>;
@@ -85,20 +85,15 @@ export async function settleShare(state: State, made: Made): Promise<void> {
 }
 
 /**
- * A generation or refresh has ended without output. The share of a generation in which somebody was proven wrong goes: there
- * is no such key. Any other stays, since what was lost on the way to us may have reached the others.
+ * A generation or refresh has ended without output. What is held of it stays, and is of use from now on, also where somebody
+ * was proven wrong: we have confirmed it, so another party may be done and count on it. Else a cheat could have it deleted.
  * @param ceremony its id, hex
  */
-export async function endShare(
-  state: State,
-  { ceremony, isProven }: { readonly ceremony: string; readonly isProven: boolean },
-): Promise<void> {
+export async function endShare(state: State, ceremony: string): Promise<void> {
   if (ceremony === '') return;
   for await (const [key, value] of state.scan(START)) {
     const stored = parse(value);
-    if (stored.ceremony !== ceremony || stored.isSettled || epochOf(key) > 0) continue;
-    if (isProven) state.delete(key);
-    else state.putJson(key, { ...stored, isOver: true });
+    if (stored.ceremony === ceremony && !stored.isSettled) state.putJson(key, { ...stored, isOver: true });
   }
 }
 
