@@ -19,6 +19,8 @@ const config = z.strictObject({
   mayBeIntroduced: z.boolean().default(false),
   /** How many verified contacts have to vouch for the same key before somebody counts as introduced. */
   introducers: z.int().min(1).max(10).default(1),
+  /** Who may vouch for more than 50 contacts: a key directory, here and at those who believe it. */
+  directories: z.array(z.string().toLowerCase().refine(isAci, 'an ACI')).max(100).default([]),
   /** Who is in which group, for introductions to groups: ACIs by the group's id (32 bytes, base64). */
   groups: z
     .record(z.string().regex(/^[A-Za-z0-9+/]{43}=$/), z.array(z.string().refine(isAci, 'an ACI')).max(1_000))
@@ -48,8 +50,8 @@ export default function verify(
     subcommands: [bare, ...signalCommands, ...introduceCommands],
     setup(host) {
       setUpSignal(host, { ...options, mayBeIntroduced: host.config.mayBeIntroduced });
-      const { introducers, groups } = host.config;
-      setUpIntroductions(host, { isMember: memberOf(groups), ...options, introducers });
+      const { introducers, groups, directories } = host.config;
+      setUpIntroductions(host, { isMember: memberOf(groups), ...options, introducers, directories });
     },
   });
 }

@@ -40,7 +40,14 @@ const statement: Statement = {
 /** Where Carol gets it, who has verified Alice. */
 const view: View = {
   ...{ own: carol.aci, now: T0 + 1, introducer: { state: 'verified', pin: alice.identityKey } },
-  ...{ isShared: false, isRevoked: false, isHeld: false, otherSubjects: 0, directKey: undefined },
+  ...{
+    isShared: false,
+    isRevoked: false,
+    isHeld: false,
+    otherSubjects: 0,
+    isDirectory: false,
+    directKey: undefined,
+  },
 };
 
 function signed(change: Partial<Statement>, by: Signer = alice): Signed {
@@ -98,6 +105,12 @@ const lines: readonly Line[] = [
   ['V-35: from a contact who is introduced themselves', 'shown', {}, introducer('introduced')],
   ['V-35: about the fiftieth contact of the introducer', 'used', {}, { otherSubjects: MAX_SUBJECTS - 1 }],
   ['V-35: about one contact more', 'subjects', {}, { otherSubjects: MAX_SUBJECTS }],
+  [
+    'V-35: about one more, of a key directory',
+    'used',
+    {},
+    { otherSubjects: MAX_SUBJECTS, isDirectory: true },
+  ],
   ['unsigned, from the introducer directly', 'used', {}, { directKey: alice.identityKey }, 'nobody'],
   ['unsigned, in a session under another key', 'signature', {}, { directKey: mallory.identityKey }, 'nobody'],
   ['unsigned, handed on by somebody else', 'signature', {}, {}, 'nobody'],

@@ -1,10 +1,11 @@
 /** Introductions that arrive, and those that are given: the real part of the plugin, router, dispatcher and trust of each. */
+import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { Aci } from '../../src/address.ts';
 import { copy, type Bytes } from '../../src/bytes.ts';
 import { decodeStatement } from '../../plugins/verify/introductions/statement.ts';
 import { contacts } from '../../src/store/tables.ts';
-import { settle } from '../support/clock.ts';
+import { ManualClock, settle } from '../support/clock.ts';
 import { about, introduce, made, member, payloadOf, scene } from './support/introducing.ts';
 import { DAY, T0, verifyEachOther } from './support/member.ts';
 
@@ -206,6 +207,38 @@ describe('V-35: depth and weight', () => {
     const refused = { kind: 'refused', reason: 'subjects' };
     expect(await carol.receive(alice, made(alice, { audience }))).toEqual(refused);
   });
+
+  it('V-35: counts a key directory for more, where the operator has named it', async () => {
+    const aci = randomUUID() as Aci;
+    const clock = new ManualClock(T0);
+    const [alice, carol] = [await member(clock, {}, aci), await member(clock, { directories: [aci] })];
+    await carol.prove(alice, { kind: 'safety-number', by: 'operator', at: T0 });
+    const audience = { kind: 'aci', aci: carol.aci } as const;
+    for (let i = 0; i < 51; i++)
+      expect(await carol.receive(alice, made(alice, { audience }))).toMatchObject({ kind: 'used' });
+  });
+
+  it.each([false, true])(
+    'V-35: vouches for more than fifty as a key directory alone: %s',
+    async (isDirectory) => {
+      const aci = randomUUID() as Aci;
+      const clock = new ManualClock(T0);
+      const alice = await member(clock, { directories: isDirectory ? [aci] : [] }, aci);
+      const carol = await member(clock);
+      const proof = { kind: 'safety-number', by: 'operator', at: T0 } as const;
+      await alice.prove(carol, proof);
+      const rest = { to: [carol.aci], days: 1, hasAgreed: true, isUnsigned: false };
+      const vouch = (): Promise<unknown> =>
+        alice.host.update(async (tx) => {
+          const subject = randomUUID() as Aci;
+          await tx.trust.identities.pin(subject, carol.key, proof);
+          return alice.introducing.issuing.issue(tx, { ...rest, subject });
+        });
+      for (let i = 0; i < 50; i++) await vouch();
+      if (isDirectory) expect(await vouch()).toHaveLength(1);
+      else await expect(vouch()).rejects.toMatchObject({ code: 'INTRODUCTION_INVALID' });
+    },
+  );
 });
 
 describe('V-36: introducing', () => {

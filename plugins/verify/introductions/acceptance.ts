@@ -13,7 +13,7 @@ import { DAY_MS, isSignedBy, type Signed, type Statement } from './statement.ts'
 /** How far ahead of ours the introducer's clock may be. */
 export const MAX_AHEAD_MS = 600_000;
 export const MAX_LIFE_MS = 90 * DAY_MS;
-/** For whom one introducer counts; a key directory needs the operator's word. */
+/** For whom one introducer counts, unless the operator has named it as a key directory. */
 export const MAX_SUBJECTS = 50;
 
 /** What is known where a statement arrives. */
@@ -31,6 +31,8 @@ export interface View {
   readonly isHeld: boolean;
   /** For how many others than this subject the introducer counts already. */
   readonly otherSubjects: number;
+  /** Our operator lets the introducer count for any number. */
+  readonly isDirectory: boolean;
   /**
    * 33 bytes: the key of the session that the statement came in, when it came from the introducer directly. That, and
    * nothing else, stands for the signature of one that is not signed.
@@ -71,7 +73,7 @@ export function judge(signed: Signed, view: View): Verdict {
   if (dates !== undefined) return dates;
   if (view.isRevoked) return 'revoked';
   if (statement.depth !== 0) return 'depth';
-  if (view.otherSubjects >= MAX_SUBJECTS) return 'subjects';
+  if (!view.isDirectory && view.otherSubjects >= MAX_SUBJECTS) return 'subjects';
   return weight;
 }
 

@@ -24,6 +24,8 @@ export interface BookParts {
    * its introducer and of us.
    */
   readonly isMember: (group: Bytes, aci: Aci) => boolean | Promise<boolean>;
+  /** Introducers who count for any number of contacts (V-35). */
+  readonly directories: readonly Aci[];
 }
 
 /** What became of a statement. */
@@ -122,6 +124,7 @@ export class Book {
       otherSubjects: new Set(
         others.map(({ signed }) => signed.statement.subject).filter((aci) => aci !== subject),
       ).size,
+      isDirectory: this.#parts.directories.includes(introducer),
       directKey: bearer.aci === introducer ? bearer.identityKey : undefined,
     };
   }

@@ -34,6 +34,8 @@ export interface IssuingParts {
   readonly own: OwnKey;
   readonly now: () => number;
   readonly random: Random;
+  /** We are a key directory: who is to believe us for more than 50 contacts has to say so as well (V-35). */
+  readonly isDirectory: boolean;
 }
 
 export interface IssueRequest {
@@ -144,6 +146,7 @@ export class Issuing {
 
   /** Who is told of more than 50 does not use the rest (V-35). */
   async #checkSubjects(tx: Transaction, subject: Aci): Promise<void> {
+    if (this.#parts.isDirectory) return;
     const now = this.#parts.now();
     const good = (await allGiven(tx.state)).filter(
       ({ signed, revokedAt }) => revokedAt === undefined && signed.statement.notAfter > now,

@@ -31,6 +31,8 @@ export interface IntroductionOptions {
    * names their members; if unsaid, nobody is in any, and statements for a group are refused (V-34).
    */
   readonly isMember?: BookParts['isMember'];
+  /** Contacts who may vouch for more than 50 others, or ourselves. */
+  readonly directories?: readonly Aci[];
   readonly random?: Random;
   /** Told after each statement, with what became of it. Returns at once and does not throw. */
   readonly onReceipt?: (receipt: Receipt) => void;
@@ -50,11 +52,11 @@ const MAX_RECIPIENTS = 100;
 /** Registers all of it. The plugin needs the permissions `send` and `identities`. */
 export function setUpIntroductions(host: Host, options: IntroductionOptions = {}): Introducing {
   const { random = systemPlatform().random, introducers: needed = 1, onReceipt } = options;
-  const { isMember = () => false } = options;
+  const { isMember = () => false, directories = [] } = options;
   const now = (): number => host.clock.now();
   const { own } = host.trust;
-  const book = new Book({ own: own.aci, now, needed, isMember });
-  const issuing = new Issuing({ own, now, random });
+  const book = new Book({ own: own.aci, now, needed, isMember, directories });
+  const issuing = new Issuing({ own, now, random, isDirectory: directories.includes(own.aci) });
   const look = new Look();
 
   host.app(INTRODUCTION, async (ctx) => {
