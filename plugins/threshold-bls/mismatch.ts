@@ -1,6 +1,7 @@
 /**
  * Mismatch: a party proposes to sign, or to refresh, with a share that does not go with ours: one of us was restored from a
- * backup of before a refresh. The two would wait for each other in different ceremonies, so each is told at once.
+ * backup of before a refresh. The two would wait for each other in different ceremonies, so each is told at once. Of the
+ * other's share nothing is known but what it says, and it may lie to have an honest operator restore a backup.
  */
 import { sameParties, type Invitation, type Proposal } from '../../src/rounds/index.ts';
 import type { State } from '../../src/index.ts';
@@ -33,11 +34,11 @@ export async function mismatchOf(
 
 /** Read by both sides. */
 function reasonFor({ index, epoch }: KeyShare, theirs: number, from: number): string {
-  const own = `the share of party ${String(index)} is of epoch ${String(epoch)}`;
+  const said = `party ${String(from)} says that its share is of epoch ${String(theirs)}`;
   if (epoch === theirs)
-    return `${own} as that of party ${String(from)}, but of another refresh: restore a backup of the same refresh`;
+    return `${said} as that of party ${String(index)}, but of another refresh; if so, backups of one refresh may help`;
   const older = epoch < theirs ? index : from;
-  return `${own}, that of party ${String(from)} of ${String(theirs)}: restore a newer backup at party ${String(older)}`;
+  return `${said}, that of party ${String(index)} is of ${String(epoch)}; if so, a newer backup of party ${String(older)} may help`;
 }
 
 interface Asked {

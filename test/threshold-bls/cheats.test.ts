@@ -219,7 +219,7 @@ describe('in a refresh', () => {
     ];
     await untilOver(of);
     for (const [at, topic] of topics.entries())
-      expect(await of.view(at, topic)).toMatchObject({ state: 'aborted', end: { reason: expect.stringMatching(/restore a newer backup at party \d$/) as string } }); // prettier-ignore
+      expect(await of.view(at, topic)).toMatchObject({ state: 'aborted', end: { reason: expect.stringMatching(/a newer backup of party \d may help$/) as string } }); // prettier-ignore
     // With the old share in the place of the new one: our own machine does not sign.
     const topic = await of.open(
       (at) => {

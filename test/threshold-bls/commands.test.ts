@@ -192,7 +192,7 @@ describe('bls keygen, sign, refresh, keys, forget, export and verify', { timeout
     const ended = await Promise.all([runJson(argv, restored), bob.run(...argv)]);
     for (const { code, value } of ended) {
       expect(code).toBe(1);
-      const message = expect.stringMatching(/restore a newer backup at party \d$/) as string;
+      const message = expect.stringMatching(/a newer backup of party \d may help$/) as string;
       expect(value).toMatchObject({ error: { code: 'CEREMONY_ENDED', message } });
     }
     expect(Date.now() - began).toBeLessThan(45_000);
