@@ -13,7 +13,7 @@ export interface ContactIdentity {
   readonly since: number | undefined;
   /**
    * ms; when the pin took the place of another one; undefined where it is the first. It is a timestamp such as our messages
-   * have: those of before are earlier, whatever the clock has done since.
+   * have: those of before are earlier, also where the clock was put back since, by up to a day.
    */
   readonly replacedAt: number | undefined;
   /** 33 bytes: a different key that appeared and is not trusted. */

@@ -66,6 +66,22 @@ describe('the end of a run', () => {
     }
   });
 
+  it('V-16: overwrites PRK and the MAC that was expected of the enterer, once PROOF is accepted', async () => {
+    const [alice, bob] = await proved({ profile: 2 });
+    const { slot } = bob;
+    if (slot.run?.kind !== 'replied') throw new Error('no REPLY');
+    const { prk, expected } = slot.run;
+    const { slot: after, effects } = await advance(
+      ENV,
+      slot,
+      frameEvent(alice, alice.frame('proof')),
+      bob.opener,
+    );
+    expect(after.run?.kind).toBe('accepted');
+    const wiped = effects.flatMap((effect) => (effect.kind === 'wipe' ? effect.secrets : []));
+    for (const secret of [prk, expected]) expect(wiped).toContain(secret);
+  });
+
   it('V-16: overwrites what a start was given, once REPLY is checked or the run is given up', async () => {
     for (const typed of ['482913', '482914', undefined]) {
       const [alice, bob] = couple({ profile: 1 });

@@ -42,6 +42,9 @@ describe('glare', () => {
     await alice.start(bob, '482913');
     alice.sent.length = 0; // lost
     await bob.start(alice, '135790');
+    const theirs = bob.frame('offer');
+    await alice.take(theirs, bob, { isMuted: true }); // she has answered him a moment ago
+    expect(alice.sent).toEqual([]);
     await deliver(bob, alice);
     expect(bob.kind).toBe('offered');
     await deliver(alice, bob);
