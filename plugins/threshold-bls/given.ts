@@ -1,7 +1,8 @@
 /**
  * Given: what the commands of `bls` read from their options, and the files that they read and write.
  */
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { BotError, isBotError, type SubcommandCall } from '../../src/index.ts';
@@ -9,19 +10,26 @@ import type { Handle } from './ceremonies.ts';
 import { fromHex } from './key-share.ts';
 
 /**
- * A file that nobody else can read. An empty one that is there is what a command that was killed has left.
+ * A file that nobody else can read. An empty one of ours that is there is what a command that was killed has left; a link is
+ * not followed.
  * @throws BotError `USAGE`
  */
 export async function newFile(path: string): Promise<FileHandle> {
   try {
     return await open(path, 'wx', 0o600);
   } catch (cause) {
-    const left = await stat(path).catch(() => undefined);
-    if (left?.isFile() !== true || left.size > 0)
-      throw new BotError('USAGE', `${path} cannot be made, or is there already`, { cause });
-    const file = await open(path, 'r+');
-    await file.chmod(0o600);
-    return file;
+    const refused = new BotError('USAGE', `${path} cannot be made, or is there already`, { cause });
+    const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW).catch(() => undefined);
+    if (file === undefined) throw refused;
+    try {
+      const left = await file.stat();
+      if (!left.isFile() || left.size > 0) throw refused;
+      await file.chmod(0o600);
+      return file;
+    } catch {
+      await file.close();
+      throw refused; // a file of somebody else's cannot be made ours either
+    }
   }
 }
 
