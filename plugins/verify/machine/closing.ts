@@ -28,12 +28,13 @@ const TOLD: Readonly<Record<CloseReason, AbortReason | undefined>> = {
 export function close(state: Live, reason: CloseReason, abort?: AbortReason): Next {
   const { runId, terms, peerDevice } = state;
   const told = TOLD[reason];
+  const isOurs = state.kind !== 'ringing' || state.isTyping;
   return {
     state: { kind: 'closed', runId, reason, abort },
     effects: [
       ...(told === undefined ? [] : [sendAbort(terms.suite, runId, told, peerDevice)]),
       { kind: 'over', runId },
-      notice(state, { kind: 'ended', reason, abort }),
+      notice(state, { kind: 'ended', reason, abort, isOurs }),
       ...wipe(secretsOf(state)),
     ],
   };

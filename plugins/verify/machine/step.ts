@@ -141,7 +141,13 @@ export type Notice =
   | { readonly kind: 'rings'; readonly format: Format; readonly mhf: MhfParams; readonly expiresAt: number }
   /** The peer is who it says. The creator's comes with step 4, the enterer's with step 3. */
   | { readonly kind: 'trusted'; readonly party: Trustee }
-  | { readonly kind: 'ended'; readonly reason: CloseReason; readonly abort: AbortReason | undefined }
+  | {
+      readonly kind: 'ended';
+      readonly reason: CloseReason;
+      readonly abort: AbortReason | undefined;
+      /** Somebody here had begun it, or begun to type its code. All others the peer alone has made. */
+      readonly isOurs: boolean;
+    }
   /** One device of the peer does not take the code; others may. */
   | { readonly kind: 'refused'; readonly device: DeviceId; readonly reason: AbortReason }
   /** Both have created a code: whose is to be used. */

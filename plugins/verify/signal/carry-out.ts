@@ -37,6 +37,8 @@ export interface Step extends SlotStep {
   readonly event: Event['kind'];
   /** The code that this step charges for, normalised. */
   readonly typed: string | undefined;
+  /** Whether people here knew the peer before it. */
+  readonly isKnown: boolean;
   /** ms */
   readonly now: number;
 }

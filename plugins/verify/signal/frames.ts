@@ -43,17 +43,19 @@ async function takeFrame(
   // Runs are between ACIs; with our own account there is none (sections 3.1 and 6).
   if (!isAci(peer) || toPni || peer === host.trust.own.aci) return;
   const type = decodeHeader(bytes)?.type;
-  const isMuted = !answers.isDue(peer, host.clock.now());
+  let about = { name: peer, isKnown: false };
   try {
     const step = await runs.give(peer, async (tx): Promise<Arrived> => {
       const now = host.clock.now();
       const gate = await gateFor(tx, runs, peer, now);
+      about = { name: peer, isKnown: await runs.isKnown(tx, peer) };
+      const isMuted = !answers.isDue(about, now);
       const from = { aci: peer, device };
       const verifiers = type === 'abort' ? await tx.trust.sessions.devicesWith(peer, FRAME.tag) : [];
       return { kind: 'frame', bytes, from, openedUnder: identityKey, gate, isMuted, verifiers, now };
     });
     const isAnswer = step?.effects.some(({ kind }) => kind === 'send') === true;
-    if (isAnswer && type === 'offer') answers.note(peer, host.clock.now());
+    if (isAnswer && type === 'offer') answers.note(about, host.clock.now());
   } catch (error) {
     if (ctx.attempt < MAX_ATTEMPTS) throw error;
     // V-17: a handler that is given up leaves the run closed.

@@ -43,18 +43,32 @@ export function setUpSignal(host: Host, options: VerifyOptions = {}): void {
   host.run((signal) => runs.watch(signal));
 }
 
-/** What contacts can bring about as often as they like is told once a minute; what is there is there all the same. */
+/**
+ * What contacts can bring about as often as they like is told once a minute, and of those whom nobody knows so much in all;
+ * what is there is there all the same.
+ */
 function tellOperator(host: Host, runs: Runs): void {
   const lines = new Pace();
   runs.listen((told) => {
     const line = lineOf(told);
     if (line === undefined) return;
-    const now = host.clock.now();
-    const name = `${told.notice.kind} ${told.peer}`;
-    if (told.notice.kind !== 'success' && !lines.isDue(name, now)) return;
-    lines.note(name, now);
+    if (!isOnce(told)) {
+      const now = host.clock.now();
+      const { kind } = told.notice;
+      // A run has come to its last word: somebody here has typed that code.
+      const isKnown = told.isKnown || kind === 'done-invalid';
+      const about = { name: `${kind} ${told.peer}`, isKnown };
+      if (!lines.isDue(about, now)) return;
+      lines.note(about, now);
+    }
     host.notify(line);
   });
+}
+
+/** What comes once in a run that somebody here has begun or taken up. */
+function isOnce({ notice }: Told): boolean {
+  const { kind } = notice;
+  return kind === 'success' || kind === 'unacknowledged' || (kind === 'ended' && notice.isOurs);
 }
 
 /** V-20: a code must not travel over the channel that it is there to check. */

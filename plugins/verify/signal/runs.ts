@@ -28,6 +28,8 @@ export interface RunsParts {
 export interface Told {
   readonly peer: Aci;
   readonly runId: Bytes;
+  /** Whether people here knew the peer before that. */
+  readonly isKnown: boolean;
   readonly notice: Notice | { readonly kind: 'success'; readonly trusted: Trusted };
 }
 
@@ -71,6 +73,11 @@ export class Runs {
   /** An operator waits for this contact to ring. */
   isAwaited(peer: Aci): boolean {
     return this.#awaited.includes(peer);
+  }
+
+  /** Whether people here know this contact, or one of them waits for it. */
+  async isKnown({ trust }: Transaction, peer: Aci): Promise<boolean> {
+    return this.isAwaited(peer) || (await trust.identities.acquaintance(peer)) === 'known';
   }
 
   /** An operator waits from now on. @returns ends it */
@@ -183,7 +190,7 @@ export class Runs {
     if (step.slot.run?.kind === 'ringing') this.#typedElsewhere.delete(peer);
     else if (step.event === 'typed-elsewhere' && step.effects.length > 0)
       this.#typedElsewhere.set(peer, step.now);
-    for (const effect of step.effects) this.#afterCommit(peer, effect);
+    for (const effect of step.effects) this.#afterCommit(step, effect);
     this.#wake.abort();
     if (step.effects.some(({ kind }) => kind === 'continue')) {
       const { clock } = this.#parts.host;
@@ -219,9 +226,10 @@ export class Runs {
           const before = await read(tx);
           const event = await make(tx, before);
           if (event === undefined) return undefined;
+          const isKnown = await this.isKnown(tx, peer);
           const opener = new CoreOpener({ transaction: tx, own, random, served });
           const advanced = await advance(env, before, event, opener);
-          const step = { ...advanced, peer, before, typed, now: event.now, event: event.kind };
+          const step = { ...advanced, peer, before, typed, isKnown, now: event.now, event: event.kind };
           if (advanced.mustDiscard) throw new Discarded(step);
           await carryOut(parts, tx, step);
           return step;
@@ -244,15 +252,18 @@ export class Runs {
     }
   }
 
-  #afterCommit(peer: Aci, effect: Effect): void {
+  #afterCommit({ peer, isKnown }: Step, effect: Effect): void {
     if (effect.kind === 'wipe') for (const secret of effect.secrets) secret.fill(0);
     if (effect.kind === 'over') this.#parts.codes.end(peer, effect.runId);
-    if (effect.kind === 'notice') this.#tell({ peer, runId: effect.runId, notice: effect.notice });
+    if (effect.kind === 'notice') {
+      const { runId, notice } = effect;
+      this.#tell({ peer, runId, isKnown, notice });
+    }
     if (effect.kind === 'trusted') {
       const { trusted } = effect;
       const runId = new Uint8Array(Buffer.from(trusted.proof.runId, 'hex'));
       this.#parts.codes.end(peer, runId); // spent: it opens nothing any more
-      this.#tell({ peer, runId, notice: { kind: 'success', trusted } });
+      this.#tell({ peer, runId, isKnown, notice: { kind: 'success', trusted } });
     }
   }
 

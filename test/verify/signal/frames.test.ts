@@ -43,6 +43,13 @@ function failingStore(store: Store): Store {
 /** What the account sees of a party is what that party sees of the account. */
 const bobAsParty = (): Party => new Party({ aci: bob.aci, device: 2 });
 
+const parties = (count: number): Party[] =>
+  Array.from({ length: count }, () => {
+    const party = new Party();
+    party.now = bob.clock.now();
+    return party;
+  });
+
 async function offerOf(party: Party, code = CODE): Promise<Bytes> {
   await party.start(bobAsParty(), code);
   return party.frame('offer');
@@ -123,12 +130,6 @@ describe('places to ring in', () => {
     const states = await Promise.all(parties.map((party) => bob.state(party)));
     return states.map((state) => (state === 'ringing' ? 'x' : '-')).join('');
   };
-  const parties = (count: number): Party[] =>
-    Array.from({ length: count }, () => {
-      const party = new Party();
-      party.now = bob.clock.now();
-      return party;
-    });
 
   it('are one for all strangers together', async () => {
     const strangers = parties(3);
@@ -201,12 +202,57 @@ describe('what contacts bring about', () => {
     expect(bob.lines).toEqual([]);
   });
 
-  it('is bounded for all of them together', async () => {
-    for (let i = 0; i < 30; i++) {
-      const party = new Party();
-      await bob.take(await unsupported(party), party);
-    }
+  /** Each asks for what cannot be done. */
+  async function crowd(): Promise<readonly Party[]> {
+    const strangers = parties(30);
+    for (const party of strangers) await bob.take(await unsupported(party), party);
+    return strangers;
+  }
+
+  const about = (party: Party): readonly string[] => bob.lines.filter((line) => line.includes(party.own.aci));
+
+  it('is bounded for all whom nobody knows together', async () => {
+    const strangers = await crowd();
     expect(bob.lines.length).toBe(20);
+    const answers = await Promise.all(strangers.map((party) => bob.sent('abort', party)));
+    expect(answers.flat().length).toBe(20);
+  });
+
+  it('is told and answered where contacts are known, whatever a crowd does', async () => {
+    const [carol] = parties(1);
+    if (carol === undefined) throw new Error('nobody');
+    await bob.list(alice, 'Alice');
+    await bob.list(carol, 'Carol');
+    for (let minute = 1; minute <= 2; minute++) {
+      await crowd();
+      alice.now = bob.clock.now();
+      await bob.take(await offerOf(alice), alice);
+      expect(about(alice).filter((line) => line.includes('asks to verify')).length).toBe(minute);
+      await bob.take(await unsupported(carol), carol);
+      expect(about(carol).length).toBe(minute);
+      expect((await bob.sent('abort', carol)).length).toBe(minute);
+      await bob.clock.advance(MINUTE_MS);
+    }
+  });
+
+  it('is answered where the operator waits for a contact, whatever a crowd does', async () => {
+    const ringing = bob.act('ring', alice, { waitMs: 2 * MINUTE_MS });
+    await crowd();
+    await bob.take(await unsupported(alice), alice);
+    expect((await bob.sent('abort', alice)).length).toBe(1);
+    await bob.take(await offerOf(alice), alice);
+    expect(await ringing).toMatchObject({ aci: alice.own.aci });
+  });
+
+  it('is told each time that a run of ours ends, whatever a crowd does', async () => {
+    await crowd();
+    for (let run = 1; run <= 2; run++) {
+      const { end } = await bob.start(alice);
+      const ended = failure(end);
+      await bob.act('cancel', alice);
+      expect(await ended).toBe('INTERRUPTED');
+      expect(about(alice).length).toBe(run);
+    }
   });
 
   it('is a line for a ring once a minute, though each newer one takes the place of the one before', async () => {
