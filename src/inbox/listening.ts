@@ -37,7 +37,7 @@ export interface ListeningParts {
   readonly identities: Identities;
   /** Of our ACI. */
   readonly own: OwnIdentity;
-  readonly clock: Pick<Clock, 'elapsed'>;
+  readonly clock: Pick<Clock, 'elapsed' | 'now'>;
 }
 
 const FACT = 'listen';

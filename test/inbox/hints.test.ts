@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { own, type Bytes } from '../../src/bytes.ts';
-import { addTag, rotationOf, routeKeyOf } from '../../src/session/outer-tag.ts';
+import { Hints } from '../../src/inbox/hints.ts';
+import { addTag, hintOf, rotationOf, routeKeyOf } from '../../src/session/outer-tag.ts';
 import { aciIdentity } from '../../src/session/own-identity.ts';
 import { peers } from '../../src/store/tables.ts';
 import { ManualClock, testPlatform } from '../support/clock.ts';
@@ -74,5 +75,39 @@ describe('a server that names times as it likes, and knows how tags for us look'
     const { alice, bob, bot } = await known(10);
     for (let days = 0; days < 200; days++)
       expect(bot.listening.hears(await textAt(alice, bob, NOW - days * DAY_MS))).toBe(true);
+  });
+});
+
+describe('tables of hints', () => {
+  const TODAY = Math.floor(NOW / DAY_MS);
+
+  /** Whether the hint of the first of so many pairs is known for a day. */
+  function hintsOf(count: number): { clock: ManualClock; knows: (day: number) => boolean } {
+    const clock = new ManualClock(NOW);
+    const hints = new Hints(clock);
+    const secretOf = (n: number): Bytes => own(Uint8Array.from([...Buffer.alloc(28), 0, n >> 16, n >> 8, n]));
+    for (let n = 0; n < count; n++) {
+      const from = { serviceId: uuid(0), deviceId: 1, identityKey: own(new Uint8Array(33)) };
+      hints.add({ from, secret: secretOf(n) });
+    }
+    return { clock, knows: (day) => hints.find(day, hintOf(secretOf(0), day)) !== undefined };
+  }
+
+  it('are made for the days around now, however many pairs there are, and for others with time', async () => {
+    const { clock, knows } = hintsOf(101_000);
+    expect(knows(TODAY)).toBe(true);
+    expect(knows(TODAY - 7)).toBe(true);
+    expect(knows(TODAY - 8)).toBe(false);
+    await clock.advance(31_000);
+    expect(knows(TODAY - 8)).toBe(true);
+    expect(knows(TODAY + 2)).toBe(false);
+  }, 60_000);
+
+  it('are kept for 64 days, those that were asked for last', () => {
+    const { knows } = hintsOf(1000);
+    const days = Array.from({ length: 100 }, (_, n) => TODAY - 100 - n);
+    expect(days.every(knows)).toBe(true);
+    // No more may be derived: what is known is kept.
+    expect(days.filter(knows)).toEqual(days.slice(36));
   });
 });
