@@ -17,7 +17,15 @@ import {
 import { askedKey, openUntold, setTold, type Asked } from './asked.ts';
 import { firstDone, type Ended } from './ends.ts';
 import { keyHex, read, usage } from './input.ts';
-import { encodeKeyShare, fromHex, publicKeyOf, sharingOf, toHex, type KeyShare } from './key-share.ts';
+import {
+  encodeKeyShare,
+  encodePoints,
+  fromHex,
+  publicKeyOf,
+  sharingOf,
+  toHex,
+  type KeyShare,
+} from './key-share.ts';
 import { keygen, problem, refresh } from './keygen.ts';
 import { keyActs } from './keys.ts';
 import { mismatchOf } from './mismatch.ts';
@@ -110,11 +118,11 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
         const requests: OpenRequest<unknown, unknown>[] = [];
         const shares = await sharesOf(state, publicKey);
         for (const { share: input } of shares) {
-          const { threshold, commitments, epoch } = input;
+          const { threshold, epoch } = input;
           const wrong = problem(threshold, parties.length, parties.length);
           if (wrong !== undefined || parties.length !== input.parties)
             throw usage(wrong ?? 'all parties of the key are needed');
-          const params = { threshold, commitments };
+          const params = { threshold, commitments: encodePoints(input.commitments) };
           requests.push({ protocol: refresh.name, params, input, parties, epoch, waitMs: wait * 1000 });
         }
         // A refresh that has ended since began with a share that is no more.

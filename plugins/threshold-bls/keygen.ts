@@ -7,15 +7,8 @@ import type { Bytes, Codec } from '../../src/index.ts';
 import type { Protocol, Setting, Step } from '../../src/rounds/index.ts';
 import { dealingState } from './dealing-row.ts';
 import { ROUNDS, startDealing, stepDealing, type DealingState, type Dealt, type Kind } from './dealing.ts';
-import {
-  decodeKeyShare,
-  decodePoints,
-  encodeKeyShare,
-  encodePoints,
-  MAX_PARTIES,
-  type KeyShare,
-} from './key-share.ts';
-import { Fr, type G2Point } from './math/curve.ts';
+import { decodeKeyShare, encodeKeyShare, encodePoints, MAX_PARTIES, type KeyShare } from './key-share.ts';
+import { Fr, PUBLIC_KEY_SIZE, type G2Point } from './math/curve.ts';
 
 export interface KeygenParams {
   /** t: 1 <= t < n */
@@ -24,8 +17,8 @@ export interface KeygenParams {
 
 export interface RefreshParams {
   readonly threshold: number;
-  /** Of the key as it is, t + 1 of them: all parties must mean the same. */
-  readonly commitments: readonly G2Point[];
+  /** Of the key as it is, t + 1 of them, 96 bytes each: compared with ours, and so not checked to be points. */
+  readonly commitments: Bytes;
 }
 
 const NOTHING = new Uint8Array(0);
@@ -43,12 +36,12 @@ const keygenParams: Codec<KeygenParams> = {
 
 /** Layout: t 1 | commitments 96 (t + 1 times). */
 const refreshParams: Codec<RefreshParams> = {
-  encode: ({ threshold, commitments }) => new Uint8Array([threshold, ...encodePoints(commitments)]),
+  encode: ({ threshold, commitments }) => new Uint8Array([threshold, ...commitments]),
   decode: (bytes) => {
     const threshold = bytes[0] ?? 0;
-    const commitments = decodePoints(bytes.subarray(1));
-    if (commitments?.length !== threshold + 1) throw new RangeError('these are no parameters of a refresh');
-    return { threshold, commitments };
+    if (threshold >= MAX_PARTIES || bytes.length !== 1 + (threshold + 1) * PUBLIC_KEY_SIZE)
+      throw new RangeError('these are no parameters of a refresh');
+    return { threshold, commitments: new Uint8Array(bytes.subarray(1)) };
   },
 };
 
@@ -87,7 +80,7 @@ export const refresh: Protocol<RefreshParams, KeyShare, RefreshState, KeyShare> 
     const isSame =
       before.epoch === setting.epoch &&
       before.index === setting.self &&
-      Buffer.compare(encodePoints(before.commitments), encodePoints(setting.params.commitments)) === 0;
+      Buffer.compare(encodePoints(before.commitments), setting.params.commitments) === 0;
     if (!isSame) return { kind: 'abort', reason: 'our share is not of this key and epoch' };
     return keep(setting, before, startDealing(setting, kindOf(setting.params, true)));
   },

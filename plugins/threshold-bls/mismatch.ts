@@ -5,9 +5,10 @@
  */
 import { sameParties, type Invitation, type Proposal } from '../../src/rounds/index.ts';
 import type { State } from '../../src/index.ts';
-import { publicKeyOf, sharingOf, type KeyShare } from './key-share.ts';
+import { sharingFrom } from './key-share.ts';
 import { refresh } from './keygen.ts';
-import { heldShares } from './shares.ts';
+import { PUBLIC_KEY_SIZE } from './math/curve.ts';
+import { outlinesOf, type HeldOutline } from './shares.ts';
 import { sign } from './sign.ts';
 
 type Refusal = Extract<Invitation<never>, { readonly refuses: string }>;
@@ -18,22 +19,22 @@ export async function mismatchOf(
   proposal: Proposal,
   from: number,
 ): Promise<Refusal | undefined> {
-  const asked = sharingIn(proposal);
+  const asked = askedIn(proposal);
   if (asked === undefined) return undefined;
-  const all = await heldShares(state, asked.publicKey);
+  const all = await outlinesOf(state, asked.publicKey);
   const held = all.filter(({ parties }) => sameParties(parties, proposal.parties));
   const [newest] = held;
-  const isHeld = ({ share }: { readonly share: KeyShare }): boolean =>
-    share.epoch === proposal.epoch && Buffer.compare(sharingOf(share), asked.sharing) === 0;
+  const isHeld = ({ epoch, sharing }: HeldOutline): boolean =>
+    epoch === proposal.epoch && Buffer.compare(sharing, asked.sharing) === 0;
   if (newest === undefined || all.some(isHeld)) return undefined;
   return {
-    refuses: reasonFor(newest.share, proposal.epoch, from),
-    instead: held.map(({ share }) => ({ ...proposal, epoch: share.epoch, params: asked.paramsOf(share) })),
+    refuses: reasonFor(newest, proposal.epoch, from),
+    instead: held.map((share) => ({ ...proposal, epoch: share.epoch, params: asked.paramsOf(share) })),
   };
 }
 
 /** Read by both sides. */
-function reasonFor({ index, epoch }: KeyShare, theirs: number, from: number): string {
+function reasonFor({ index, epoch }: HeldOutline, theirs: number, from: number): string {
   const said = `party ${String(from)} says that its share is of epoch ${String(theirs)}`;
   if (epoch === theirs)
     return `${said} as that of party ${String(index)}, but of another refresh; if so, backups of one refresh may help`;
@@ -46,20 +47,22 @@ interface Asked {
   readonly publicKey: Uint8Array;
   readonly sharing: Uint8Array;
   /** The parameters of the same with another share of the key. */
-  readonly paramsOf: (share: KeyShare) => Uint8Array<ArrayBuffer>;
+  readonly paramsOf: (share: HeldOutline) => Uint8Array<ArrayBuffer>;
 }
 
-/** Of which sharing a proposal is; undefined where it is of none. */
-function sharingIn({ protocol, params }: Proposal): Asked | undefined {
+/** Of which sharing a proposal is; undefined where it is of none. In bytes alone: any contact can propose, and points are dear. */
+function askedIn({ protocol, params }: Proposal): Asked | undefined {
   if (protocol === sign.name) {
     const asked = sign.params.decode(params);
-    const paramsOf: Asked['paramsOf'] = (share) =>
-      new Uint8Array(sign.params.encode({ ...asked, sharing: sharingOf(share) }));
+    const paramsOf: Asked['paramsOf'] = ({ sharing }) =>
+      new Uint8Array(sign.params.encode({ ...asked, sharing }));
     return { ...asked, paramsOf };
   }
   if (protocol !== refresh.name) return undefined;
-  const asked = refresh.params.decode(params);
-  const paramsOf: Asked['paramsOf'] = ({ threshold, commitments }) =>
-    new Uint8Array(refresh.params.encode({ threshold, commitments }));
-  return { publicKey: publicKeyOf(asked), sharing: sharingOf(asked), paramsOf };
+  const { commitments } = refresh.params.decode(params);
+  return {
+    publicKey: commitments.subarray(0, PUBLIC_KEY_SIZE),
+    sharing: sharingFrom(commitments),
+    paramsOf: (share) => new Uint8Array(refresh.params.encode(share)),
+  };
 }

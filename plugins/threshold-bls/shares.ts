@@ -11,16 +11,18 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { BotError, type State } from '../../src/index.ts';
+import { BotError, type Bytes, type State } from '../../src/index.ts';
 import { parseGroup, type Identified, type PartySet } from '../../src/rounds/index.ts';
 import {
   decodeKeyShare,
   encodeKeyShare,
   fromHex,
+  outlineOf,
   publicKeyOf,
   sharingOf,
   toHex,
   type KeyShare,
+  type ShareOutline,
 } from './key-share.ts';
 
 export interface HeldShare {
@@ -33,6 +35,12 @@ export interface HeldShare {
   readonly isUsable: boolean;
   /** All parties have confirmed that they have theirs. */
   readonly isSettled: boolean;
+}
+
+export interface HeldOutline extends ShareOutline {
+  /** 32 bytes (`sharingOf`). */
+  readonly sharing: Bytes;
+  readonly parties: PartySet;
 }
 
 const START = 'share/';
@@ -102,15 +110,23 @@ export async function endShare(state: State, ceremony: string): Promise<void> {
  * @param publicKey 96 bytes, hex @throws BotError `KEY_UNKNOWN`
  */
 export async function sharesOf(state: State, publicKey: string): Promise<readonly HeldShare[]> {
-  const found = await heldShares(state, fromHex(publicKey));
+  const found: HeldShare[] = [];
+  for await (const [, { epoch, stored }] of rowsOf(state, fromHex(publicKey)))
+    found.push(decode(stored, epoch));
   if (found.length === 0) throw new BotError('KEY_UNKNOWN', 'this device holds no share of that key');
-  return found;
+  return found.reverse();
 }
 
-/** The same, and none of a key that is not known. @param publicKey 96 bytes */
-export async function heldShares(state: State, publicKey: Uint8Array): Promise<readonly HeldShare[]> {
-  const found: HeldShare[] = [];
-  for await (const [, { epoch, stored }] of rowsOf(state, publicKey)) found.push(decode(stored, epoch));
+/**
+ * What is public of them, newest first, and none of a key that is not known: for what others ask, so no point is checked.
+ * @param publicKey 96 bytes
+ */
+export async function outlinesOf(state: State, publicKey: Uint8Array): Promise<readonly HeldOutline[]> {
+  const found: HeldOutline[] = [];
+  for await (const [key, { stored }] of rowsOf(state, publicKey)) {
+    const sharing = fromHex(key.split('/')[3] ?? '');
+    found.push({ ...outlineOf(stored.share), sharing, parties: partiesOf(stored) });
+  }
   return found.reverse();
 }
 
@@ -171,16 +187,20 @@ function epochOf(key: string): number {
   return Number(key.split('/')[2]);
 }
 
-function decode({ share, parties, topic, isSettled, isOver, ceremony }: Row, epoch: number): HeldShare {
-  const lines = parties.map((line) => JSON.stringify(line)).join('\n');
+function decode(stored: Row, epoch: number): HeldShare {
+  const { share, topic, isSettled, isOver, ceremony } = stored;
   return {
     share: decodeKeyShare(new TextEncoder().encode(JSON.stringify(share))),
-    parties: parseGroup(lines),
+    parties: partiesOf(stored),
     topic,
     isSettled,
     // Rows from before ceremonies were noted cannot say when theirs is over.
     isUsable: isSettled || isOver || epoch > 0 || ceremony === '',
   };
+}
+
+function partiesOf({ parties }: Row): PartySet {
+  return parseGroup(parties.map((line) => JSON.stringify(line)).join('\n'));
 }
 
 function keyOf(publicKey: Uint8Array, epoch: number, sharing: Uint8Array): string {

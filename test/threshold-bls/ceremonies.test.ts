@@ -13,7 +13,12 @@ import {
   type Setting,
   type Shown,
 } from '../../src/rounds/index.ts';
-import { publicKeyOf, sharingOf, type KeyShare } from '../../plugins/threshold-bls/key-share.ts';
+import {
+  encodePoints,
+  publicKeyOf,
+  sharingOf,
+  type KeyShare,
+} from '../../plugins/threshold-bls/key-share.ts';
 import { keygen, refresh } from '../../plugins/threshold-bls/keygen.ts';
 import { sign, type Signed } from '../../plugins/threshold-bls/sign.ts';
 import { encodePoint } from '../../plugins/threshold-bls/math/curve.ts';
@@ -250,7 +255,7 @@ describe('refresh', () => {
     const parties = party(3);
     const made = generate(1, parties);
     const old = (index: number): KeyShare => shareOf(made, index);
-    const params = { threshold: 1, commitments: old(1).commitments };
+    const params = { threshold: 1, commitments: encodePoints(old(1).commitments) };
     const ends = run(refresh, { params, input: old, parties });
     const fresh = (index: number): KeyShare => shareOf(ends, index);
     expect(fresh(2)).toMatchObject({ epoch: 1, index: 2 });
@@ -265,7 +270,7 @@ describe('refresh', () => {
   it('names who deals anything but zero', () => {
     const parties = party(3);
     const made = generate(1, parties);
-    const params = { threshold: 1, commitments: shareOf(made, 1).commitments };
+    const params = { threshold: 1, commitments: encodePoints(shareOf(made, 1).commitments) };
     const other = generate(1, parties);
     const ends = run(refresh, {
       params,

@@ -7,7 +7,12 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { fromUtf8, own, toHex } from '../../src/bytes.ts';
 import type { Proposal } from '../../src/rounds/proposal.ts';
 import type { Protocol } from '../../src/rounds/protocol.ts';
-import { encodeKeyShare, publicKeyOf, sharingOf } from '../../plugins/threshold-bls/key-share.ts';
+import {
+  encodeKeyShare,
+  encodePoints,
+  publicKeyOf,
+  sharingOf,
+} from '../../plugins/threshold-bls/key-share.ts';
 import { keygen, refresh } from '../../plugins/threshold-bls/keygen.ts';
 import { verify } from '../../plugins/threshold-bls/math/signing.ts';
 import { sharesOf } from '../../plugins/threshold-bls/shares.ts';
@@ -51,7 +56,7 @@ async function openRefreshes(model: Model): Promise<void> {
   for (const party of model.parties) {
     for (const { share } of await sharesOf(party.state, publicKey)) {
       const { threshold, commitments, epoch } = share;
-      const params = own(refresh.params.encode({ threshold, commitments }));
+      const params = own(refresh.params.encode({ threshold, commitments: encodePoints(commitments) }));
       await model.open(party.index, proposalOf(refresh, { params, epoch }), encodeKeyShare(share));
     }
   }

@@ -22,7 +22,12 @@ import { outboxRows } from '../../../src/store/tables.ts';
 import { ManualClock, settle } from '../../../src/testing/clock.ts';
 import { ownKeyOf } from '../../../src/trust/own-key.ts';
 import { entries } from '../../../plugins/threshold-bls/ceremonies.ts';
-import { publicKeyOf, sharingOf, type KeyShare } from '../../../plugins/threshold-bls/key-share.ts';
+import {
+  encodePoints,
+  publicKeyOf,
+  sharingOf,
+  type KeyShare,
+} from '../../../plugins/threshold-bls/key-share.ts';
 import { keygen, refresh } from '../../../plugins/threshold-bls/keygen.ts';
 import { sharesOf, type HeldShare } from '../../../plugins/threshold-bls/shares.ts';
 import { sign } from '../../../plugins/threshold-bls/sign.ts';
@@ -156,7 +161,7 @@ export class Circle {
 
   refreshRequest(share: KeyShare): OpenRequest<unknown, unknown> {
     const { threshold, commitments, epoch } = share;
-    const params = { threshold, commitments };
+    const params = { threshold, commitments: encodePoints(commitments) };
     return { protocol: refresh.name, params, input: share, parties: this.parties, epoch };
   }
 
