@@ -1,10 +1,10 @@
 /**
  * Rings: how many OFFERs may wait for a code at once, so that strangers cannot fill the store or the operator's screen.
  *
- * One per peer, which its slot sees to; five contacts; strangers share one more. The brief has five contacts in all, and
- * leaves open who is one. Whom the account has only answered has begun it themselves, as anybody can towards a bot: five of
- * them would keep out the contacts that people know. So each counts those alone who are known as well or better, which makes
- * ten contacts at most.
+ * One per peer, which its slot sees to; five known contacts; strangers share one more. The brief has five contacts in all, and
+ * does not say who is a contact. Anybody can write to a bot and be answered, so five accounts that do could keep out all that
+ * people know: an account that was only answered finds a place while fewer than five, known or answered, ring, and a known
+ * contact counts known ones alone. So at most ten contacts ring.
  * Spec: verification brief, section 4.
  */
 import type { Aci, Acquaintance } from '../../../src/index.ts';
