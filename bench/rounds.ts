@@ -3,14 +3,15 @@
  * disk, all in one process. The same machines run in memory first, where a message costs nothing; what is more over the
  * network is the network and storage part. Its unit is measured by the same bots in the same run: plain app messages of the
  * mean size of a frame, in waves of one from each to each, as a round sends them, from the commit that leaves them to the
- * handlers that take them. The part is held against as many of these as the ceremony has sent messages.
+ * handlers that take them. The part is held against as many of these as the ceremony has sent messages. Each size shows the
+ * ceremony with the median ratio of several; of the largest there is one key generation, which takes more than a minute.
  */
 import { performance } from 'node:perf_hooks';
 import { entries } from '../plugins/threshold-bls/ceremonies.ts';
 import { encodeKeyShare, publicKeyOf, sharingOf, type KeyShare } from '../plugins/threshold-bls/key-share.ts';
 import { keygen } from '../plugins/threshold-bls/keygen.ts';
 import { sign, type SignParams } from '../plugins/threshold-bls/sign.ts';
-import { fromUtf8, own, toHex } from '../src/bytes.ts';
+import { fromUtf8, own, toHex, type Bytes } from '../src/bytes.ts';
 import { appType, definePlugin, type Host } from '../src/index.ts';
 import { partySet, rounds, type PartySet, type Protocol, type Rounds } from '../src/rounds/index.ts';
 import { openLevel } from '../src/store/level.ts';
@@ -26,7 +27,12 @@ const SIZES = (process.env['BENCH_SIZES'] ?? '3 5 10 20').split(' ').map(Number)
 /** Plain messages of which nothing else is known: sessions are there before anything is measured. */
 const WARMUPS = 2;
 const UNIT = appType('bench.unit/1');
-const MESSAGE = fromUtf8('what is signed');
+/** From so many parties on, one key generation. */
+const LONG = 20;
+/** Odd, that one is in the middle. No more with one circle: the outbox sends 60 messages from one to another at once. */
+const SIGNINGS = 5;
+const SIGNINGS_A_CIRCLE = 3;
+const CIRCLES = 3;
 
 class Party {
   readonly left: Left[] = [];
@@ -177,7 +183,7 @@ function inMemory(
   n: number,
   params: Uint8Array,
   inputs: Readonly<Record<number, Uint8Array>> = {},
-  rest: { readonly signers?: readonly number[]; readonly message?: typeof MESSAGE } = {},
+  rest: { readonly signers?: readonly number[]; readonly message?: Bytes } = {},
 ): { readonly ms: number; readonly outputs: Map<number, unknown> } {
   const sim = new RoundsSim(protocol, n, params, rest);
   const start = performance.now();
@@ -191,34 +197,73 @@ function inMemory(
 
 async function measure(n: number): Promise<RoundsSize> {
   const threshold = Math.max(1, Math.floor((n - 1) / 6));
-  const signers = Array.from({ length: threshold + 1 }, (_, i) => i + 1);
-  const generation = inMemory(keygen, n, keygen.params.encode({ threshold }));
-  const known = generation.outputs as Map<number, KeyShare>;
-  const inputs = Object.fromEntries([...known].map(([index, share]) => [index, encodeKeyShare(share)]));
-  const encoded = sign.params.encode(signing(known.get(1)));
-  const alone = inMemory(sign, n, encoded, inputs, { signers, message: MESSAGE });
+  const keygens: CeremonyCost[] = [];
+  const signings: CeremonyCost[] = [];
+  const [circles, ofEach] = n < LONG ? [CIRCLES, SIGNINGS_A_CIRCLE] : [1, SIGNINGS];
+  for (let i = 0; i < circles; i++) {
+    const circle = await Circle.start(n);
+    await circle.waves(WARMUPS, 100);
+    const made = await generation(circle, threshold);
+    keygens.push(made.cost);
+    for (let j = 0; j < ofEach; j++) {
+      signings.push(await signature(circle, made, fromUtf8(`message ${String(j)}`)));
+    }
+    await circle.stop();
+  }
+  const [ofKeygen, ofSign] = [inTheMiddle(keygens), inTheMiddle(signings)];
+  progress(`n = ${String(n)}: keygen ${inWords(ofKeygen)}, of ${ratiosOf(keygens)}`);
+  progress(`  signing by ${String(threshold + 1)} ${inWords(ofSign)}, of ${ratiosOf(signings)}`);
+  return { n, threshold, keygen: ofKeygen, sign: ofSign };
+}
 
-  const circle = await Circle.start(n);
+/** The shares of one key by their place in the circle, and those of another that was made in memory by their index. */
+interface Made {
+  readonly cost: CeremonyCost;
+  readonly shares: readonly KeyShare[];
+  readonly inMemory: ReadonlyMap<number, KeyShare>;
+}
+
+async function generation(circle: Circle, threshold: number): Promise<Made> {
   const { parties, set } = circle;
-  await circle.waves(WARMUPS, 100);
+  const alone = inMemory(keygen, parties.length, keygen.params.encode({ threshold }));
   const made = await circle.ceremony(parties, (party) =>
     party.rounds.open({ protocol: keygen.name, params: { threshold }, input: undefined, parties: set }),
   );
-  const keygenCost = await costOf(circle, parties, generation.ms, made);
-  const shares = made.outputs as readonly KeyShare[];
-  const among = parties.filter((_, at) => (shares[at]?.index ?? 0) <= threshold + 1);
+  return {
+    cost: await costOf(circle, parties, alone.ms, made),
+    shares: made.outputs as readonly KeyShare[],
+    inMemory: alone.outputs as ReadonlyMap<number, KeyShare>,
+  };
+}
+
+async function signature(circle: Circle, made: Made, message: Bytes): Promise<CeremonyCost> {
+  const { parties, set } = circle;
+  const known = made.inMemory.get(1);
+  const signers = Array.from({ length: (known?.threshold ?? 0) + 1 }, (_, i) => i + 1);
+  const inputs = Object.fromEntries(
+    [...made.inMemory].map(([index, share]) => [index, encodeKeyShare(share)]),
+  );
+  const alone = inMemory(sign, parties.length, sign.params.encode(signing(known)), inputs, {
+    signers,
+    message,
+  });
+  const among = parties.filter((_, at) => signers.includes(made.shares[at]?.index ?? 0));
   const signed = await circle.ceremony(among, async (party) => {
-    const input = shares[parties.indexOf(party)];
-    const params = signing(input);
-    const request = { protocol: sign.name, params, input, parties: set, signers, message: MESSAGE };
+    const input = made.shares[parties.indexOf(party)];
+    const request = { protocol: sign.name, params: signing(input), input, parties: set, signers, message };
     return party.rounds.open(request);
   });
-  const signCost = await costOf(circle, among, alone.ms, signed);
-  await circle.stop();
-  progress(
-    `n = ${String(n)}: keygen ${inWords(keygenCost)}; signing by ${String(threshold + 1)} ${inWords(signCost)}`,
-  );
-  return { n, threshold, keygen: keygenCost, sign: signCost };
+  return costOf(circle, among, alone.ms, signed);
+}
+
+function inTheMiddle(costs: readonly CeremonyCost[]): CeremonyCost {
+  const middle = costs.toSorted((a, b) => a.ratio - b.ratio)[costs.length >> 1];
+  if (middle === undefined) throw new Error('nothing was measured');
+  return middle;
+}
+
+function ratiosOf(costs: readonly CeremonyCost[]): string {
+  return costs.map(({ ratio }) => ratio.toFixed(2)).join(' ');
 }
 
 function signing(share: KeyShare | undefined): SignParams {
