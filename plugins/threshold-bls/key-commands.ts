@@ -2,7 +2,6 @@
  * `countersign bls keys | forget`: the keys of which this device holds a share. Both read and write rows alone: no server is
  * asked, and no other party.
  */
-import { createInterface } from 'node:readline';
 import { BotError, type Subcommand, type SubcommandCall } from '../../src/index.ts';
 import type { Handle } from './ceremonies.ts';
 import { fileOf, hexOf, newFile } from './given.ts';
@@ -72,7 +71,7 @@ async function isSure(call: SubcommandCall, publicKey: string): Promise<boolean>
     throw new BotError('USAGE', 'this asks, and nobody is here to answer', { next: 'Give --yes.' });
   if (line !== undefined) call.note(textOf(line));
   call.note('If other parties hold theirs, this one can never sign with them. Forget it? [y/N] ');
-  return /^y(es)?$/i.test(await answerOf(call));
+  return /^y(es)?$/i.test((await call.readLine()) ?? '');
 }
 
 async function linesOf(call: SubcommandCall, publicKey: string | undefined): Promise<readonly KeyLine[]> {
@@ -92,24 +91,4 @@ function textOf({ publicKey, threshold, parties, index, epoch, settled, shares, 
     `           epoch ${String(epoch)}${older.length === 0 ? '' : `, and ${older.join(', ')} still`}${settled ? '' : '; not all parties have confirmed it'}`, // prettier-ignore
     `           made in ${ceremony.slice(0, 12)}`,
   ].join('\n');
-}
-
-/** A line; nothing where the input ends. */
-function answerOf({ stdin, signal }: SubcommandCall): Promise<string> {
-  const lines = createInterface({ input: stdin, terminal: false });
-  return new Promise<string>((take, reject) => {
-    const onAbort = (): void => {
-      reject(signal.reason as Error);
-      lines.close();
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    lines.once('line', take);
-    lines.once('close', () => {
-      signal.removeEventListener('abort', onAbort);
-      take('');
-    });
-  }).finally(() => {
-    lines.close();
-    stdin.pause();
-  });
 }

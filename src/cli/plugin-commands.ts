@@ -7,7 +7,7 @@ import { loadPlugin } from '../plugin/load.ts';
 import type { Subcommand, SubcommandCall } from '../plugin/subcommand.ts';
 import { callAccount, openStore } from './account.ts';
 import { withAccount, withData, withExamples, withOutput, type AccountOptions } from './options.ts';
-import { canPrompt } from './prompt.ts';
+import { canPrompt, readLine } from './prompt.ts';
 import type { Shell } from './shell.ts';
 
 /** First words of commands, the built-in plugin that has them, and their line in `--help`. */
@@ -85,6 +85,7 @@ function callOf(
     signal: io.signal,
     cwd: io.cwd,
     stdin: io.stdin,
+    readLine: () => readLine(io),
     canPrompt: canPrompt(io),
     dataFolder: folder === undefined || folder === '' ? undefined : resolve(io.cwd, folder),
     print: (value, text) => {

@@ -79,16 +79,26 @@ function readHidden(io: Io): Promise<string> {
  * @throws BotError `INTERRUPTED` when the terminal closes first; the signal's reason on abort
  */
 export async function promptLine(io: Io, question: string): Promise<string> {
-  const { stdin, signal } = io;
-  signal.throwIfAborted();
+  io.signal.throwIfAborted();
   io.stderr.write(question);
+  const line = await readLine(io);
+  if (line === undefined) throw new BotError('INTERRUPTED', 'nothing was entered');
+  return line;
+}
+
+/**
+ * One line of stdin, as the terminal shows it; what comes behind it may be lost.
+ * @returns undefined where stdin ends first @throws the signal's reason on abort
+ */
+export async function readLine({ stdin, signal }: Pick<Io, 'stdin' | 'signal'>): Promise<string | undefined> {
+  signal.throwIfAborted();
   const lines = createInterface({ input: stdin, terminal: false });
   let onAbort = (): void => undefined;
   try {
-    return await new Promise<string>((resolve, reject) => {
+    return await new Promise<string | undefined>((resolve, reject) => {
       lines.once('line', resolve);
       lines.once('close', () => {
-        reject(new BotError('INTERRUPTED', 'nothing was entered'));
+        resolve(undefined);
       });
       onAbort = () => {
         reject(signal.reason as Error);

@@ -44,6 +44,11 @@ export interface SubcommandCall {
   readonly cwd: string;
   /** Not to be read before it is needed: a terminal that nobody reads keeps what is typed. */
   readonly stdin: NodeJS.ReadableStream;
+  /**
+   * The next line of stdin, as a terminal shows it while it is typed; undefined where stdin ends first.
+   * @throws the signal's reason on abort
+   */
+  readLine(): Promise<string | undefined>;
   /** A person sits at both ends: questions on stderr are answered on stdin. */
   readonly canPrompt: boolean;
   /** The data directory, absolute; undefined when neither `--data` nor `COUNTERSIGN_DATA` is given. */

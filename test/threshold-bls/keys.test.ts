@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { acts } from '../../plugins/threshold-bls/ceremonies.ts';
 import { keyCommands } from '../../plugins/threshold-bls/key-commands.ts';
 import type { KeyLine } from '../../plugins/threshold-bls/keys.ts';
+import { readLine } from '../../src/cli/prompt.ts';
 import type { SubcommandCall } from '../../src/index.ts';
 import { systemPlatform } from '../../src/platform.ts';
 import { Circle, type Parcel } from './support/circle.ts';
@@ -133,11 +134,13 @@ async function forget(
 ): Promise<{ printed: object[]; isFailed: boolean }> {
   const printed: object[] = [];
   let isFailed = false;
+  const { signal } = new AbortController();
   const stdin = new PassThrough();
   stdin.end(answer ?? '');
   const call: SubcommandCall = {
     ...{ arguments: [], options, lists: {}, platform: systemPlatform(), cwd: '/', dataFolder: undefined },
-    ...{ signal: new AbortController().signal, stdin, canPrompt: answer !== undefined },
+    ...{ signal, stdin, canPrompt: answer !== undefined },
+    readLine: () => readLine({ stdin, signal }),
     print: (value) => void printed.push(value),
     fail: () => {
       isFailed = true;

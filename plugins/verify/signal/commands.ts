@@ -7,7 +7,6 @@
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { BotError, isBotError, type Subcommand, type SubcommandCall } from '../../../src/index.ts';
 import { wholeNumber } from '../whole-number.ts';
 import type { Verified } from './follow.ts';
@@ -259,7 +258,7 @@ async function givenCode(call: SubcommandCall): Promise<string | undefined> {
   const fromStdin = call.options['codeStdin'] === true;
   if (file !== undefined && fromStdin) throw new BotError('USAGE', 'the code is given in two ways');
   if (typeof file === 'string') return firstLine(await readCodeFile(resolve(call.cwd, file)));
-  return fromStdin ? readLine(call) : undefined;
+  return fromStdin ? typedCode(call) : undefined;
 }
 
 async function readCodeFile(file: string): Promise<string> {
@@ -274,25 +273,14 @@ function firstLine(text: string): string {
   return text.split(/\r?\n/, 1)[0] ?? '';
 }
 
-function prompt(call: SubcommandCall, question: string): Promise<string> {
+async function prompt(call: SubcommandCall, question: string): Promise<string> {
   call.note(question);
-  return readLine(call);
+  return typedCode(call);
 }
 
-function readLine({ stdin, signal }: SubcommandCall): Promise<string> {
-  const lines = createInterface({ input: stdin, terminal: false });
-  return new Promise<string>((take, reject) => {
-    const onAbort = (): void => {
-      reject(signal.reason as Error);
-      lines.close();
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    lines.once('line', take);
-    lines.once('close', () => {
-      reject(new BotError('CODE_MISTYPED', 'no code was given'));
-    });
-  }).finally(() => {
-    lines.close();
-    stdin.pause();
-  });
+/** @throws BotError `CODE_MISTYPED` where nothing was typed */
+async function typedCode(call: SubcommandCall): Promise<string> {
+  const line = await call.readLine();
+  if (line === undefined) throw new BotError('CODE_MISTYPED', 'no code was given');
+  return line;
 }
