@@ -129,8 +129,10 @@ export async function revokeIdentity(trust: Trust, contact: ServiceId, key?: Byt
 /**
  * Verifies the contacts of a file that the operator vouches for.
  * @param fileHash SHA-256, hex
- * @returns each contact as it is after it: a key that contradicts a verified one makes the contact `changed`
- * @throws BotError `CONTENT_INVALID` for an id or a key that is none; nothing is written then
+ * @returns each contact as it is after it
+ * @throws BotError `CONTENT_INVALID` for an id or a key that is none; `IDENTITY_CHANGED` where a key contradicts one that is
+ *   verified, or is known to be bad. A file is one proof however often it is read, so it does not even name a candidate:
+ *   nothing of it is written then
  */
 export async function importTrust(
   trust: Trust,
@@ -141,15 +143,21 @@ export async function importTrust(
   const proof = { kind: 'imported', fileHash, by: 'operator', at: 0 } as const;
   return write(trust, async (batch) => {
     const contacts: TrustLine[] = [];
+    const contradicted: Aci[] = [];
     for (const { aci, key } of read) {
-      if (aci === trust.ownAci) continue;
+      if (aci === trust.ownAci) {
+        if (!equal(key, trust.own.identityKey)) contradicted.push(aci);
+        continue;
+      }
       const { after } = await trust.identities.change(batch, aci, {
         kind: 'proven',
         key,
         proof: { ...proof, at: trust.now() },
       });
+      if (after.state !== 'verified') contradicted.push(aci);
       contacts.push(lineOf(aci, after));
     }
+    if (contradicted.length > 0) throw otherKeys(contradicted);
     return { contacts };
   });
 }
@@ -278,6 +286,13 @@ export function keyOf(text: string): Bytes {
   if (key.length !== 33 || !equal(key.subarray(0, 1), Uint8Array.of(5)))
     throw new BotError('CONTENT_INVALID', 'an identity key is 33 bytes in base64');
   return key;
+}
+
+function otherKeys(of: readonly Aci[]): BotError {
+  const [shown, more] = [of.slice(0, 10).join(', '), of.length > 10 ? ' and more' : ''];
+  return new BotError('IDENTITY_CHANGED', `the file has another identity key of ${shown}${more}`, {
+    next: 'Nothing of the file was taken. Find out with them which key is theirs. If it is the one in the file: countersign trust revoke CONTACT, then import it again.',
+  });
 }
 
 function nothingToAccept(contact: ServiceId): BotError {

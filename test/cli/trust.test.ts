@@ -164,6 +164,44 @@ describe('trust and safety-number, without a running bot', () => {
     expect(readFileSync(join(folder, 'bad.json'), 'utf8')).toContain('"x"');
   });
 
+  it('imports nothing of a file that contradicts a verified key, however often it is read', async () => {
+    const [erin, frank, other] = [await makePeer(), await makePeer(), await makePeer()];
+    const file = (name: string, keys: readonly (readonly [Peer, Peer])[]): void => {
+      const contacts = keys.map(([{ aci }, { account: of }]) => ({
+        aci,
+        identityKey: of.identity.publicKey,
+      }));
+      writeFileSync(join(folder, name), JSON.stringify({ contacts }));
+    };
+    file('true.json', [[erin, erin]]);
+    file('false.json', [[frank, frank], [erin, other]]); // prettier-ignore
+    file('own.json', [[us, other], [frank, frank]]); // prettier-ignore
+    await json('trust', 'import', 'true.json');
+    const before = (await json('trust', 'list')).value;
+    for (const name of ['false.json', 'false.json', 'own.json']) {
+      const { code, value } = await json('trust', 'import', name);
+      const about = name === 'own.json' ? us.aci : erin.aci;
+      const message = `the file has another identity key of ${about}`;
+      expect([code, value]).toMatchObject([1, { error: { code: 'IDENTITY_CHANGED', message } }]);
+      expect((await json('trust', 'list')).value).toEqual(before);
+    }
+    expect((await json('trust', 'show', erin.aci)).value).toMatchObject({
+      state: 'verified',
+      candidate: null,
+    });
+    // The way out that the error names.
+    await json('trust', 'revoke', erin.aci);
+    expect(await json('trust', 'import', 'false.json')).toMatchObject({ code: 0 });
+    expect((await json('trust', 'show', erin.aci)).value).toMatchObject({
+      state: 'verified',
+      identityKey: other.account.identity.publicKey,
+    });
+    // Nor does it take a key that was said to be bad.
+    expect(await json('trust', 'import', 'true.json')).toMatchObject({
+      value: { error: { code: 'IDENTITY_CHANGED' } },
+    });
+  });
+
   it('V-32: keeps the rules of the operator', async () => {
     expect((await json('trust', 'policy')).value).toEqual({ keyChange: 'block', plugins: {} });
     await json('trust', 'policy', 'echo', '--inbound', 'verified');
