@@ -17,6 +17,7 @@ export const ROUNDS: AppType<Frame> = appType('countersign.rounds/1', {
   decode: decodeFrame,
   encode: encodeFrame,
 });
+
 /** A protocol and what becomes of its output. */
 export interface Entry<Params = unknown, Input = unknown, St = unknown, Output = unknown> {
   readonly protocol: Protocol<Params, Input, St, Output>;
@@ -35,7 +36,10 @@ export interface Entry<Params = unknown, Input = unknown, St = unknown, Output =
     holding: { readonly topic: string; readonly run: Run },
     tx: Transaction,
   ): void | Promise<void>;
-  /** Committed together with an end without output; again when somebody is proven wrong later. Not by `rounds abort`. */
+  /**
+   * Committed together with an end without output, or, where `rounds abort` has ended it, at the next look within a minute.
+   * Called again when somebody is proven wrong later, and after a start.
+   */
   aborted?(ended: { readonly topic: string; readonly run: Run }, tx: Transaction): void | Promise<void>;
   /** The run is purged, a day after its end: what is kept of it can go with it. */
   forgotten?(ended: { readonly topic: string; readonly run: Run }, tx: Transaction): void | Promise<void>;

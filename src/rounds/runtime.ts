@@ -85,7 +85,7 @@ export class Rounds {
     const dead = await host.update(async (tx) => {
       const found = await takeRestored(tx, host.restoredAt);
       for (const run of found) await this.#endRestored(tx, run);
-      for (const run of await listRuns(tx)) this.#noteWake(run);
+      for (const run of await listRuns(tx)) this.#noteWake(run, run.phase === 'aborted' ? 0 : undefined);
       return found.length;
     });
     if (dead > 0) host.log.warn({ ceremonies: dead }, 'ceremonies that a backup had left open are ended');
@@ -356,14 +356,21 @@ export class Rounds {
   async #tick(tx: Transaction, topic: string): Promise<void> {
     const now = this.#attached.clock.now();
     const run = await loadRun(tx, topic);
-    if (run === undefined || !this.#entries.has(run.proposal.protocol)) this.#wakes.delete(topic);
-    else if (!isOpen(run.phase) && now >= run.deadlineAt) await this.#forget(tx, topic);
-    else await this.#apply(tx, run, tick(this.#tools(run), run, now));
+    const entry = this.#entries.get(run?.proposal.protocol ?? '');
+    if (run === undefined || entry === undefined) this.#wakes.delete(topic);
+    else if (isOpen(run.phase)) await this.#apply(tx, run, tick(this.#tools(run), run, now));
+    else if (now >= run.deadlineAt) await this.#forget(tx, topic);
+    else {
+      // Its rows alone may have been ended (operator.ts).
+      if (run.phase === 'aborted') await entry.aborted?.({ topic, run }, tx);
+      this.#noteWake(run);
+    }
   }
 
   /** Also of what is not committed in the end: then it is looked at once too often. */
-  #noteWake(run: Run): void {
-    if (this.#entries.has(run.proposal.protocol)) this.#wakes.set(run.topic, wakeAt(this.#tools(run), run));
+  #noteWake(run: Run, at?: number): void {
+    const isKnown = this.#entries.has(run.proposal.protocol);
+    if (isKnown) this.#wakes.set(run.topic, at ?? wakeAt(this.#tools(run), run));
   }
 
   #tools(run: Run): Tools {
