@@ -5,7 +5,7 @@
  * for each: the others come to the one that they have. The first that is done is the result; signatures are the same.
  */
 import { z } from 'zod';
-import { BotError, type Act, type Host, type Transaction } from '../../src/index.ts';
+import { BotError, isBotError, type Act, type Host, type Transaction } from '../../src/index.ts';
 import {
   parseGroup,
   type CeremonyView,
@@ -30,7 +30,7 @@ import { keygen, problem, refresh } from './keygen.ts';
 import { keyActs } from './keys.ts';
 import { mismatchOf } from './mismatch.ts';
 import type { Invited } from './policy.ts';
-import { endShare, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
+import { allShares, endShare, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
 import { sign, type Signed } from './sign.ts';
 
 /** What a key's share file says: nothing of it is secret. */
@@ -93,7 +93,9 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
   ): Promise<Ended> => {
     const { topics, repeats } = await host.update(async (tx) => openUntold(tx, ceremonies, await asked(tx)));
     if (repeats?.output !== undefined) call.tell(signedBefore(repeats));
-    const ended = await firstDone(ceremonies, topics, call, wait * 1000);
+    const ended = await firstDone(ceremonies, topics, call, wait * 1000).catch(async (error: unknown) => {
+      throw await withShare(host, ceremonies, topics, error);
+    });
     await setTold(host, topics);
     return ended;
   };
@@ -170,6 +172,23 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
 function signedBefore({ topic, end, output }: CeremonyView): object {
   const { signature } = output as Signed;
   return { step: 'repeated', ceremony: topic, at: end?.at, signature: toHex(signature) };
+}
+
+/** Where a ceremony has ended that has left a share here all the same, its operator is told so. */
+async function withShare(
+  host: Host,
+  ceremonies: Rounds,
+  topics: readonly string[],
+  error: unknown,
+): Promise<unknown> {
+  if (!isBotError(error, 'CEREMONY_ENDED')) return error;
+  const isKept = await host.update(async (tx) => {
+    const views = await Promise.all(topics.map((topic) => ceremonies.viewIn(tx, topic)));
+    return (await allShares(tx.state)).some(({ ceremony }) => views.some((view) => view?.id === ceremony));
+  });
+  if (!isKept) return error;
+  const next = 'The share that was made is kept, since others may count on it: countersign bls keys';
+  return new BotError('CEREMONY_ENDED', error.message, { cause: error, next });
 }
 
 function resultKey(topic: string): string {

@@ -30,6 +30,9 @@ export async function firstDone(
     if (view.state !== 'done') throw failure(view);
     return { topic, output: view.output };
   });
+  // In the order of time: what ends the last of them is why nothing comes of it.
+  const errors: unknown[] = [];
+  for (const end of ends) end.catch((error: unknown) => errors.push(error));
   try {
     const { topic, output } = await Promise.any(ends);
     for (const other of topics)
@@ -37,14 +40,13 @@ export async function firstDone(
     return { topic, output };
   } catch (error) {
     call.signal.throwIfAborted();
-    const reasons: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
-    throw reasons.find((reason) => reason instanceof BotError) ?? error;
+    throw errors.findLast((reason) => reason instanceof BotError) ?? error;
   } finally {
     stop.abort();
   }
 }
 
-function failure({ state, end, blame, waitingFor }: CeremonyView): BotError {
+function failure({ state, self, end, blame, waitingFor }: CeremonyView): BotError {
   if (state === 'running') {
     const names = waitingFor.map(({ index }) => String(index)).join(', ');
     return new BotError(
@@ -53,8 +55,9 @@ function failure({ state, end, blame, waitingFor }: CeremonyView): BotError {
     );
   }
   const names = blame.map(({ party, reason }) => `party ${String(party)} ${reason}`).join('; ');
-  return new BotError(
-    'CEREMONY_ENDED',
-    `the ceremony has ended: ${end?.reason ?? 'without a reason'}${names && ` (${names})`}`,
-  );
+  const message = `the ceremony has ended: ${end?.reason ?? 'without a reason'}${names && ` (${names})`}`;
+  if (end === undefined || end.by === self || blame.length > 0)
+    return new BotError('CEREMONY_ENDED', message);
+  const next = `See what has ended it, and start it again at every party, first at party ${String(end.by)}, where it was ended.`;
+  return new BotError('CEREMONY_ENDED', message, { next });
 }

@@ -31,6 +31,8 @@ export interface HeldShare {
   readonly parties: PartySet;
   /** Of the ceremony that has made it. */
   readonly topic: string;
+  /** Its id, hex; empty in rows from before these were noted. */
+  readonly ceremony: string;
   /** Not while its key is being made: a key is there once all have confirmed, or the time to wait for that is over. */
   readonly isUsable: boolean;
   /** All parties have confirmed that they have theirs. */
@@ -193,6 +195,7 @@ function decode(stored: Row, epoch: number): HeldShare {
     share: decodeKeyShare(new TextEncoder().encode(JSON.stringify(share))),
     parties: partiesOf(stored),
     topic,
+    ceremony,
     isSettled,
     // Rows from before ceremonies were noted cannot say when theirs is over.
     isUsable: isSettled || isOver || epoch > 0 || ceremony === '',

@@ -1,7 +1,6 @@
 /** A command that is stopped while its ceremony goes on, and is run again; and what stays of a generation that ends badly. */
 import { afterEach, describe, expect, it } from 'vitest';
-import { acts, type Handle } from '../../plugins/threshold-bls/ceremonies.ts';
-import type { KeyLine } from '../../plugins/threshold-bls/keys.ts';
+import type { Handle } from '../../plugins/threshold-bls/ceremonies.ts';
 import { fromUtf8, type Bytes } from '../../src/bytes.ts';
 import type { FrameOf } from '../../src/rounds/frame.ts';
 import { openMemory } from '../../src/store/memory.ts';
@@ -68,18 +67,6 @@ describe('a generation that does not end well', () => {
     return found;
   }
 
-  function act(at: number, name: string, input: object = {}): Promise<object> {
-    const { host, rounds } = circle.member(at);
-    const found = acts(host, rounds)[name];
-    if (found === undefined) throw new Error(`there is no ${name}`);
-    const call = { contact: undefined, input: { ...input }, tell: () => undefined };
-    return Promise.resolve(found({ ...call, signal: new AbortController().signal }));
-  }
-
-  async function keysAt(at: number): Promise<readonly KeyLine[]> {
-    return ((await act(at, 'keys')) as { keys: KeyLine[] }).keys;
-  }
-
   async function hasNote(at: number): Promise<boolean> {
     return (await circle.member(at).host.update(({ state }) => state.get('backup-note'))) !== undefined;
   }
@@ -133,9 +120,9 @@ describe('a generation that does not end well', () => {
     expect([await keyRows(1), await hasNote(1)]).toEqual([[], false]);
     // The first had confirmed its own before it saw the proof.
     expect(await keyRows(0)).toHaveLength(1);
-    const [line, ...others] = await keysAt(0);
+    const [line, ...others] = await circle.keys(0);
     expect([line?.settled, others]).toEqual([false, []]);
-    await act(0, 'forget', { publicKey: line?.publicKey });
+    await circle.act(0, 'forget', { publicKey: line?.publicKey });
     expect([await keyRows(0), await hasNote(0)]).toEqual([[], false]);
   }); // prettier-ignore
 
@@ -147,10 +134,10 @@ describe('a generation that does not end well', () => {
     await circle.deliver({ from: 2, to: 1, frame: secondTale(topic, told) });
     expect(await circle.view(1, topic)).toMatchObject({ state: 'aborted', blame: [{ party: circle.indexOf(2) }] });
     await circle.exchange();
-    const [key] = await keysAt(0);
+    const [key] = await circle.keys(0);
     const publicKey = key?.publicKey ?? '';
     expect(key?.settled).toBe(true);
-    expect(await keysAt(1)).toMatchObject([{ publicKey, settled: false }]);
+    expect(await circle.keys(1)).toMatchObject([{ publicKey, settled: false }]);
     expect(await hasNote(1)).toBe(true);
     // Any t + 1 sign with it: nobody has to ask the cheat.
     await expectSigned(publicKey);
@@ -160,7 +147,7 @@ describe('a generation that does not end well', () => {
     circle = await Circle.start(3);
     const topic = await circle.open(() => circle.keygenRequest());
     const told = await exchangeWithheld();
-    const publicKey = (await keysAt(0))[0]?.publicKey ?? '';
+    const publicKey = (await circle.keys(0))[0]?.publicKey ?? '';
     await circle.clock.advance(DAY_MS + 60_000);
     await exchangeWithheld();
     expect(await circle.view(1, topic)).toMatchObject({ state: 'aborted', blame: [] });
@@ -168,7 +155,7 @@ describe('a generation that does not end well', () => {
     const evidence = [told, secondTale(topic, told)];
     await circle.deliver({ from: 2, to: 1, frame: { kind: 'abort', topic, id: told.id, reason: 'x', evidence } });
     expect((await circle.view(1, topic)).blame).toMatchObject([{ party: circle.indexOf(2) }]);
-    expect(await keysAt(1)).toMatchObject([{ publicKey, settled: false }]);
+    expect(await circle.keys(1)).toMatchObject([{ publicKey, settled: false }]);
     await expectSigned(publicKey);
   }); // prettier-ignore
 

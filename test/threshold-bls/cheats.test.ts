@@ -14,7 +14,7 @@ import {
 } from '../../plugins/threshold-bls/math/curve.ts';
 import { messagePoint, verify } from '../../plugins/threshold-bls/math/signing.ts';
 import { sign } from '../../plugins/threshold-bls/sign.ts';
-import { SeededRandom } from '../support/rounds.ts';
+import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import { Circle, type Parcel } from './support/circle.ts';
 import { hex } from './support/group.ts';
 

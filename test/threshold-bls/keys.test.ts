@@ -1,7 +1,6 @@
 /** What an operator sees of keys, and forgets of those that came to nothing. */
 import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
-import { acts } from '../../plugins/threshold-bls/ceremonies.ts';
 import { keyCommands } from '../../plugins/threshold-bls/key-commands.ts';
 import type { KeyLine } from '../../plugins/threshold-bls/keys.ts';
 import { readLine } from '../../src/cli/prompt.ts';
@@ -17,25 +16,13 @@ let circle: Circle;
 
 afterEach(() => circle.stop());
 
-function act(at: number, name: string, input: object = {}): Promise<object> {
-  const { host, rounds } = circle.member(at);
-  const found = acts(host, rounds)[name];
-  if (found === undefined) throw new Error(`there is no ${name}`);
-  const call = { contact: undefined, input: { ...input }, tell: () => undefined };
-  return Promise.resolve(found({ ...call, signal: new AbortController().signal }));
-}
-
-async function keysAt(at: number): Promise<readonly KeyLine[]> {
-  return ((await act(at, 'keys')) as { keys: KeyLine[] }).keys;
-}
-
 /** A generation of which the first party never hears that all have confirmed. @returns the public key */
 async function unsettled(): Promise<{ publicKey: string; topic: string }> {
   circle = await Circle.start(3);
   const topic = await circle.open(() => circle.keygenRequest());
   await circle.exchange(dropLast);
   expect((await circle.views(topic)).map(({ state }) => state)).toEqual(['running', 'done', 'done']);
-  return { publicKey: (await keysAt(1))[0]?.publicKey ?? '', topic };
+  return { publicKey: (await circle.keys(1))[0]?.publicKey ?? '', topic };
 }
 
 function dropLast(parcel: Parcel): Parcel[] {
@@ -50,12 +37,12 @@ async function note(at: number): Promise<boolean> {
 describe('the keys of a party', () => {
   it('are listed with their newest epoch, and with older shares that are still there', { timeout: TIMEOUT_MS }, async () => {
     circle = await Circle.start(3);
-    expect(await keysAt(0)).toEqual([]);
+    expect(await circle.keys(0)).toEqual([]);
     const publicKeys = [await circle.key(), await circle.key(2)];
     const [first = ''] = publicKeys;
     const topic = await circle.open(async (at) => circle.refreshRequest(await circle.share(at, first)));
     await circle.exchange(dropLast);
-    const lines = await keysAt(0);
+    const lines = await circle.keys(0);
     expect(lines.map(({ publicKey }) => publicKey).sort()).toEqual(publicKeys.sort());
     expect(lines.find(({ publicKey }) => publicKey === first)).toEqual({
       publicKey: first,
@@ -70,39 +57,39 @@ describe('the keys of a party', () => {
         { epoch: 0, settled: true },
       ],
     });
-    const other = (await act(1, 'keys', { publicKey: first })) as { keys: KeyLine[] };
+    const other = (await circle.act(1, 'keys', { publicKey: first })) as { keys: KeyLine[] };
     expect(other.keys.map(({ shares }) => shares)).toEqual([[{ epoch: 1, settled: true }]]);
-    await expect(act(0, 'keys', { publicKey: 'ab'.repeat(96) })).rejects.toMatchObject({ code: 'KEY_UNKNOWN' });
-    await expect(act(0, 'keys', { publicKey: 'AB' })).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(circle.act(0, 'keys', { publicKey: 'ab'.repeat(96) })).rejects.toMatchObject({ code: 'KEY_UNKNOWN' });
+    await expect(circle.act(0, 'keys', { publicKey: 'AB' })).rejects.toMatchObject({ code: 'USAGE' });
     // The others may have no other share than this.
     await circle.member(0).rounds.abort(topic);
     for (const publicKey of publicKeys) {
       const why = publicKey === first ? /is of a refresh/ : /all parties have confirmed/;
       const message = expect.stringMatching(why) as string;
-      await expect(act(0, 'forget', { publicKey })).rejects.toMatchObject({ code: 'USAGE', message });
+      await expect(circle.act(0, 'forget', { publicKey })).rejects.toMatchObject({ code: 'USAGE', message });
     }
-    expect(await keysAt(0)).toEqual(lines);
+    expect(await circle.keys(0)).toEqual(lines);
   }); // prettier-ignore
 });
 
 describe('the share of a generation that came to nothing', () => {
   it('is forgotten once the ceremony has ended, and not before', { timeout: TIMEOUT_MS }, async () => {
     const { publicKey, topic } = await unsettled();
-    await expect(act(0, 'forget', { publicKey })).rejects.toMatchObject({
+    await expect(circle.act(0, 'forget', { publicKey })).rejects.toMatchObject({
       code: 'USAGE',
       next: `End it first: countersign rounds abort ${topic.slice(0, 12)}`,
     });
-    expect((await keysAt(0)).map(({ settled }) => settled)).toEqual([false]);
+    expect((await circle.keys(0)).map(({ settled }) => settled)).toEqual([false]);
     expect(await note(0)).toBe(true);
     await circle.member(0).rounds.abort(topic);
-    expect(await act(0, 'forget', { publicKey })).toEqual({ publicKey });
-    expect(await keysAt(0)).toEqual([]);
+    expect(await circle.act(0, 'forget', { publicKey })).toEqual({ publicKey });
+    expect(await circle.keys(0)).toEqual([]);
     expect(await note(0)).toBe(false);
-    await expect(act(0, 'forget', { publicKey })).rejects.toMatchObject({ code: 'KEY_UNKNOWN' });
+    await expect(circle.act(0, 'forget', { publicKey })).rejects.toMatchObject({ code: 'KEY_UNKNOWN' });
     // Nor does it come back with the end of the ceremony.
     await circle.clock.advance(2 * DAY_MS);
-    expect(await keysAt(0)).toEqual([]);
-    await expect(act(1, 'forget', { publicKey })).rejects.toMatchObject({ code: 'USAGE' });
+    expect(await circle.keys(0)).toEqual([]);
+    await expect(circle.act(1, 'forget', { publicKey })).rejects.toMatchObject({ code: 'USAGE' });
   });
 
   it.each([
@@ -116,7 +103,7 @@ describe('the share of a generation that came to nothing', () => {
     const { printed, isFailed } = await forget({ publicKey }, answer);
     expect(printed).toEqual([{ publicKey, forgotten: isGone }]);
     expect(isFailed).toBe(!isGone);
-    expect(await keysAt(0)).toHaveLength(isGone ? 0 : 1);
+    expect(await circle.keys(0)).toHaveLength(isGone ? 0 : 1);
   });
 
   it('is not forgotten where nobody can be asked', { timeout: TIMEOUT_MS }, async () => {
@@ -147,7 +134,7 @@ async function forget(
     },
     note: () => undefined,
     takeStdout: () => () => Promise.resolve(),
-    act: (name, { input = {} }) => act(0, name, input),
+    act: (name, { input = {} }) => circle.act(0, name, input),
     openStore: () => Promise.reject(new Error('not here')),
   };
   await keyCommands.find(({ name }) => name === 'bls forget')?.run(call);

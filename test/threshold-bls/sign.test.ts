@@ -5,7 +5,7 @@ import { publicKeyOf, sharingOf, type KeyShare } from '../../plugins/threshold-b
 import { commitments, drawPolynomial, shareFor } from '../../plugins/threshold-bls/math/feldman.ts';
 import { sign } from '../../plugins/threshold-bls/sign.ts';
 import { copy } from '../../src/bytes.ts';
-import { testParties } from '../support/rounds.ts';
+import { testParties } from '../../src/testing/parties.ts';
 
 const random = { bytes: (length: number) => copy(randomBytes(length)) };
 const [constant = 0n, ...first] = drawPolynomial(1, random);

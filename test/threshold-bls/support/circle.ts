@@ -2,7 +2,7 @@
  * A circle: parties with the plugin's protocols on the real runtime, router, dispatcher and trust, with a network between
  * them that a test bends. A party that dies starts again on what was durable, and what it had not acked comes again.
  */
-import { own, toHex, type Bytes } from '../../../src/bytes.ts';
+import { own, toBase64, toHex, type Bytes } from '../../../src/bytes.ts';
 import { decodeContent } from '../../../src/content/content.ts';
 import { signedBytes, type Signed } from '../../../src/rounds/frame.ts';
 import {
@@ -21,13 +21,14 @@ import type { Store } from '../../../src/store/store.ts';
 import { outboxRows } from '../../../src/store/tables.ts';
 import { ManualClock, settle } from '../../../src/testing/clock.ts';
 import { ownKeyOf } from '../../../src/trust/own-key.ts';
-import { entries } from '../../../plugins/threshold-bls/ceremonies.ts';
+import { acts, entries } from '../../../plugins/threshold-bls/ceremonies.ts';
 import {
   encodePoints,
   publicKeyOf,
   sharingOf,
   type KeyShare,
 } from '../../../plugins/threshold-bls/key-share.ts';
+import type { KeyLine } from '../../../plugins/threshold-bls/keys.ts';
 import { keygen, refresh } from '../../../plugins/threshold-bls/keygen.ts';
 import { sharesOf, type HeldShare } from '../../../plugins/threshold-bls/shares.ts';
 import { sign } from '../../../plugins/threshold-bls/sign.ts';
@@ -153,6 +154,28 @@ export class Circle {
       topic =
         (await this.#surviving(at, async () => this.member(at).rounds.open(await request(at)))) ?? topic;
     return topic;
+  }
+
+  /** What a party's operator asks for. */
+  async act(at: number, name: string, input: object = {}): Promise<object> {
+    const { host, rounds } = this.member(at);
+    const found = acts(host, rounds)[name];
+    if (found === undefined) throw new Error(`there is no ${name}`);
+    const { signal } = new AbortController();
+    return found({ contact: undefined, input: { ...input }, tell: () => undefined, signal });
+  }
+
+  async keys(at: number): Promise<readonly KeyLine[]> {
+    return ((await this.act(at, 'keys')) as { keys: KeyLine[] }).keys;
+  }
+
+  /** A group file of these. */
+  group(which: readonly number[] = this.members.map((_, at) => at)): string {
+    const lines = which.map((at) => {
+      const { aci, deviceId, identityKey } = this.member(at).party;
+      return JSON.stringify({ aci, deviceId, identityKey: toBase64(identityKey) });
+    });
+    return lines.join('\n');
   }
 
   keygenRequest(threshold = 1): OpenRequest<unknown, unknown> {

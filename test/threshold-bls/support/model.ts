@@ -12,7 +12,7 @@ import type { Protocol } from '../../../src/rounds/protocol.ts';
 import { isOpen, type Result, type Run, type Tools } from '../../../src/rounds/run.ts';
 import type { KeyShare } from '../../../plugins/threshold-bls/key-share.ts';
 import { holdShare, settleShare } from '../../../plugins/threshold-bls/shares.ts';
-import { testParties } from '../../support/rounds.ts';
+import { testParties } from '../../../src/testing/parties.ts';
 
 export interface Wire {
   readonly from: number;
