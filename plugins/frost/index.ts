@@ -20,7 +20,7 @@ import {
   type Host,
   type Plugin,
 } from '../../src/index.ts';
-import { parseGroup, rounds, type Entry, type Rounds } from '../../src/rounds/index.ts';
+import { indicesOf, parseGroup, rounds, type Entry, type Rounds } from '../../src/rounds/index.ts';
 import { deal, frostKey, holds, publicKeyOf } from './key.ts';
 import { keyOf, NEXT, putKey } from './keys.ts';
 import { frostSign } from './sign.ts';
@@ -76,9 +76,7 @@ function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Act>> {
     sign: async (call) => {
       const { publicKey, group, message, wait } = read(signInput, call.input);
       const { key, parties } = await host.update(({ state }) => keyOf(state, publicKey));
-      const named = parseGroup(group).map(({ aci }) => aci);
-      const signers = parties.filter(({ aci }) => named.includes(aci)).map(({ index }) => index);
-      if (signers.length < named.length) throw usage('the group names somebody who has no share of this key');
+      const signers = indicesOf(parties, parseGroup(group));
       const params = { min: key.min, publicKey: publicKeyOf(key) };
       const request = { protocol: frostSign.name, params, input: key, parties, signers, waitMs: wait * 1000 };
       const topic = await ceremonies.open({ ...request, message: fromHex(message) });

@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import { BotError, isBotError, type Act, type Host, type Transaction } from '../../src/index.ts';
 import {
+  indicesOf,
   parseGroup,
   type CeremonyView,
   type Entry,
@@ -115,15 +116,14 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
     },
     refresh: async (call) => {
       const { group, publicKey, wait } = read(refreshInput, call.input);
-      const parties = parseGroup(group);
+      const named = parseGroup(group);
       const asked = async ({ state }: Transaction): Promise<Asked> => {
         const requests: OpenRequest<unknown, unknown>[] = [];
         const shares = await sharesOf(state, publicKey);
-        for (const { share: input } of shares) {
+        for (const { share: input, parties } of shares) {
           const { threshold, epoch } = input;
-          const wrong = problem(threshold, parties.length, parties.length);
-          if (wrong !== undefined || parties.length !== input.parties)
-            throw usage(wrong ?? 'all parties of the key are needed');
+          if (indicesOf(parties, named).length < parties.length)
+            throw usage('all parties of the key are needed');
           const params = { threshold, commitments: encodePoints(input.commitments) };
           requests.push({ protocol: refresh.name, params, input, parties, epoch, waitMs: wait * 1000 });
         }
@@ -136,7 +136,7 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
     },
     sign: async (call) => {
       const { group, publicKey, message, wait } = read(signInput, call.input);
-      const named = parseGroup(group).map(({ aci }) => aci);
+      const named = parseGroup(group);
       const waitMs = wait * 1000;
       const asked = async ({ state }: Transaction): Promise<Asked> => {
         const requests: OpenRequest<unknown, unknown>[] = [];
@@ -148,9 +148,7 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
           );
         for (const { share: input, parties } of usable) {
           const { threshold, epoch } = input;
-          const signers = parties.filter(({ aci }) => named.includes(aci)).map(({ index }) => index);
-          if (signers.length < named.length)
-            throw usage('the group names somebody who has no share of this key');
+          const signers = indicesOf(parties, named);
           if (signers.length <= threshold) throw usage(`${String(threshold + 1)} signers are needed`);
           const params = { threshold, publicKey: fromHex(publicKey), sharing: sharingOf(input) };
           const request = { protocol: sign.name, params, input, parties, signers, epoch, waitMs };

@@ -6,6 +6,7 @@ export { waitingFor } from './waiting.ts';
 export { decodeFrame, encodeFrame, type Frame } from './frame.ts';
 export {
   encodeParties,
+  indicesOf,
   isParty,
   MAX_PARTIES,
   parseGroup,

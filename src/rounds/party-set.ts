@@ -21,6 +21,9 @@ import { u8, type Reader } from './wire.ts';
 /** Most parties of a set. */
 export const MAX_PARTIES = 64;
 const KEY_BYTES = 33;
+/** Where a set was agreed on, and a group names others. */
+const NEXT =
+  'Give the lines of the group that was agreed on first: other accounts, devices and keys have no part in it.';
 
 export interface Identified {
   readonly aci: Aci;
@@ -87,6 +90,31 @@ export function sameParties(a: readonly Identified[], b: readonly Identified[]):
   return a.length === b.length && a.every((party, i) => b[i] !== undefined && isParty(party, b[i]));
 }
 
+/**
+ * The indices, rising, of those of a set whom a group names, with the device and the key that the set has of each.
+ * @throws BotError `USAGE` for an account that is not of the set, or another device of one; `IDENTITY_CHANGED` for another key
+ */
+export function indicesOf(set: PartySet, named: readonly Identified[]): readonly number[] {
+  return named
+    .map(({ aci, deviceId, identityKey }) => {
+      const known = set.find((party) => party.aci === aci);
+      if (known === undefined) throw otherThan(`the group names ${aci}, who is not of these parties`);
+      const who = `party ${String(known.index)} (${aci})`;
+      if (!equal(known.identityKey, identityKey))
+        throw new BotError(
+          'IDENTITY_CHANGED',
+          `the group has another identity key of ${who} than was agreed`,
+          {
+            next: NEXT,
+          },
+        );
+      if (known.deviceId !== deviceId)
+        throw otherThan(`the group has device ${String(deviceId)} of ${who}, not ${String(known.deviceId)}`);
+      return known.index;
+    })
+    .sort((a, b) => a - b);
+}
+
 /** Layout: n 1 | n times (ACI 16 | device 1 | identity key 33), by index. */
 export function encodeParties(set: PartySet): Bytes {
   const each = set.map(({ aci, deviceId, identityKey }) =>
@@ -113,6 +141,10 @@ function isKey(key: Bytes): boolean {
   } catch {
     return false;
   }
+}
+
+function otherThan(message: string): BotError {
+  return new BotError('USAGE', message, { next: NEXT });
 }
 
 function wrong(what: string): BotError {

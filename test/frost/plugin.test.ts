@@ -1,7 +1,8 @@
 /** The plugin `frost` on the development server: shares of a dealer are taken in, and two of three sign. */
+import { PrivateKey } from '@signalapp/libsignal-client';
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { copy, fromHex, fromUtf8, toHex, toUtf8 } from '../../src/bytes.ts';
+import { copy, fromHex, fromUtf8, toBase64, toHex, toUtf8 } from '../../src/bytes.ts';
 import { me } from '../../src/inspect.ts';
 import { parseGroup } from '../../src/rounds/index.ts';
 import { importTrust } from '../../src/trust/operator.ts';
@@ -97,6 +98,13 @@ describe('the plugin frost', { timeout: 60_000 }, () => {
     await expect(act(0, 'import', { key: second, group })).rejects.toMatchObject({
       code: 'USAGE',
       message: expect.stringContaining('another share') as string,
+    });
+    // Signers are those of the import, with their keys.
+    const identityKey = toBase64(copy(PrivateKey.generate().getPublicKey().serialize()));
+    const [changed, ...rest] = group.trim().split('\n').map((line) => JSON.parse(line) as object);
+    const named = [{ ...changed, identityKey }, ...rest].map((line) => JSON.stringify(line)).join('\n');
+    await expect(act(0, 'sign', { publicKey, group: named, message: '00' })).rejects.toMatchObject({
+      code: 'IDENTITY_CHANGED',
     });
   });
 
