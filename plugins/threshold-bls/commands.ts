@@ -5,7 +5,7 @@
 import { rm } from 'node:fs/promises';
 import { BotError, type Subcommand, type SubcommandCall } from '../../src/index.ts';
 import type { Handle } from './ceremonies.ts';
-import { fileOf, hexOf, localKey, newFile, numberOf, readNamed } from './given.ts';
+import { fileOf, hexOf, localKey, newFile, newOrLeftFile, numberOf, readNamed } from './given.ts';
 import { keyCommands } from './key-commands.ts';
 import { toHex } from './key-share.ts';
 import { PUBLIC_KEY_SIZE, SIGNATURE_SIZE } from './math/curve.ts';
@@ -80,7 +80,7 @@ async function keygen(call: SubcommandCall): Promise<void> {
       'the threshold is at least 1 and below the number of parties, which is at most 64',
     );
   // Before the ceremony: a key whose handle cannot be written would be hard to find again.
-  const file = await newFile(out);
+  const file = await newOrLeftFile(out);
   try {
     const handle = (await call.act('keygen', { input }, progress(call))) as Handle;
     await file.writeFile(`${JSON.stringify(handle)}\n`);
@@ -125,6 +125,9 @@ async function exportShare(call: SubcommandCall): Promise<void> {
   const file = await newFile(out);
   try {
     await file.writeFile(`${JSON.stringify(share)}\n`);
+  } catch (error) {
+    await rm(out); // half a share is none, and still secret
+    throw error;
   } finally {
     await file.close();
   }

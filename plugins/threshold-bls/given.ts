@@ -3,27 +3,34 @@
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { BotError, isBotError, type SubcommandCall } from '../../src/index.ts';
 import type { Handle } from './ceremonies.ts';
 import { fromHex } from './key-share.ts';
 
+/** A file that nobody else can read, and nobody has opened before. @throws BotError `USAGE` */
+export async function newFile(path: string): Promise<FileHandle> {
+  return open(path, 'wx', 0o600).catch((cause: unknown) => {
+    throw new BotError('USAGE', `${path} cannot be made, or is there already`, { cause });
+  });
+}
+
 /**
- * A file that nobody else can read. An empty one of ours that is there is what a command that was killed has left; a link is
+ * The same for what is not secret: an empty one of ours that is there is what a command that was killed has left; a link is
  * not followed.
  * @throws BotError `USAGE`
  */
-export async function newFile(path: string): Promise<FileHandle> {
+export async function newOrLeftFile(path: string): Promise<FileHandle> {
   try {
-    return await open(path, 'wx', 0o600);
-  } catch (cause) {
-    const refused = new BotError('USAGE', `${path} cannot be made, or is there already`, { cause });
+    return await newFile(path);
+  } catch (refused) {
     const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW).catch(() => undefined);
     if (file === undefined) throw refused;
     try {
       const left = await file.stat();
-      if (!left.isFile() || left.size > 0) throw refused;
+      if (!left.isFile() || left.size > 0 || left.uid !== userInfo().uid) throw refused;
       await file.chmod(0o600);
       return file;
     } catch {

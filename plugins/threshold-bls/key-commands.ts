@@ -4,7 +4,7 @@
  */
 import { BotError, type Subcommand, type SubcommandCall } from '../../src/index.ts';
 import type { Handle } from './ceremonies.ts';
-import { fileOf, hexOf, newFile } from './given.ts';
+import { fileOf, hexOf, newOrLeftFile } from './given.ts';
 import { toHex } from './key-share.ts';
 import type { KeyLine } from './keys.ts';
 import { PUBLIC_KEY_SIZE } from './math/curve.ts';
@@ -43,7 +43,7 @@ async function keys(call: SubcommandCall): Promise<void> {
   const { publicKey, parties, threshold } = line;
   const handle: Handle = { publicKey, parties, threshold };
   const out = fileOf(call, 'out');
-  const file = await newFile(out);
+  const file = await newOrLeftFile(out);
   try {
     await file.writeFile(`${JSON.stringify(handle)}\n`);
   } finally {

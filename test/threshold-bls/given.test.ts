@@ -1,9 +1,9 @@
 /** Files that the commands of `bls` write. */
-import { mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chown, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { newFile } from '../../plugins/threshold-bls/given.ts';
+import { newFile, newOrLeftFile } from '../../plugins/threshold-bls/given.ts';
 
 let folder: string;
 
@@ -13,11 +13,11 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true }));
 
-describe('a file for a handle or a share', () => {
+describe('a file for a handle', () => {
   it('is new, or an empty one that was left, for us alone', async () => {
     const path = join(folder, 'key.json');
     await writeFile(path, '', { mode: 0o644 });
-    const file = await newFile(path);
+    const file = await newOrLeftFile(path);
     await file.writeFile('share');
     await file.close();
     expect([await readFile(path, 'utf8'), (await stat(path)).mode & 0o777]).toEqual(['share', 0o600]);
@@ -29,7 +29,25 @@ describe('a file for a handle or a share', () => {
     await writeFile(empty, '', { mode: 0o644 });
     await symlink(empty, link);
     for (const path of [full, link, folder])
-      await expect(newFile(path)).rejects.toMatchObject({ code: 'USAGE' });
+      await expect(newOrLeftFile(path)).rejects.toMatchObject({ code: 'USAGE' });
     expect([await readFile(full, 'utf8'), (await stat(empty)).mode & 0o777]).toEqual(['mine', 0o644]);
+  });
+
+  it.runIf(userInfo().uid === 0)('is not an empty one of somebody else', async () => {
+    const path = join(folder, 'theirs');
+    await writeFile(path, '', { mode: 0o644 });
+    await chown(path, 65_534, 65_534);
+    await expect(newOrLeftFile(path)).rejects.toMatchObject({ code: 'USAGE' });
+    expect((await stat(path)).mode & 0o777).toBe(0o644);
+  });
+});
+
+describe('a file for a share', () => {
+  it('is new: an empty one may be open elsewhere already', async () => {
+    const path = join(folder, 'share.json');
+    const file = await newFile(path);
+    await file.close();
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    await expect(newFile(path)).rejects.toMatchObject({ code: 'USAGE' });
   });
 });
