@@ -8,15 +8,15 @@
  */
 import { performance } from 'node:perf_hooks';
 import { entries } from '../plugins/threshold-bls/ceremonies.ts';
-import { encodeKeyShare, publicKeyOf, sharingOf, type KeyShare } from '../plugins/threshold-bls/key-share.ts';
+import { publicKeyOf, sharingOf, type KeyShare } from '../plugins/threshold-bls/key-share.ts';
 import { keygen } from '../plugins/threshold-bls/keygen.ts';
 import { sign, type SignParams } from '../plugins/threshold-bls/sign.ts';
 import { fromUtf8, own, toHex, type Bytes } from '../src/bytes.ts';
 import { appType, definePlugin, type Host } from '../src/index.ts';
 import { partySet, rounds, type PartySet, type Protocol, type Rounds } from '../src/rounds/index.ts';
 import { openLevel } from '../src/store/level.ts';
+import { RoundsTest, type RoundsTestOptions } from '../src/testing/rounds.ts';
 import { importTrust } from '../src/trust/operator.ts';
-import { RoundsSim } from '../test/support/rounds.ts';
 import { Scene, type RunningBot } from '../test/support/scene.ts';
 import { tempFolder } from '../test/support/store-folder.ts';
 import { NotingStore, type Left } from '../test/threshold-bls/support/group.ts';
@@ -178,20 +178,18 @@ class Circle {
 }
 
 /** @returns ms, and what came out by index */
-function inMemory(
-  protocol: Protocol,
+function inMemory<P, I, S, O>(
+  protocol: Protocol<P, I, S, O>,
   n: number,
-  params: Uint8Array,
-  inputs: Readonly<Record<number, Uint8Array>> = {},
-  rest: { readonly signers?: readonly number[]; readonly message?: Bytes } = {},
-): { readonly ms: number; readonly outputs: Map<number, unknown> } {
-  const sim = new RoundsSim(protocol, n, params, rest);
+  options: RoundsTestOptions<P, I, S, O>,
+): { readonly ms: number; readonly outputs: Readonly<Record<number, O>> } {
+  const test = new RoundsTest(protocol, n, options);
   const start = performance.now();
-  sim.openAll(inputs);
-  sim.settle();
+  test.openAll();
+  test.settle();
   const ms = performance.now() - start;
-  const outputs = new Map(sim.proposal.signers.map((index) => [index, sim.output(index)]));
-  if ([...outputs.values()].includes(undefined)) throw new Error('it was not done in memory');
+  const { outputs, proposal } = test;
+  if (!proposal.signers.every((index) => index in outputs)) throw new Error('it was not done in memory');
   return { ms, outputs };
 }
 
@@ -220,33 +218,28 @@ async function measure(n: number): Promise<RoundsSize> {
 interface Made {
   readonly cost: CeremonyCost;
   readonly shares: readonly KeyShare[];
-  readonly inMemory: ReadonlyMap<number, KeyShare>;
+  readonly inMemory: Readonly<Record<number, KeyShare>>;
 }
 
 async function generation(circle: Circle, threshold: number): Promise<Made> {
   const { parties, set } = circle;
-  const alone = inMemory(keygen, parties.length, keygen.params.encode({ threshold }));
+  const alone = inMemory(keygen, parties.length, { params: { threshold } });
   const made = await circle.ceremony(parties, (party) =>
     party.rounds.open({ protocol: keygen.name, params: { threshold }, input: undefined, parties: set }),
   );
   return {
     cost: await costOf(circle, parties, alone.ms, made),
     shares: made.outputs as readonly KeyShare[],
-    inMemory: alone.outputs as ReadonlyMap<number, KeyShare>,
+    inMemory: alone.outputs,
   };
 }
 
 async function signature(circle: Circle, made: Made, message: Bytes): Promise<CeremonyCost> {
   const { parties, set } = circle;
-  const known = made.inMemory.get(1);
+  const known = made.inMemory[1];
   const signers = Array.from({ length: (known?.threshold ?? 0) + 1 }, (_, i) => i + 1);
-  const inputs = Object.fromEntries(
-    [...made.inMemory].map(([index, share]) => [index, encodeKeyShare(share)]),
-  );
-  const alone = inMemory(sign, parties.length, sign.params.encode(signing(known)), inputs, {
-    signers,
-    message,
-  });
+  const asked = { params: signing(known), inputs: made.inMemory, signers, message };
+  const alone = inMemory(sign, parties.length, asked);
   const among = parties.filter((_, at) => signers.includes(made.shares[at]?.index ?? 0));
   const signed = await circle.ceremony(among, async (party) => {
     const input = made.shares[parties.indexOf(party)];

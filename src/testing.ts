@@ -1,6 +1,6 @@
 /**
  * Testing: what a plugin author tests with, without a server. The parts are the real ones (router, dispatcher, outbox rows)
- * on a store in memory and a clock that the test moves.
+ * on a store in memory and a clock that the test moves. For protocols of rounds there is `testRounds`, with all their parties.
  *
  * ```ts
  * const t = await testPlugin(echo);
@@ -33,6 +33,8 @@ import { accountOf, People } from './testing/people.ts';
 import { buildTrust, type Trust } from './trust/build.ts';
 
 export { ManualClock, settle } from './testing/clock.ts';
+export { testRounds, type RoundsTest, type RoundsTestOptions, type RoundsTestParty, type Said, type Wire } from './testing/rounds.ts'; // prettier-ignore
+export { SeededRandom } from './testing/seeded-random.ts';
 
 /** The account that the plugin runs on. */
 export const SELF = '00000000-0000-4000-8000-000000000001' as Aci;

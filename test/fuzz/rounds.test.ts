@@ -6,7 +6,7 @@ import { isBotError } from '../../src/errors.ts';
 import { decodeFrame, encodeFrame, type Frame } from '../../src/rounds/frame.ts';
 import { decodeProposal, encodeProposal } from '../../src/rounds/proposal.ts';
 import type { Protocol } from '../../src/rounds/protocol.ts';
-import { RoundsSim } from '../support/rounds.ts';
+import { RoundsTest } from '../../src/testing/rounds.ts';
 
 const numRuns = Number(process.env['FUZZ_RUNS'] ?? 2000);
 
@@ -58,7 +58,7 @@ it('reads every frame as it was written', () => {
 });
 
 it('refuses what is no frame or no proposal by code', () => {
-  const { proposal } = new RoundsSim(coinToss as unknown as Protocol, 3, new Uint8Array(0));
+  const { proposal } = new RoundsTest(coinToss as unknown as Protocol, 3);
   const whole = encodeProposal(proposal);
   fc.assert(
     fc.property(some, frames, fc.nat(), u8, (noise, frame, at, byte) => {
@@ -79,7 +79,7 @@ it('takes any frame at any time without failing', () => {
   fc.assert(
     fc.property(fc.array(frames, { maxLength: 20 }), (strange) => {
       const left = [...strange];
-      const sim = new RoundsSim(coinToss as unknown as Protocol, 3, new Uint8Array(0), {
+      const sim = new RoundsTest(coinToss as unknown as Protocol, 3, {
         tamper: (wire, self) => {
           const frame = wire.from === 2 && wire.to === 1 ? left.pop() : undefined;
           if (frame === undefined) return [wire];

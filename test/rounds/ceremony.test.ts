@@ -4,25 +4,27 @@ import { equal, fromUtf8 } from '../../src/bytes.ts';
 import { decodeFrame, encodeFrame, type Frame, type FrameOf } from '../../src/rounds/frame.ts';
 import type { Protocol } from '../../src/rounds/protocol.ts';
 import type { Codec } from '../../src/router.ts';
-import { RoundsSim, SeededRandom, type Ceremony, type Wire } from '../support/rounds.ts';
+import { RoundsTest, type RoundsTestOptions, type Wire } from '../../src/testing/rounds.ts';
+import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import { expectDone, phases } from '../support/rounds-ends.ts';
 
 const NONE = new Uint8Array(0);
 /** The example sees the built package, whose types are others. */
 const coin = coinToss as unknown as Protocol;
 
-function toss(n: number, options: Ceremony = {}): RoundsSim {
-  return new RoundsSim(coin, n, NONE, options);
+function toss(n: number, options: RoundsTestOptions = {}): RoundsTest {
+  return new RoundsTest(coin, n, options);
 }
 
 const plain: Codec<Uint8Array> = { encode: (value) => value, decode: (bytes) => bytes };
+const nothing: Codec<undefined> = { encode: () => NONE, decode: () => undefined };
 /** Each whispers its index to every other, and gives what it has heard. */
-const whisper: Protocol<Uint8Array, Uint8Array, Uint8Array, Uint8Array> = {
+const whisper: Protocol<undefined, undefined, Uint8Array, Uint8Array> = {
   name: 'test.whisper',
   version: 1,
   rounds: [{ private: true }],
-  params: plain,
-  input: plain,
+  params: nothing,
+  input: nothing,
   state: plain,
   output: plain,
   start: ({ self, present }) => {
@@ -94,7 +96,7 @@ describe('a ceremony', () => {
     const sim = toss(3, { tamper: (wire) => (messageOf(wire) ? [] : [wire]) });
     sim.openAll();
     sim.settle(20_000);
-    sim.end(2, 'no longer wanted');
+    sim.abort(2, 'no longer wanted');
     sim.settle();
     expect([1, 3].map((index) => sim.run(index).end)).toEqual([
       expect.objectContaining({ reason: 'no longer wanted', by: 2 }),
@@ -107,7 +109,7 @@ describe('a ceremony', () => {
     sim.open(1);
     sim.open(2);
     sim.settle(20_000);
-    sim.end(2, 'the amount is wrong');
+    sim.abort(2, 'the amount is wrong');
     sim.settle(1_000);
     expect(sim.run(1)).toMatchObject({ phase: 'aborted', end: { reason: 'the amount is wrong', by: 2 } });
   });
@@ -119,7 +121,7 @@ describe('a ceremony', () => {
       if (hasMet) sim.open(1);
       sim.open(2);
       sim.settle(20_000);
-      sim.end(2, 'the amount is wrong', true);
+      sim.abort(2, 'the amount is wrong', true);
       sim.settle(1_000);
       const before = sim.now;
       sim.open(3);
@@ -137,7 +139,7 @@ describe('a ceremony', () => {
     const sim = toss(3);
     sim.open(2);
     const old = sim.wires.splice(0);
-    sim.end(2, 'not now');
+    sim.abort(2, 'not now');
     old.push(...sim.wires.splice(0));
     sim.open(1);
     sim.wires.push(...old);
@@ -168,7 +170,7 @@ describe('a ceremony', () => {
     sim.open(1);
     sim.open(2);
     sim.settle(20_000);
-    sim.end(2, `a${'ä'.repeat(150)}`);
+    sim.abort(2, `a${'ä'.repeat(150)}`);
     sim.settle(1_000);
     for (const index of [1, 2]) expect(sim.run(index).end?.reason).toBe(`a${'ä'.repeat(99)}`);
     const { topic, nonce } = sim.run(2);
@@ -206,7 +208,7 @@ describe('a ceremony', () => {
         }
         if (frame.kind !== 'message' || frame.round !== 1) return [wire];
         isSaid = true;
-        const bent = self.rewrite(wire, () => ({ ...frame, signature: new Uint8Array(64) }));
+        const bent = self.withFrame(wire, () => ({ ...frame, signature: new Uint8Array(64) }));
         return [wire, bent, ...late.splice(0)];
       },
     });
@@ -241,13 +243,7 @@ describe('a party that cheats', () => {
       tamper: (wire, self) => {
         const message = messageOf(wire);
         if (wire.from !== 2 || message?.round !== 1 || wire.to !== 4) return [wire];
-        return [
-          self.rewrite(wire, () => ({
-            kind: 'message',
-            topic: decodeFrame(wire.payload).topic,
-            ...self.sign({ ...message, body: new Uint8Array(32) }),
-          })),
-        ];
+        return [self.withBody(wire, new Uint8Array(32))];
       },
     });
     sim.openAll();
@@ -264,7 +260,7 @@ describe('a party that cheats', () => {
         wire.from !== 2
           ? [wire]
           : [
-              self.rewrite(wire, (frame) =>
+              self.withFrame(wire, (frame) =>
                 frame.kind === 'confirm'
                   ? { ...frame, seen: frame.seen.map((seen) => ({ ...seen, hash: new Uint8Array(32) })) }
                   : frame,
@@ -317,7 +313,7 @@ describe('a party that cheats', () => {
     sim.settle(1_000);
     for (const said of sim.sent.map(messageOf)) if (said?.sender === 2) before.push(said);
     expect(before[0]?.round).toBe(1);
-    sim.end(1, 'once more');
+    sim.abort(1, 'once more');
     sim.settle(1_000);
     sim.openAll();
     sim.settle();
@@ -329,13 +325,11 @@ describe('a party that cheats', () => {
   });
 
   it('has told each other party what it has told it first', () => {
-    const sim = new RoundsSim(whisper, 3, NONE, {
+    const sim = new RoundsTest(whisper, 3, {
       tamper: (wire, self) => {
         const message = messageOf(wire);
         if (wire.from !== 2 || message === undefined) return [wire];
-        const { topic } = decodeFrame(wire.payload);
-        const other = self.sign({ ...message, body: Uint8Array.of(99) });
-        return [wire, { ...wire, payload: encodeFrame({ kind: 'message', topic, ...other }) }];
+        return [wire, self.withBody(wire, Uint8Array.of(99))];
       },
     });
     sim.openAll();

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { coinToss } from '../../docs/examples/coin-toss.ts';
-import { EMPTY } from '../../src/bytes.ts';
 import { decodeFrame, encodeFrame, type Frame } from '../../src/rounds/frame.ts';
 import type { Protocol } from '../../src/rounds/protocol.ts';
-import { RoundsSim } from '../support/rounds.ts';
+import { RoundsTest } from '../../src/testing/rounds.ts';
 import { expectDone, phases } from '../support/rounds-ends.ts';
 
 /** The example sees the built package, whose types are others. */
@@ -11,9 +10,9 @@ const coin = coinToss as unknown as Protocol;
 
 describe('a ceremony whose output is held until all have confirmed', () => {
   /** Party 1 has heard the last confirmation of party 2 and not that of party 3. */
-  function withoutThird(): { readonly sim: RoundsSim; readonly letPass: () => void } {
+  function withoutThird(): { readonly sim: RoundsTest; readonly letPass: () => void } {
     let isLost = true;
-    const sim = new RoundsSim({ ...coin, isHeld: true }, 3, EMPTY, {
+    const sim = new RoundsTest({ ...coin, isHeld: true }, 3, {
       tamper: (wire) => {
         const frame = decodeFrame(wire.payload);
         const isLast = frame.kind === 'confirm' && frame.round === 2;
@@ -30,7 +29,7 @@ describe('a ceremony whose output is held until all have confirmed', () => {
     return { sim, letPass };
   }
 
-  function leave(sim: RoundsSim, from: number): void {
+  function leave(sim: RoundsTest, from: number): void {
     const { topic, id } = sim.run(1);
     const frame: Frame = { kind: 'abort', topic, id, reason: 'it leaves', evidence: [] };
     sim.wires.push({ from, to: 1, payload: encodeFrame(frame) });

@@ -3,19 +3,21 @@ import { open } from '../../src/rounds/ceremony.ts';
 import type { Protocol, Step } from '../../src/rounds/protocol.ts';
 import type { Tools } from '../../src/rounds/run.ts';
 import type { Codec } from '../../src/router.ts';
-import { RoundsSim, SeededRandom } from '../support/rounds.ts';
+import { RoundsTest } from '../../src/testing/rounds.ts';
+import { SeededRandom } from '../../src/testing/seeded-random.ts';
 
 const NONE = new Uint8Array(0);
 const ONE = Uint8Array.of(1);
 const plain: Codec<Uint8Array> = { encode: (value) => value, decode: (bytes) => bytes };
+const nothing: Codec<undefined> = { encode: () => NONE, decode: () => undefined };
 
 /** Each whispers to every other, then says something to all. */
-const right: Protocol<Uint8Array, Uint8Array, Uint8Array, Uint8Array> = {
+const right: Protocol<undefined, undefined, Uint8Array, Uint8Array> = {
   name: 'test.two-rounds',
   version: 1,
   rounds: [{ private: true }, { broadcast: true, maxBytes: 8 }],
-  params: plain,
-  input: plain,
+  params: nothing,
+  input: nothing,
   state: plain,
   output: plain,
   start: ({ self, present }) => ({ kind: 'next', state: NONE, private: whispers(present, self) }),
@@ -37,9 +39,9 @@ function second(step: unknown): Partial<typeof right> {
   return { step: ({ round }) => (round === 2 ? wrong(step) : { kind: 'done', output: ONE }) };
 }
 
-function sim(faulty: Partial<typeof right>, base: typeof right = right): RoundsSim {
+function sim(faulty: Partial<typeof right>, base: typeof right = right): RoundsTest {
   const all = base as unknown as Protocol;
-  return new RoundsSim(all, 3, NONE, { protocols: { 2: { ...base, ...faulty } } });
+  return new RoundsTest(all, 3, { protocols: { 2: { ...base, ...faulty } } });
 }
 
 describe('a protocol that gives what is no step of it', () => {
@@ -74,7 +76,7 @@ describe('a protocol that gives what is no step of it', () => {
     ],
     [
       'a broadcast in a round without',
-      { start: (setting) => ({ ...right.start(setting, NONE), broadcast: ONE }) },
+      { start: (setting) => ({ ...right.start(setting, undefined), broadcast: ONE }) },
       'it has a message that round 1 has no place for',
     ],
     [
@@ -155,7 +157,7 @@ describe('a protocol that throws before there is a ceremony', () => {
   it.each<[string, Partial<typeof right>]>([
     ['could not check what is proposed', { check: fails }],
     ['could not say how many are needed', { quorum: fails }],
-    ['does not take this input', { input: { ...plain, decode: fails } }],
+    ['does not take this input', { input: { ...nothing, decode: fails } }],
   ])('is said to whoever opens one, with a code: %s', (what, faulty) => {
     const { proposal } = sim({});
     const tools: Tools = {

@@ -9,7 +9,7 @@ import {
   type Proposal,
 } from '../../src/rounds/proposal.ts';
 import { Reader } from '../../src/rounds/wire.ts';
-import { testParties } from '../support/rounds.ts';
+import { testParties } from '../../src/testing/parties.ts';
 
 const { set } = testParties(3);
 
@@ -78,7 +78,7 @@ describe('a ceremony id', () => {
     { message: Uint8Array.of(3) },
     { epoch: 4 },
     { signers: [1, 2] },
-    { parties: testParties(3).set },
+    { parties: testParties(3, 'others').set },
     { parties: set.map((party) => ({ ...party, deviceId: 3 })) },
   ];
 

@@ -4,17 +4,18 @@ import { GRACE_MS } from '../../src/rounds/gathering.ts';
 import type { Present } from '../../src/rounds/proposal.ts';
 import type { Codec } from '../../src/router.ts';
 import type { Blame, Protocol } from '../../src/rounds/protocol.ts';
-import { RoundsSim, type Ceremony, type Wire } from '../support/rounds.ts';
+import { RoundsTest, type RoundsTestOptions, type Wire } from '../../src/testing/rounds.ts';
 
 const plain: Codec<Uint8Array> = { encode: (value) => value, decode: (bytes) => bytes };
+const nothing: Codec<undefined> = { encode: () => new Uint8Array(0), decode: () => undefined };
 
 /** Everybody says its index; any two that are right are enough. */
-const names: Protocol<Uint8Array, Uint8Array, Uint8Array, Uint8Array> = {
+const names: Protocol<undefined, undefined, Uint8Array, Uint8Array> = {
   name: 'test.names',
   version: 1,
   rounds: [{ broadcast: true }],
-  params: plain,
-  input: plain,
+  params: nothing,
+  input: nothing,
   state: plain,
   output: plain,
   quorum: () => 2,
@@ -38,16 +39,16 @@ const liar = {
   start: () => ({ kind: 'next', state: new Uint8Array(0), broadcast: Uint8Array.of(99) }),
 } as Protocol;
 
-function simOf(n: number, options: Ceremony = {}): RoundsSim {
-  return new RoundsSim(names, n, new Uint8Array(0), options);
+function simOf(n: number, options: RoundsTestOptions = {}): RoundsTest {
+  return new RoundsTest(names, n, options);
 }
 
-function outputs(sim: RoundsSim, ...indices: number[]): unknown[] {
+function outputs(sim: RoundsTest, ...indices: number[]): unknown[] {
   return indices.map((index) => (sim.output(index) as Uint8Array | undefined)?.length);
 }
 
 /** A party tells the first that it will not take part. */
-function refuse(sim: RoundsSim, from: number): void {
+function refuse(sim: RoundsTest, from: number): void {
   const { topic, nonce } = sim.run(1);
   const reason = `party ${String(from)} has another share`;
   const payload = encodeFrame({ kind: 'abort', topic, id: nonce, reason, evidence: [] });
@@ -112,7 +113,7 @@ describe('a ceremony for which some are enough', () => {
     sim.open(1);
     sim.open(2);
     sim.settle(2 * GRACE_MS);
-    sim.end(2, 'the amount is wrong');
+    sim.abort(2, 'the amount is wrong');
     sim.settle();
     expect(sim.run(1).end).toMatchObject({ reason: 'the amount is wrong', by: 2 });
   });
@@ -204,7 +205,7 @@ function misled(
   n: number,
   quorum: number,
   lie: (present: readonly Present[], to: number) => readonly Present[],
-): RoundsSim {
+): RoundsTest {
   const protocol: Protocol = {
     ...(names as Protocol),
     quorum: () => quorum,
@@ -213,14 +214,14 @@ function misled(
         ? { kind: 'wait' }
         : { kind: 'done', output: Uint8Array.from([...messages.keys()].slice(0, quorum)) },
   };
-  const tamper = (wire: Wire, sim: RoundsSim): readonly Wire[] => {
+  const tamper = (wire: Wire, sim: RoundsTest): readonly Wire[] => {
     const frame = decodeFrame(wire.payload);
     if (wire.from !== 1 || frame.kind === 'hello') return [wire];
     if (frame.kind !== 'roster') return frame.kind === 'abort' ? [wire] : [];
     const present = lie(frame.present, wire.to);
-    return present.length === 0 ? [] : [sim.rewrite(wire, () => ({ ...frame, present }))];
+    return present.length === 0 ? [] : [sim.withFrame(wire, () => ({ ...frame, present }))];
   };
-  return new RoundsSim(protocol, n, new Uint8Array(0), { tamper });
+  return new RoundsTest(protocol, n, { tamper });
 }
 
 function madeUp(present: readonly Present[], to: number): readonly Present[] {
@@ -260,7 +261,7 @@ describe('a party that says who is there, and lies', () => {
   });
 
   it('does not stop them when it shows itself to one of them alone', () => {
-    const sim = new RoundsSim({ ...(names as Protocol), quorum: () => 3 }, 4, new Uint8Array(0), {
+    const sim = new RoundsTest({ ...(names as Protocol), quorum: () => 3 }, 4, {
       tamper: (wire) => {
         const isFourth = wire.from === 4 || wire.to === 4;
         return isFourth && wire.from !== 2 && wire.to !== 2 ? [] : [wire];
@@ -289,7 +290,7 @@ describe('a party that says who is there, and lies', () => {
         wire.from !== 1 || decodeFrame(wire.payload).kind !== 'message'
           ? [wire]
           : [
-              self.rewrite(wire, (frame) =>
+              self.withFrame(wire, (frame) =>
                 frame.kind !== 'message'
                   ? frame
                   : { kind: 'abort', topic: frame.topic, id: frame.id, reason: 'not known', evidence: [] },
