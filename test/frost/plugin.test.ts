@@ -101,7 +101,10 @@ describe('the plugin frost', { timeout: 60_000 }, () => {
     });
     // Signers are those of the import, with their keys.
     const identityKey = toBase64(copy(PrivateKey.generate().getPublicKey().serialize()));
-    const [changed, ...rest] = group.trim().split('\n').map((line) => JSON.parse(line) as object);
+    const [changed, ...rest] = group
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as object);
     const named = [{ ...changed, identityKey }, ...rest].map((line) => JSON.stringify(line)).join('\n');
     await expect(act(0, 'sign', { publicKey, group: named, message: '00' })).rejects.toMatchObject({
       code: 'IDENTITY_CHANGED',

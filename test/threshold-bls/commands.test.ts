@@ -96,11 +96,13 @@ describe('bls keygen, sign, refresh, keys, forget, export and verify', { timeout
       'group.json',
     ]);
     expect(done.map(({ value }) => value['publicKey'])).toEqual([publicKey, publicKey, publicKey]);
-    // As a command that was killed has left it; what holds anything is not written over.
-    writeFileSync(join(folder.path, 'after.json'), '', { mode: 0o644 });
-    await sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', 'after.json');
-    const again = await sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', 'after.json');
-    expect(again).toMatchObject({ code: 2, value: { error: { code: 'USAGE' } } });
+    // What is there is not written over, nor what is empty: it may be open elsewhere.
+    writeFileSync(join(folder.path, 'empty.json'), '', { mode: 0o644 });
+    const write = async (out: string): Promise<Ended | undefined> =>
+      sides[0]?.run('bls', 'export', '--local-key', keyFile(0), '-o', out);
+    for (const out of ['before.json', 'empty.json'])
+      expect(await write(out)).toMatchObject({ code: 2, value: { error: { code: 'USAGE' } } });
+    expect(await write('after.json')).toMatchObject({ code: 0 });
     const [old, fresh] = ['before.json', 'after.json'].map(
       (name) => JSON.parse(readFileSync(join(folder.path, name), 'utf8')) as { share: string; epoch: number },
     );
