@@ -45,9 +45,9 @@ export interface RoundsTestOptions<Params = unknown, Input = unknown, State = un
   readonly seed?: string | number;
   /** How many of the frames are lost: 0 to 1. */
   readonly loss?: number;
-  /** How many of them come again: 0 to below 1. */
+  /** How many of them come again: 0 to below 1, together with `death`. */
   readonly twice?: number;
-  /** How many of the commits are not reached, as the party dies before; the frame comes again. 0 to below 1. */
+  /** How many of the commits are not reached, as the party dies before; the frame comes again. */
   readonly death?: number;
   /** Frames come in any order. */
   readonly mixes?: boolean;
@@ -116,7 +116,7 @@ export class RoundsTest<Params = unknown, Input = unknown, State = unknown, Outp
     options: RoundsTestOptions<Params, Input, State, Output> = {},
   ) {
     const { signers = Array.from({ length: n }, (_, i) => i + 1), twice = 0, death = 0 } = options;
-    if (Math.max(twice, death) >= 1) throw new BotError('USAGE', 'it would never end: `twice` and `death` are below 1'); // prettier-ignore
+    if (twice + death >= 1) throw new BotError('USAGE', 'it might never end: `twice` and `death` are below 1 together'); // prettier-ignore
     const seed = String(options.seed ?? 'sim');
     const parties = testParties(n, seed);
     this.#protocol = protocol;

@@ -104,6 +104,7 @@ describe('a ceremony in memory', () => {
     ['nobody', 0, {}, 'GROUP_INVALID'],
     ['65 parties', 65, {}, 'GROUP_INVALID'],
     ['frames that come again for ever', 3, { twice: 1 }, 'USAGE'],
+    ['as many new ones as are taken', 3, { twice: 0.5, death: 0.5 }, 'USAGE'],
     ['parties that die at each commit', 3, { death: 1 }, 'USAGE'],
     ['a signer that there is not', 3, { signers: [1, 4] }, 'CONTENT_INVALID'],
     ['signers that are not in their order', 3, { signers: [2, 1] }, 'CONTENT_INVALID'],
