@@ -92,11 +92,14 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   const { aci: ownAci, deviceId: ownDevice } = account;
   const { clock } = platform;
 
+  const { authenticated, anonymous } = connections(needs);
+  // Plugins may leave rows while they are set up, before there is a sender. It looks for rows when it starts.
+  const later: { sender?: Sender } = {};
   const onOutbox = (row: Pick<OutboxRow, 'recipient' | 'timestamp'>): void => {
-    sender.offer(row);
+    later.sender?.offer(row);
   };
   const onRow = (keys: readonly string[]): void => {
-    for (const key of keys) sender.offer(readOutboxKey(key));
+    for (const key of keys) later.sender?.offer(readOutboxKey(key));
   };
   const profileKey = profileKeyOf(account);
   // Where we do not seal, others may: what they send is still opened under the roots that the profile names.
@@ -107,6 +110,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     servedKey: (of) => servedKey(authenticated, clock, of),
   });
   const { identities, carrier, guards, desk } = trust;
+  desk.onEvent(needs.onTrust);
   const session: Session = new Session({ account, identities, platform, trustRoots });
   const plugins = new Plugins({
     self: ownAci,
@@ -129,7 +133,6 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   );
   await announceChanges(store, tags, stamp);
 
-  const { authenticated, anonymous } = connections(needs);
   const parking = new Parking({ store, carrier, identities, platform, tags });
   const upkeep = new Upkeep({ store, requester: authenticated, platform, profile });
   const ringUpkeep = (): void => {
@@ -164,7 +167,8 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     sealing: new Sealing(clock, mode !== 'off'),
     pacing: new Pacing(),
   });
-  const sender: Sender = new Sender({ store, sesame, platform, ownAci, onSettled: needs.onSettled });
+  const sender = new Sender({ store, sesame, platform, ownAci, onSettled: needs.onSettled });
+  later.sender = sender;
   const receipts = new Receipts({ store, clock, stamp, onOutbox });
 
   const answers =
@@ -234,7 +238,6 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     sender.ring();
     replay.ring(serviceId);
   });
-  desk.onEvent(needs.onTrust);
   return {
     plugins,
     authenticated,
