@@ -46,6 +46,7 @@ export class BlsDemo {
   readonly #done = new AbortController();
   readonly #signal: AbortSignal;
   readonly #members: DemoMember[] = [];
+  readonly #stores = new Map<Name, Store>();
   readonly #who = new Map<Name, Me>();
   #folder = '';
 
@@ -67,6 +68,8 @@ export class BlsDemo {
     } finally {
       this.#done.abort(new BotError('INTERRUPTED', 'the demo is over'));
       await Promise.allSettled(this.#members.map((member) => member.stop()));
+      // Also those whose bots have not come online.
+      await Promise.allSettled([...this.#stores.values()].map((store) => store.close()));
       await server.close();
       await rm(this.#folder, { recursive: true, force: true });
     }
@@ -75,9 +78,8 @@ export class BlsDemo {
 
   async #play(server: DevServer, verify: VerifyByPairing): Promise<void> {
     const service = parseProfile(JSON.stringify(server.profile), this.#folder);
-    const stores = new Map<Name, Store>();
-    for (const name of NAMES) stores.set(name, await this.#link(server, service, name));
-    const { anna, bert, carol } = await this.#gather(server, service, stores);
+    for (const name of NAMES) await this.#link(server, service, name);
+    const { anna, bert, carol } = await this.#gather(server, service);
 
     const publicKey = await this.#keygen(server, [anna, bert], carol);
     const first = await this.#sign(publicKey, 'pay 3 to Dora', [bert, carol]);
@@ -92,27 +94,26 @@ export class BlsDemo {
     if (!this.#printer.json) this.#printer.print({}, () => `\n${text}`);
   }
 
-  async #link(server: DevServer, profile: Profile, name: Name): Promise<Store> {
+  async #link(server: DevServer, profile: Profile, name: Name): Promise<void> {
     const platform = this.#platform;
     const phone = await DemoPhone.create(server.controlUrl, name, this.#signal);
     const data = join(this.#folder, name);
     await mkdir(data);
     const store = await openLevel(data, { secret: PLAIN, create: true, platform });
+    this.#stores.set(name, store);
     await linkTo(phone, { store, profile, platform, name: `${name}'s bot` }, this.#signal);
     this.#who.set(name, await me(store));
     this.#say(`${name} has an account there and a phone, and ${name}'s bot is linked to it.`);
-    return store;
   }
 
   /** Each gets the others' identities by a way that is not the server's, and comes online: Carol in a process of her own. */
   async #gather(
     server: DevServer,
     service: Profile,
-    stores: ReadonlyMap<Name, Store>,
   ): Promise<{ anna: DemoMember; bert: DemoMember; carol: ProcessMember }> {
     const platform = this.#platform;
     const contacts = [...this.#who.values()].map(({ aci, identityKey }) => ({ aci, identityKey }));
-    for (const store of stores.values())
+    for (const store of this.#stores.values())
       await answerTrust(
         { store, platform, bot: undefined },
         { call: 'trust import', contacts, fileHash: '' },
@@ -121,14 +122,14 @@ export class BlsDemo {
     await writeFile(profile, JSON.stringify(server.profile));
     const needs = { platform, signal: this.#signal };
     const here = async (name: Name): Promise<DemoMember> => {
-      const store = stores.get(name);
+      const store = this.#stores.get(name);
       if (store === undefined) throw new BotError('INTERNAL', `${name} has no store`);
       const member = await HereMember.start({ ...needs, name }, { store, service, cwd: this.#io.cwd });
       this.#members.push(member);
       return member;
     };
     const [anna, bert] = [await here('Anna'), await here('Bert')];
-    await stores.get('Carol')?.close();
+    await this.#stores.get('Carol')?.close();
     const carol = new ProcessMember({ ...needs, name: 'Carol' }, this.#io, {
       data: this.#data('Carol'),
       profile,

@@ -1,7 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, readdirSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, vi } from 'vitest';
 import { fromHex, fromUtf8 } from '../../src/bytes.ts';
 import { loadPairing } from '../../src/cli/demo-pairing.ts';
 import { main } from '../../src/cli/main.ts';
+import { BotError } from '../../src/errors.ts';
 import { verify } from '../../plugins/threshold-bls/math/signing.ts';
 import { memoryIo } from '../support/memory-io.ts';
 
@@ -43,6 +47,22 @@ describe('demo --bls', { timeout: 240_000 }, () => {
       expect(text).toMatch(part);
     expect(text.match(/sign "pay \d to Dora":\n[0-9a-f]{96}\n/g)).toHaveLength(2);
     expect(text.match(/Verified by pairing with mcl/g)).toHaveLength(2);
+  });
+
+  it('leaves nothing behind when it is stopped before its bots are online', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'demo-bls-test-'));
+    vi.stubEnv('TMPDIR', folder);
+    const io = memoryIo();
+    const code = main(['demo', '--bls'], io);
+    await expect.poll(() => io.out(), { timeout: 60_000 }).toContain("Anna's bot is linked");
+    io.stop.abort(new BotError('INTERRUPTED', 'stopped'));
+    expect(await code).toBe(1);
+    expect(io.err()).not.toContain('INTERNAL');
+    vi.unstubAllEnvs();
+    const left = readdirSync(folder);
+    expect(left.filter((name) => name.includes('demo'))).toEqual([]);
+    // The server's folder goes with this process, and is elsewhere where another test has started one before.
+    if (left.length === 0) rmdirSync(folder);
   });
 
   it('is one demo at a time', async () => {
