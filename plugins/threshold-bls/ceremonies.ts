@@ -29,9 +29,9 @@ import {
 } from './key-share.ts';
 import { keygen, problem, refresh } from './keygen.ts';
 import { keyActs } from './keys.ts';
-import { mismatchOf } from './mismatch.ts';
+import { mismatchOf, usesOlder } from './mismatch.ts';
 import type { Invited } from './policy.ts';
-import { allShares, endShare, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
+import { allShares, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
 import { sign, type Signed } from './sign.ts';
 
 /** What a key's share file says: nothing of it is secret. */
@@ -65,22 +65,26 @@ export function entriesUnder(invited: Invited): Entry[] {
     state.put('backup-note', new TextEncoder().encode(BACKUP_NOTE));
     return holdShare(state, madeBy(run, topic, output));
   };
-  const done: Entry['done'] = async (output, { topic, run }, { state, volatile }) => {
+  const done: Entry['done'] = async (output, { topic, run, endOthers }, { state, volatile }) => {
     const made = madeBy(run, topic, output);
+    const publicKey = publicKeyOf(made.share);
     await settleShare(state, made);
-    volatile.put(resultKey(topic), publicKeyOf(made.share));
+    // Those that are open have the old share in their rows.
+    await endOthers(
+      (other) => usesOlder(other, publicKey, made.share.epoch),
+      'the shares of this key are new',
+    );
+    volatile.put(resultKey(topic), publicKey);
   };
-  const aborted: Entry['aborted'] = ({ run }, { state }) => endShare(state, toHex(run.id));
   const refused: Invited = (proposal, from, { state }) => mismatchOf(state, proposal, from);
-  const forgotten: Entry['forgotten'] = async (ended, tx) => {
-    tx.volatile.delete(resultKey(ended.topic));
-    tx.volatile.delete(askedKey(ended.topic));
-    if (ended.run.phase === 'aborted') await aborted(ended, tx);
+  const forgotten: Entry['forgotten'] = ({ topic }, { volatile }) => {
+    volatile.delete(resultKey(topic));
+    volatile.delete(askedKey(topic));
   };
   // A list of protocols has no one type for their parameters: each is used with its own codecs.
   return [
-    { protocol: keygen, held, done, aborted, forgotten },
-    { protocol: refresh, held, done, aborted, forgotten, invited: refused },
+    { protocol: keygen, held, done, forgotten },
+    { protocol: refresh, held, done, forgotten, invited: refused },
     { protocol: sign, invited: async (...all) => (await refused(...all)) ?? invited(...all), forgotten },
   ];
 }
@@ -117,9 +121,9 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
     refresh: async (call) => {
       const { group, publicKey, wait } = read(refreshInput, call.input);
       const named = parseGroup(group);
-      const asked = async ({ state }: Transaction): Promise<Asked> => {
+      const asked = async (tx: Transaction): Promise<Asked> => {
         const requests: OpenRequest<unknown, unknown>[] = [];
-        const shares = await sharesOf(state, publicKey);
+        const shares = await sharesOf(tx, publicKey);
         for (const { share: input, parties } of shares) {
           const { threshold, epoch } = input;
           if (indicesOf(parties, named).length < parties.length)
@@ -138,9 +142,9 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
       const { group, publicKey, message, wait } = read(signInput, call.input);
       const named = parseGroup(group);
       const waitMs = wait * 1000;
-      const asked = async ({ state }: Transaction): Promise<Asked> => {
+      const asked = async (tx: Transaction): Promise<Asked> => {
         const requests: OpenRequest<unknown, unknown>[] = [];
-        const usable = (await sharesOf(state, publicKey)).filter(({ isUsable }) => isUsable);
+        const usable = (await sharesOf(tx, publicKey)).filter(({ isUsable }) => isUsable);
         if (usable.length === 0)
           throw new BotError(
             'CEREMONY_UNCONFIRMED',
@@ -182,7 +186,7 @@ async function withShare(
   if (!isBotError(error, 'CEREMONY_ENDED')) return error;
   const isKept = await host.update(async (tx) => {
     const views = await Promise.all(topics.map((topic) => ceremonies.viewIn(tx, topic)));
-    return (await allShares(tx.state)).some(({ ceremony }) => views.some((view) => view?.id === ceremony));
+    return (await allShares(tx)).some(({ ceremony }) => views.some((view) => view?.id === ceremony));
   });
   if (!isKept) return error;
   const next = 'The share that was made is kept, since others may count on it: countersign bls keys';
@@ -199,15 +203,15 @@ function madeBy(run: Run, topic: string, output: unknown): Made {
 }
 
 /** The share that a ceremony has made. */
-async function made({ state, volatile }: Transaction, topic: string): Promise<KeyShare> {
-  const publicKey = await volatile.get(resultKey(topic));
-  const [last] = publicKey === undefined ? [] : await sharesOf(state, toHex(publicKey));
+async function made(tx: Transaction, topic: string): Promise<KeyShare> {
+  const publicKey = await tx.volatile.get(resultKey(topic));
+  const [last] = publicKey === undefined ? [] : await sharesOf(tx, toHex(publicKey));
   if (last === undefined) throw new BotError('KEY_UNKNOWN', 'the ceremony has left no share');
   return last.share;
 }
 
 async function newest(host: Host, publicKey: string): Promise<KeyShare> {
-  const [first] = await host.update(({ state }) => sharesOf(state, publicKey));
+  const [first] = await host.update((tx) => sharesOf(tx, publicKey));
   if (first === undefined) throw new BotError('KEY_UNKNOWN', 'this device holds no share of that key');
   return first.share;
 }

@@ -36,8 +36,8 @@ export function keyActs(host: Host, ceremonies: Rounds): Readonly<Record<string,
     /** @throws BotError `KEY_UNKNOWN` for a key that was named; `USAGE` */
     keys: async (call) => {
       const { publicKey } = read(keysInput, call.input);
-      const shares = await host.update(({ state }) =>
-        publicKey === undefined ? allShares(state) : sharesOf(state, publicKey),
+      const shares = await host.update((tx) =>
+        publicKey === undefined ? allShares(tx) : sharesOf(tx, publicKey),
       );
       return { keys: linesOf(shares) };
     },
@@ -50,7 +50,7 @@ export function keyActs(host: Host, ceremonies: Rounds): Readonly<Record<string,
 }
 
 async function forget(tx: Transaction, ceremonies: Rounds, publicKey: string): Promise<object> {
-  const [held, ...older] = await sharesOf(tx.state, publicKey);
+  const [held, ...older] = await sharesOf(tx, publicKey);
   if (held === undefined || held.isSettled)
     throw new BotError('USAGE', 'all parties have confirmed that they have their shares of this key', {
       next: 'A key that is there is not forgotten.',

@@ -33,6 +33,12 @@ export async function mismatchOf(
   };
 }
 
+/** Whether it is one with a share of this key of before this epoch. @param publicKey 96 bytes */
+export function usesOlder(proposal: Proposal, publicKey: Uint8Array, epoch: number): boolean {
+  const asked = askedIn(proposal);
+  return asked !== undefined && proposal.epoch < epoch && Buffer.compare(asked.publicKey, publicKey) === 0;
+}
+
 /** Read by both sides. */
 function reasonFor({ index, epoch }: HeldOutline, theirs: number, from: number): string {
   const said = `party ${String(from)} says that its share is of epoch ${String(theirs)}`;

@@ -63,7 +63,7 @@ export function signingPolicy(rules: readonly Rule[], { clock, log }: PolicyHost
     if (rules.length === 0) return undefined;
     const { epoch, parties, signers } = proposal;
     const params = sign.params.decode(proposal.params);
-    const held = await shareOf(tx.state, params.publicKey, epoch, params.sharing);
+    const held = await shareOf(tx, params.publicKey, epoch, params.sharing);
     if (held?.isUsable !== true || !sameParties(held.parties, parties)) {
       leave(proposal, from, 'there is no share here of that key, epoch and party set');
       return undefined;

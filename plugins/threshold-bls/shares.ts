@@ -11,8 +11,8 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { BotError, type Bytes, type State } from '../../src/index.ts';
-import { parseGroup, type Identified, type PartySet } from '../../src/rounds/index.ts';
+import { BotError, type Bytes, type State, type Transaction } from '../../src/index.ts';
+import { isUnderWay, parseGroup, type Identified, type PartySet } from '../../src/rounds/index.ts';
 import {
   decodeKeyShare,
   encodeKeyShare,
@@ -33,11 +33,17 @@ export interface HeldShare {
   readonly topic: string;
   /** Its id, hex; empty in rows from before these were noted. */
   readonly ceremony: string;
-  /** Not while its key is being made: a key is there once all have confirmed, or the time to wait for that is over. */
+  /**
+   * Not while its key is being made: a key is there once all have confirmed. Where that ceremony has ended otherwise, also
+   * because somebody was proven wrong, it is of use too: we have confirmed it, so another party may be done and count on it.
+   */
   readonly isUsable: boolean;
   /** All parties have confirmed that they have theirs. */
   readonly isSettled: boolean;
 }
+
+/** Where shares stand, and the ceremonies that make them. */
+export type Rows = Pick<Transaction, 'state' | 'volatile'>;
 
 export interface HeldOutline extends ShareOutline {
   /** 32 bytes (`sharingOf`). */
@@ -56,8 +62,6 @@ const row = z.object({
   isSettled: z.boolean(),
   /** Id of the ceremony, hex. */
   ceremony: z.string().default(''),
-  /** It has ended before all had confirmed to us: the others may count on the key. */
-  isOver: z.boolean().default(false),
 });
 type Row = z.infer<typeof row>;
 
@@ -95,26 +99,13 @@ export async function settleShare(state: State, made: Made): Promise<void> {
 }
 
 /**
- * A generation or refresh has ended without output. What is held of it stays, and is of use from now on, also where somebody
- * was proven wrong: we have confirmed it, so another party may be done and count on it. Else a cheat could have it deleted.
- * @param ceremony its id, hex
- */
-export async function endShare(state: State, ceremony: string): Promise<void> {
-  if (ceremony === '') return;
-  for await (const [key, value] of state.scan(START)) {
-    const stored = parse(value);
-    if (stored.ceremony === ceremony && !stored.isSettled) state.putJson(key, { ...stored, isOver: true });
-  }
-}
-
-/**
  * The shares of a key, newest first: more than one only where it is not known that all have the newest.
  * @param publicKey 96 bytes, hex @throws BotError `KEY_UNKNOWN`
  */
-export async function sharesOf(state: State, publicKey: string): Promise<readonly HeldShare[]> {
+export async function sharesOf(rows: Rows, publicKey: string): Promise<readonly HeldShare[]> {
   const found: HeldShare[] = [];
-  for await (const [, { epoch, stored }] of rowsOf(state, fromHex(publicKey)))
-    found.push(decode(stored, epoch));
+  for await (const [, { epoch, stored }] of rowsOf(rows.state, fromHex(publicKey)))
+    found.push(await decode(rows, stored, epoch));
   if (found.length === 0) throw new BotError('KEY_UNKNOWN', 'this device holds no share of that key');
   return found.reverse();
 }
@@ -133,9 +124,10 @@ export async function outlinesOf(state: State, publicKey: Uint8Array): Promise<r
 }
 
 /** Of all keys, those of a key behind each other, newest first. */
-export async function allShares(state: State): Promise<readonly HeldShare[]> {
+export async function allShares(rows: Rows): Promise<readonly HeldShare[]> {
   const found: HeldShare[] = [];
-  for await (const [key, value] of state.scan(START)) found.push(decode(parse(value), epochOf(key)));
+  for await (const [key, value] of rows.state.scan(START))
+    found.push(await decode(rows, parse(value), epochOf(key)));
   return found.reverse();
 }
 
@@ -150,13 +142,13 @@ export async function hasShares(state: State): Promise<boolean> {
 
 /** The share of this sharing, 32 bytes; undefined when it is not here. @param publicKey 96 bytes */
 export async function shareOf(
-  state: State,
+  rows: Rows,
   publicKey: Uint8Array,
   epoch: number,
   sharing: Uint8Array,
 ): Promise<HeldShare | undefined> {
-  const stored = await state.getJson(keyOf(publicKey, epoch, sharing), row);
-  return stored === undefined ? undefined : decode(stored, epoch);
+  const stored = await rows.state.getJson(keyOf(publicKey, epoch, sharing), row);
+  return stored === undefined ? undefined : decode(rows, stored, epoch);
 }
 
 function put(state: State, { share, parties, topic, ceremony = '' }: Made, isSettled: boolean): void {
@@ -166,7 +158,6 @@ function put(state: State, { share, parties, topic, ceremony = '' }: Made, isSet
     topic,
     isSettled,
     ceremony,
-    isOver: false,
   };
   state.putJson(keyOf(publicKeyOf(share), share.epoch, sharingOf(share)), written);
 }
@@ -189,16 +180,15 @@ function epochOf(key: string): number {
   return Number(key.split('/')[2]);
 }
 
-function decode(stored: Row, epoch: number): HeldShare {
-  const { share, topic, isSettled, isOver, ceremony } = stored;
+async function decode(rows: Rows, stored: Row, epoch: number): Promise<HeldShare> {
+  const { share, topic, isSettled, ceremony } = stored;
   return {
     share: decodeKeyShare(new TextEncoder().encode(JSON.stringify(share))),
     parties: partiesOf(stored),
     topic,
     ceremony,
     isSettled,
-    // Rows from before ceremonies were noted cannot say when theirs is over.
-    isUsable: isSettled || isOver || epoch > 0 || ceremony === '',
+    isUsable: isSettled || epoch > 0 || !(await isUnderWay(rows, topic, ceremony)),
   };
 }
 

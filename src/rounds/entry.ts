@@ -22,11 +22,7 @@ export const ROUNDS: AppType<Frame> = appType('countersign.rounds/1', {
 export interface Entry<Params = unknown, Input = unknown, St = unknown, Output = unknown> {
   readonly protocol: Protocol<Params, Input, St, Output>;
   /** Takes the output, committed together with the end of the run. Absent: it is in the ceremony's view. */
-  done?(
-    output: Output,
-    ended: { readonly topic: string; readonly run: Run },
-    tx: Transaction,
-  ): void | Promise<void>;
+  done?(output: Output, ended: Ended, tx: Transaction): void | Promise<void>;
   /**
    * Takes the output of a protocol with `isHeld` in the commit in which we confirm the last round, so before `done`, which
    * may never come: then all may have theirs, or none but us.
@@ -36,11 +32,6 @@ export interface Entry<Params = unknown, Input = unknown, St = unknown, Output =
     holding: { readonly topic: string; readonly run: Run },
     tx: Transaction,
   ): void | Promise<void>;
-  /**
-   * Committed together with an end without output, or, where `rounds abort` has ended it, at the next look within a minute.
-   * Called again when somebody is proven wrong later, and after a start.
-   */
-  aborted?(ended: { readonly topic: string; readonly run: Run }, tx: Transaction): void | Promise<void>;
   /** The run is purged, a day after its end: what is kept of it can go with it. */
   forgotten?(ended: { readonly topic: string; readonly run: Run }, tx: Transaction): void | Promise<void>;
   /** Somebody in good standing proposes a ceremony that nobody here has opened. Absent: it is left to the operator. */
@@ -49,6 +40,13 @@ export interface Entry<Params = unknown, Input = unknown, St = unknown, Output =
     from: number,
     tx: Transaction,
   ): Invitation<Input> | undefined | Promise<Invitation<Input> | undefined>;
+}
+
+export interface Ended {
+  readonly topic: string;
+  readonly run: Run;
+  /** Ends others that are open, in the same commit, and tells their parties the reason. */
+  readonly endOthers: (isMeant: (proposal: Proposal) => boolean, reason: string) => Promise<void>;
 }
 
 /** What becomes of a proposal; undefined leaves it to the operator. */

@@ -5,7 +5,7 @@
  *   volatile  rounds/run/TOPIC       the head          rounds/slot/TOPIC/KEY  a slot
  *   state     rounds/open/TOPIC      the head, while the run is open           rounds/restored  the last restore seen
  */
-import { equal, fromUtf8, toUtf8, type Bytes } from '../bytes.ts';
+import { equal, fromUtf8, toHex, toUtf8, type Bytes } from '../bytes.ts';
 import type { State, Transaction } from '../context.ts';
 import type { Policy } from '../store/identity-row.ts';
 import { ROUNDS } from './entry.ts';
@@ -29,6 +29,18 @@ export async function loadRun({ volatile }: Transaction, topic: string): Promise
   const slots = new Map<string, Bytes>();
   for await (const [key, value] of volatile.scan(start)) slots.set(key.slice(start.length), value);
   return decodeRun(head, slots);
+}
+
+/** Whether this very ceremony is open. @param id hex */
+export async function isUnderWay(
+  { volatile }: Pick<Transaction, 'volatile'>,
+  topic: string,
+  id: string,
+): Promise<boolean> {
+  const head = await volatile.get(RUN + topic);
+  if (head === undefined) return false;
+  const run = decodeRun(head, NO_SLOTS);
+  return isOpen(run.phase) && toHex(run.id) === id;
 }
 
 /**

@@ -14,10 +14,18 @@ import type { AppFields } from '../router.ts';
 import { verifySignature } from '../trust/own-key.ts';
 import type { PolicyRule } from '../trust.ts';
 import { end, open, passOver, take, tick, wakeAt } from './ceremony.ts';
-import { ROUNDS, type Entry, type OpenRequest, type RoundsHost, type RoundsOptions } from './entry.ts';
+import {
+  ROUNDS,
+  type Ended,
+  type Entry,
+  type OpenRequest,
+  type RoundsHost,
+  type RoundsOptions,
+} from './entry.ts';
 import { shortReason, type Frame } from './frame.ts';
 import { invitedBy, isNewAttempt, type Invited } from './invitation.ts';
 import { deleteRun, listRuns, loadRun, saveRun, sendAll, sendOne, takeRestored } from './journal.ts';
+import { surplusOf } from './kept.ts';
 import { isParty, type RoundsParty } from './party-set.ts';
 import { topicOf, type Proposal } from './proposal.ts';
 import { Refusals } from './refusals.ts';
@@ -29,9 +37,6 @@ import { waitingFor } from './waiting.ts';
 
 /** What an identity key signs of a message is kept apart from all else by this. */
 export const LABEL = 'spake2-signal rounds message v1';
-/** Open at once, and kept; the oldest that have ended go first. */
-const MAX_OPEN = 64;
-const MAX_KEPT = 256;
 /** How exactly deadlines are kept, ms. */
 const BEAT_MS = 1_000;
 const DEFAULT_WAIT_MS = 600_000;
@@ -85,7 +90,7 @@ export class Rounds {
     const dead = await host.update(async (tx) => {
       const found = await takeRestored(tx, host.restoredAt);
       for (const run of found) await this.#endRestored(tx, run);
-      for (const run of await listRuns(tx)) this.#noteWake(run, run.phase === 'aborted' ? 0 : undefined);
+      for (const run of await listRuns(tx)) this.#noteWake(run);
       return found.length;
     });
     if (dead > 0) host.log.warn({ ceremonies: dead }, 'ceremonies that a backup had left open are ended');
@@ -264,23 +269,11 @@ export class Rounds {
     const topic = topicOf(proposal);
     const known = await loadRun(tx, topic);
     if (known !== undefined && isOpen(known.phase)) return topic;
-    await this.#makeRoom(tx);
+    for (const surplus of surplusOf(await listRuns(tx))) await this.#forget(tx, surplus);
     const opening = { proposal, self: self.index, input, waitMs };
     const result = open(this.#toolsOf(proposal.protocol), opening, clock.now());
     await this.#apply(tx, known, result);
     return topic;
-  }
-
-  /** @throws BotError `RATE_LIMITED` */
-  async #makeRoom(tx: Transaction): Promise<void> {
-    const runs = await listRuns(tx);
-    const ended = runs.filter(({ phase }) => !isOpen(phase)).sort(byWorth);
-    if (runs.length - ended.length >= MAX_OPEN)
-      throw new BotError('RATE_LIMITED', `${String(MAX_OPEN)} ceremonies are open`, {
-        next: 'End one of them first.',
-      });
-    const surplus = Math.max(0, runs.length + 1 - MAX_KEPT);
-    for (const { topic } of ended.slice(0, surplus)) await this.#forget(tx, topic);
   }
 
   async #forget(tx: Transaction, topic: string): Promise<void> {
@@ -301,14 +294,27 @@ export class Rounds {
     if (output !== undefined) {
       if (entry.done === undefined)
         kept.set('output', new Uint8Array(entry.protocol.output.encode(output.value)));
-      else await entry.done(output.value, { topic: run.topic, run }, tx);
+      else {
+        const endOthers: Ended['endOthers'] = (isMeant, reason) =>
+          this.#endOthers(tx, run.topic, isMeant, reason);
+        await entry.done(output.value, { topic: run.topic, run, endOthers }, tx);
+      }
     }
-    // Also when it comes out later whom it was for.
-    if (run.phase === 'aborted' && (before?.phase !== 'aborted' || before.blame.length < run.blame.length))
-      await entry.aborted?.({ topic: run.topic, run }, tx);
     sendAll(tx, run, kept, send, this.#policy);
     saveRun(tx, before, { ...run, slots: kept });
     this.#noteWake(run);
+  }
+
+  async #endOthers(
+    tx: Transaction,
+    topic: string,
+    ...[isMeant, reason]: Parameters<Ended['endOthers']>
+  ): Promise<void> {
+    for (const { topic: other, phase, proposal } of await listRuns(tx)) {
+      if (other === topic || !isOpen(phase) || !isMeant(proposal)) continue;
+      const run = await loadRun(tx, other);
+      if (run !== undefined) await this.#apply(tx, run, end(run, reason, this.#attached.clock.now()));
+    }
   }
 
   /** What was thrown can tell of secrets: only who looks closely sees it. */
@@ -356,21 +362,14 @@ export class Rounds {
   async #tick(tx: Transaction, topic: string): Promise<void> {
     const now = this.#attached.clock.now();
     const run = await loadRun(tx, topic);
-    const entry = this.#entries.get(run?.proposal.protocol ?? '');
-    if (run === undefined || entry === undefined) this.#wakes.delete(topic);
-    else if (isOpen(run.phase)) await this.#apply(tx, run, tick(this.#tools(run), run, now));
-    else if (now >= run.deadlineAt) await this.#forget(tx, topic);
-    else {
-      // Its rows alone may have been ended (operator.ts).
-      if (run.phase === 'aborted') await entry.aborted?.({ topic, run }, tx);
-      this.#noteWake(run);
-    }
+    if (run === undefined || !this.#entries.has(run.proposal.protocol)) this.#wakes.delete(topic);
+    else if (!isOpen(run.phase) && now >= run.deadlineAt) await this.#forget(tx, topic);
+    else await this.#apply(tx, run, tick(this.#tools(run), run, now));
   }
 
   /** Also of what is not committed in the end: then it is looked at once too often. */
-  #noteWake(run: Run, at?: number): void {
-    const isKnown = this.#entries.has(run.proposal.protocol);
-    if (isKnown) this.#wakes.set(run.topic, at ?? wakeAt(this.#tools(run), run));
+  #noteWake(run: Run): void {
+    if (this.#entries.has(run.proposal.protocol)) this.#wakes.set(run.topic, wakeAt(this.#tools(run), run));
   }
 
   #tools(run: Run): Tools {
@@ -392,9 +391,4 @@ export class Rounds {
     if (entry === undefined) throw new BotError('USAGE', `the protocol ${name} is not known here`);
     return entry;
   }
-}
-
-/** What is refused is kept longest, else what ended last. */
-function byWorth(a: Run, b: Run): number {
-  return Number(a.end?.isRefused ?? false) - Number(b.end?.isRefused ?? false) || a.deadlineAt - b.deadlineAt;
 }

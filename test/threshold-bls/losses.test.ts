@@ -54,7 +54,7 @@ function* patterns(frames: readonly string[]): Iterable<ReadonlySet<string>> {
 /** Opens a refresh of each share that each of them holds. */
 async function openRefreshes(model: Model): Promise<void> {
   for (const party of model.parties) {
-    for (const { share } of await sharesOf(party.state, publicKey)) {
+    for (const { share } of await sharesOf(party.stored, publicKey)) {
       const { threshold, commitments, epoch } = share;
       const params = own(refresh.params.encode({ threshold, commitments: encodePoints(commitments) }));
       await model.open(party.index, proposalOf(refresh, { params, epoch }), encodeKeyShare(share));
@@ -151,7 +151,7 @@ async function signInPairs(after: Model): Promise<void> {
     // prettier-ignore
     const model = new Model([sign]);
     for (const index of pair) {
-      for (const { share } of await sharesOf(after.party(index).state, publicKey)) {
+      for (const { share } of await sharesOf(after.party(index).stored, publicKey)) {
         const { threshold, epoch } = share;
         const params = own(
           sign.params.encode({ threshold, publicKey: publicKeyOf(share), sharing: sharingOf(share) }),

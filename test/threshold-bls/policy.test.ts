@@ -96,7 +96,7 @@ describe('the signing policy', () => {
     by = proposer,
     { drop = () => false, signers = [by, signer], threshold = 1 }: Bent = {},
   ): Promise<CeremonyView | undefined> {
-    const [held] = await by.host.update(({ state }) => sharesOf(state, toHex(publicKey)));
+    const [held] = await by.host.update((tx) => sharesOf(tx, toHex(publicKey)));
     if (held === undefined) throw new Error('there is no share');
     expect(publicKeyOf(held.share)).toEqual(publicKey);
     const topic = await by.rounds.open({
@@ -183,7 +183,7 @@ describe('the signing policy', () => {
     expect(isSigned(await propose('pay 4'), 'pay 4')).toBe(true);
     // Its operator can still ask for it.
     await clock.advance(60_000);
-    const [held] = await signer.host.update(({ state }) => sharesOf(state, toHex(publicKey)));
+    const [held] = await signer.host.update((tx) => sharesOf(tx, toHex(publicKey)));
     if (held === undefined) throw new Error('there is no share');
     const params = { threshold: 1, publicKey, sharing: sharingOf(held.share) };
     const request = { protocol: sign.name, params, input: held.share, parties, message: fromUtf8('pay 3') };
@@ -232,7 +232,7 @@ describe('the signing policy', () => {
     const stranger = await RoundsMember.start(clock, entries());
     members.push(stranger);
     for (const member of [proposer, signer]) await member.verify(stranger);
-    const [held] = await proposer.host.update(({ state }) => sharesOf(state, toHex(publicKey)));
+    const [held] = await proposer.host.update((tx) => sharesOf(tx, toHex(publicKey)));
     if (held === undefined) throw new Error('there is no share');
     const swapped = partySet([proposer, signer, stranger].map(({ party }) => party));
     const at = ({ peer }: RoundsMember): number => swapped.find(({ aci }) => aci === peer.aci)?.index ?? 0;

@@ -217,7 +217,7 @@ export class Circle {
 
   /** Newest first. */
   shares(at: number, publicKey: string): Promise<readonly HeldShare[]> {
-    return this.member(at).host.update(({ state }) => sharesOf(state, publicKey));
+    return this.member(at).host.update((tx) => sharesOf(tx, publicKey));
   }
 
   async share(at: number, publicKey: string): Promise<KeyShare> {

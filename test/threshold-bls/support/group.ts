@@ -113,7 +113,7 @@ export class Party {
   async shares(publicKey: string): Promise<readonly HeldShare[]> {
     const parts = { self: this.running.aci, store: this.inner, stamp: () => 0 };
     const scope = { plugin: PLUGIN, permissions: new Set<never>() };
-    return sharesOf(new StagedTransaction(parts, scope, this.inner.batch()).state, publicKey);
+    return sharesOf(new StagedTransaction(parts, scope, this.inner.batch()), publicKey);
   }
 
   /** All that the plugin keeps, by key; what is volatile behind a `~`. */

@@ -11,7 +11,7 @@ import type { Proposal } from '../../../src/rounds/proposal.ts';
 import type { Protocol } from '../../../src/rounds/protocol.ts';
 import { isOpen, type Result, type Run, type Tools } from '../../../src/rounds/run.ts';
 import type { KeyShare } from '../../../plugins/threshold-bls/key-share.ts';
-import { holdShare, settleShare } from '../../../plugins/threshold-bls/shares.ts';
+import { holdShare, settleShare, type Rows } from '../../../plugins/threshold-bls/shares.ts';
 import { testParties } from '../../../src/testing/parties.ts';
 
 export interface Wire {
@@ -87,6 +87,11 @@ export class ModelParty {
 
   get state(): State {
     return stateOver(this.rows);
+  }
+
+  /** Its ceremonies are not in rows. */
+  get stored(): Rows {
+    return { state: this.state, volatile: stateOver(new Map()) };
   }
 
   /** EPOCH/SHARING of each share. */
