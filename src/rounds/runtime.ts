@@ -31,6 +31,7 @@ import { topicOf, type Proposal } from './proposal.ts';
 import { Refusals } from './refusals.ts';
 import { hasMoved, isOpen, type Result, type Run, type Tools } from './run.ts';
 import { mistrusted } from './standing.ts';
+import { unknownProtocol } from './unknown-protocol.ts';
 import { untilEnded } from './until-ended.ts';
 import { viewOf, type CeremonyView } from './view.ts';
 import { waitingFor } from './waiting.ts';
@@ -387,8 +388,6 @@ export class Rounds {
   }
 
   #entryOf(name: string): Entry {
-    const entry = this.#entries.get(name);
-    if (entry === undefined) throw new BotError('USAGE', `the protocol ${name} is not known here`);
-    return entry;
+    return this.#entries.get(name) ?? unknownProtocol(name, this.#entries.keys());
   }
 }
