@@ -139,7 +139,7 @@ export class Bot {
     return this.#parts?.intake.drops;
   }
 
-  /** The authenticated connection. @throws BotError `SERVER_UNREACHABLE` while the bot does not run */
+  /** The authenticated connection. @throws BotError `NOT_RUNNING` */
   get requester(): Requester {
     return this.#running.authenticated;
   }
@@ -201,7 +201,10 @@ export class Bot {
   /** A timestamp of ours that was never given before, ms: for a row that is left in the outbox from outside. */
   readonly stamp = (): number => this.#stamps.next();
 
-  /** Asks a plugin for its operator. @throws BotError `PLUGIN_NOT_LOADED`, `SERVER_UNREACHABLE`, and what the plugin throws */
+  /**
+   * Asks a plugin for its operator, from the event `ready` on.
+   * @throws BotError `NOT_RUNNING`, `PLUGIN_NOT_LOADED`, `USAGE` an act that there is not, and what the plugin throws
+   */
   async act(plugin: string, name: string, call: ActCall): Promise<object> {
     return this.#running.plugins.acts.run(plugin, name, call);
   }
@@ -214,7 +217,8 @@ export class Bot {
   }
 
   get #running(): Parts {
-    if (this.#parts === undefined) throw new BotError('SERVER_UNREACHABLE', 'the bot is not running');
+    if (this.#parts === undefined)
+      throw new BotError('NOT_RUNNING', 'the bot does not run yet, or has stopped');
     return this.#parts;
   }
 

@@ -49,6 +49,7 @@ export const NEXT = {
   NOT_LINKED: 'Link first: countersign link --server FILE --data DIR',
   NOT_PRIMARY:
     'Only the primary device may: the phone, or the data directory of countersign account register.',
+  NOT_RUNNING: 'Wait until it is ready. A program calls run() first, and waits for the event ready.',
   PASSPHRASE_NEEDED: 'Give --passphrase-file, COUNTERSIGN_PASSPHRASE or --key-file.',
   PASSPHRASE_WRONG: 'Try again with the right passphrase or key file.',
   PAYLOAD_TOO_LARGE: 'Send less at once, or in parts.',

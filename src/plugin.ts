@@ -48,7 +48,7 @@ const MAX_CONFLICTS = 100;
 
 export class Plugins {
   readonly router: Router;
-  readonly acts = new Acts();
+  readonly acts = new Acts((plugin) => this.#installed.has(plugin));
   readonly #parts: PluginsParts;
   readonly #installed = new Map<string, PluginInfo>();
   readonly #works: { readonly plugin: string; readonly work: (signal: AbortSignal) => Promise<void> }[] = [];

@@ -24,23 +24,29 @@ export interface ActCall {
 export type Act = (call: ActCall) => Promise<object>;
 
 export class Acts {
-  readonly #acts = new Map<string, Act>();
+  readonly #isLoaded: (plugin: string) => boolean;
+  readonly #acts = new Map<string, Map<string, Act>>();
+
+  /** @param isLoaded whether there is such a plugin, be it without acts */
+  constructor(isLoaded: (plugin: string) => boolean) {
+    this.#isLoaded = isLoaded;
+  }
 
   add(plugin: string, name: string, act: Act): void {
-    this.#acts.set(keyOf(plugin, name), act);
+    const acts = this.#acts.get(plugin) ?? new Map<string, Act>();
+    this.#acts.set(plugin, acts.set(name, act));
   }
 
-  /** @throws BotError `PLUGIN_NOT_LOADED`, and what the act throws */
+  /** @throws BotError `PLUGIN_NOT_LOADED`, `USAGE` where the plugin has no such act, and what the act throws */
   run(plugin: string, name: string, call: ActCall): Promise<object> {
-    const act = this.#acts.get(keyOf(plugin, name));
-    if (act === undefined) {
-      const next = `Stop the bot and run it with --plugin ${plugin}.`;
-      throw new BotError('PLUGIN_NOT_LOADED', `the bot runs without the plugin ${plugin}`, { next });
+    const act = this.#acts.get(plugin)?.get(name);
+    if (act !== undefined) return act(call);
+    if (this.#isLoaded(plugin)) {
+      const names = [...(this.#acts.get(plugin)?.keys() ?? [])].sort();
+      const next = names.length > 0 ? `It has: ${names.join(', ')}.` : 'It has none.';
+      throw new BotError('USAGE', `the plugin ${plugin} has no act ${name}`, { next });
     }
-    return act(call);
+    const next = `Stop the bot and run it with --plugin ${plugin}.`;
+    throw new BotError('PLUGIN_NOT_LOADED', `the bot runs without the plugin ${plugin}`, { next });
   }
-}
-
-function keyOf(plugin: string, name: string): string {
-  return `${plugin} ${name}`;
 }

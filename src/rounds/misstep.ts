@@ -37,26 +37,39 @@ function isStep(step: unknown): boolean {
 }
 
 function blameFault({ run }: Draft, found: readonly Blame[] = []): string | undefined {
-  const isKnown = ({ party, reason }: Blame): boolean =>
-    run.present.some(({ index }) => index === party) && typeof reason === 'string';
+  if (!Array.isArray(found)) return 'its blame is no array';
+  const isKnown = (one: Partial<Blame> | null | undefined): boolean =>
+    run.present.some(({ index }) => index === one?.party) && typeof one?.reason === 'string';
   return found.every(isKnown) ? undefined : 'it blames who does not take part';
 }
 
 /** What is due of the next round must be there, and nothing else. */
 function messageFault(draft: Draft, step: AnyStep & { kind: 'next' }): string | undefined {
+  const { broadcast, private: whispers } = step;
   const round = draft.run.round + 1;
   const spec = roundOf(draft.protocol, round);
   const due = spec?.private === true ? othersOf(draft.run) : [];
-  const bodies = [
-    ...(spec?.broadcast === true ? [step.broadcast] : []),
-    ...due.map((to) => step.private?.get(to)),
-  ];
-  const isRight = (body: unknown): boolean =>
-    body instanceof Uint8Array && body.length <= (spec?.maxBytes ?? MAX_BODY);
-  if (!bodies.every(isRight)) return `its message of round ${String(round)} is missing or too large`;
-  const isSurplus = step.broadcast !== undefined && spec?.broadcast !== true;
-  const others = [...(step.private?.keys() ?? [])].filter((to) => !due.includes(to));
+  const of = `of round ${String(round)}`;
+  if (whispers !== undefined && !((whispers as unknown) instanceof Map))
+    return `its private messages ${of} are no Map by index`;
+  const others = [...(whispers?.keys() ?? [])].filter((to) => !due.includes(to));
+  if (others.some((to) => typeof to !== 'number'))
+    return `its private messages ${of} are under keys that are no numbers`;
+  const max = spec?.maxBytes ?? MAX_BODY;
+  const wrong = [
+    spec?.broadcast === true ? bodyFault(broadcast, max, `broadcast ${of}`) : undefined,
+    ...due.map((to) => bodyFault(whispers?.get(to), max, `private message ${of} for party ${String(to)}`)),
+  ].find((fault) => fault !== undefined);
+  if (wrong !== undefined) return wrong;
+  const isSurplus = broadcast !== undefined && spec?.broadcast !== true;
   return isSurplus || others.length > 0
     ? `it has a message that round ${String(round)} has no place for`
     : undefined;
+}
+
+/** @param max bytes */
+function bodyFault(body: unknown, max: number, what: string): string | undefined {
+  if (body === undefined) return `its ${what} is missing`;
+  if (!(body instanceof Uint8Array)) return `its ${what} is no Uint8Array`;
+  return body.length <= max ? undefined : `its ${what} has more than ${String(max)} bytes`;
 }

@@ -53,16 +53,45 @@ describe('a protocol that gives what is no step of it', () => {
     ['wait where all is there', second({ kind: 'wait' }), 'it waits though nothing more can come'],
     ['an end without a reason', second({ kind: 'abort' }), 'it ends without a reason'],
     ['its output too early', second({ kind: 'done', output: ONE }), 'it is done before its last round'],
-    [
-      'no message',
-      second({ ...next, broadcast: undefined }),
-      'its message of round 2 is missing or too large',
-    ],
-    ['text', second({ ...next, broadcast: 'one' }), 'its message of round 2 is missing or too large'],
+    ['no message', second({ ...next, broadcast: undefined }), 'its broadcast of round 2 is missing'],
+    ['text', second({ ...next, broadcast: 'one' }), 'its broadcast of round 2 is no Uint8Array'],
     [
       '9 bytes',
       second({ ...next, broadcast: new Uint8Array(9) }),
-      'its message of round 2 is missing or too large',
+      'its broadcast of round 2 has more than 8 bytes',
+    ],
+    [
+      'whispers in a plain object',
+      { start: () => wrong({ kind: 'next', state: NONE, private: { 1: ONE, 3: ONE } }) },
+      'its private messages of round 1 are no Map by index',
+    ],
+    [
+      'whispers in an array',
+      { start: () => wrong({ kind: 'next', state: NONE, private: [undefined, ONE, undefined, ONE] }) },
+      'its private messages of round 1 are no Map by index',
+    ],
+    [
+      'whispers by words',
+      {
+        start: () =>
+          wrong({ kind: 'next', state: NONE, private: new Map(Object.entries({ 1: ONE, 3: ONE })) }),
+      },
+      'its private messages of round 1 are under keys that are no numbers',
+    ],
+    [
+      'a whisper of text',
+      {
+        start: () =>
+          wrong({
+            kind: 'next',
+            state: NONE,
+            private: new Map<number, unknown>([
+              [1, ONE],
+              [3, 'one'],
+            ]),
+          }),
+      },
+      'its private message of round 1 for party 3 is no Uint8Array',
     ],
     [
       'a whisper in a round without',
@@ -82,12 +111,18 @@ describe('a protocol that gives what is no step of it', () => {
     [
       'one whisper too few',
       { start: () => ({ kind: 'next', state: NONE, private: new Map([[1, ONE]]) }) },
-      'its message of round 1 is missing or too large',
+      'its private message of round 1 for party 3 is missing',
     ],
     [
       'blame for nobody',
       second({ ...next, blame: [{ party: 77, reason: 'is late' }] }),
       'it blames who does not take part',
+    ],
+    ['blame for nothing', second({ ...next, blame: [undefined] }), 'it blames who does not take part'],
+    [
+      'blame that is no list',
+      second({ ...next, blame: { party: 1, reason: 'is late' } }),
+      'its blame is no array',
     ],
     [
       'blame without a reason',
