@@ -19,6 +19,7 @@ import type { Store } from '../store/store.ts';
 import { pluginState } from '../store/tables.ts';
 import { linkTo } from './demo-bot.ts';
 import { HereMember, ProcessMember, type DemoMember } from './demo-member.ts';
+import { checkPackages, PAIRING_PACKAGE, SERVER_PACKAGE } from './demo-packages.ts';
 import { loadPairing, type VerifyByPairing } from './demo-pairing.ts';
 import { DemoPhone } from './demo-phone.ts';
 import type { Io, Printer } from './io.ts';
@@ -57,9 +58,13 @@ export class BlsDemo {
     this.#signal = AbortSignal.any([io.signal, this.#done.signal]);
   }
 
-  /** @throws BotError `DEVSERVER_MISSING`; `INTERNAL` when something went otherwise than it is told */
-  async run(): Promise<void> {
-    const verify = await loadPairing();
+  /**
+   * @param require looks up what the demo needs beside this package; from here if unsaid
+   * @throws BotError `DEVSERVER_MISSING`; `INTERNAL` when something went otherwise than it is told
+   */
+  async run(require?: NodeJS.Require): Promise<void> {
+    checkPackages([SERVER_PACKAGE, PAIRING_PACKAGE], require);
+    const verify = await loadPairing(require);
     this.#folder = await mkdtemp(join(tmpdir(), 'countersign-demo-bls-'));
     const server = await startDevServer({ platform: this.#platform });
     try {

@@ -8,8 +8,8 @@ import { bls12_381 } from '@noble/curves/bls12-381.js';
 import type * as Mcl from 'mcl-wasm';
 import { fromUtf8, type Bytes } from '../bytes.ts';
 import { BotError } from '../errors.ts';
+import { checkPackages, PAIRING_PACKAGE } from './demo-packages.ts';
 
-const NAME = 'mcl-wasm';
 /** Generator of G2 in 96 bytes, hex (draft-irtf-cfrg-pairing-friendly-curves-11, section 4.2.1). */
 const GENERATOR =
   '93e02b6052719f607dacd3a088274f65596bd0d09920b61ab5da61bbdc7f5049334cf11213945d57e5ac7d055d042b7e' +
@@ -43,7 +43,8 @@ export type VerifyByPairing = (publicKey: Bytes, signature: Bytes, message: Byte
 export async function loadPairing(
   require: NodeJS.Require = createRequire(import.meta.url),
 ): Promise<VerifyByPairing> {
-  const mcl = load(require);
+  checkPackages([PAIRING_PACKAGE], require);
+  const mcl = require(PAIRING_PACKAGE) as typeof Mcl;
   await mcl.init(mcl.BLS12_381);
   mcl.setETHserialization(true); // compressed, big-endian
   for (const { message, x, y } of RFC9380_VECTORS) {
@@ -64,15 +65,4 @@ export async function loadPairing(
     hashed.deserialize(bls12_381.shortSignatures.hash(message).toBytes());
     return mcl.pairing(made, generator).isEqual(mcl.pairing(hashed, key));
   };
-}
-
-function load(require: NodeJS.Require): typeof Mcl {
-  try {
-    return require(NAME) as typeof Mcl;
-  } catch (cause) {
-    throw new BotError('DEVSERVER_MISSING', `${NAME} is not installed`, {
-      cause,
-      next: `Install it: npm install --save-dev ${NAME}`,
-    });
-  }
 }
