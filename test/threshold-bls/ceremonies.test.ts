@@ -184,13 +184,9 @@ describe('key generation', () => {
     );
   });
 
-  it.each([
-    ['another opening than was committed to', 2, 200],
-    ['a commitment that is no point', 2, 0],
-    ['a proof that does not hold', 2, -1],
-  ])('names who sends %s', (_, round, at) => {
-    const ends = generate(1, party(3), ({ round: now, from, body }) =>
-      now === round && from === 2 ? flip(body, at < 0 ? body.length - 1 : at) : body,
+  it.each([0, 200, -1])('names who opens something else than it has committed to (byte %d)', (at) => {
+    const ends = generate(1, party(3), ({ round, from, body }) =>
+      round === 2 && from === 2 ? flip(body, at < 0 ? body.length - 1 : at) : body,
     );
     expect(named(ends)).toEqual([[2], [2], [2]]);
     expect([...ends.values()].every(({ output }) => output === undefined)).toBe(true);
