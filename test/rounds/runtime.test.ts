@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { coinToss } from '../../docs/examples/coin-toss.ts';
 import type { Bytes } from '../../src/bytes.ts';
-import { decodeContent } from '../../src/content/content.ts';
+import type { Log } from '../../src/platform.ts';
 import {
   decodeFrame,
   encodeFrame,
@@ -12,7 +12,7 @@ import {
 } from '../../src/rounds/index.ts';
 import type { OutboxRow } from '../../src/store/rows.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
-import { exchange, RoundsMember, threeMembers } from '../support/rounds-member.ts';
+import { exchange, meet, payloadOf, RoundsMember, threeMembers } from '../support/rounds-member.ts';
 
 const coin: Entry = { protocol: coinToss as unknown as Protocol };
 
@@ -62,7 +62,7 @@ describe('a plugin with rounds', () => {
           const at = members.findIndex(({ peer }) => peer.aci === row.recipient);
           const to = members[at];
           if (to === undefined) continue;
-          await exchangeOne(from, to, row.content);
+          await to.receive(from, payloadOf(row));
           await to.stop();
           members[at] = await RoundsMember.start(clock, [coin], { peer: to.peer });
           restarts++;
@@ -78,9 +78,8 @@ describe('a plugin with rounds', () => {
   it('asks again for what was lost', async () => {
     const topic = await openAll();
     let isLost = false;
-    const lose = (_: RoundsMember, { content }: OutboxRow): boolean => {
-      const decoded = decodeContent(content);
-      if (isLost || decoded.kind !== 'app' || decodeFrame(decoded.payload).kind !== 'message') return false;
+    const lose = (_: RoundsMember, row: OutboxRow): boolean => {
+      if (isLost || decodeFrame(payloadOf(row)).kind !== 'message') return false;
       isLost = true;
       return true;
     };
@@ -133,19 +132,48 @@ describe('a plugin with rounds', () => {
     await expect(open(partySet([second, stranger.party]))).rejects.toMatchObject({ code: 'USAGE' });
   });
 
-  it('leaves alone what comes from another device or under another key', async () => {
-    const [first, second] = members;
-    if (first === undefined || second === undefined) throw new Error('there are three');
+  it.each(['device', 'key'] as const)('leaves alone what comes from another %s', async (what) => {
+    const [first, second, third] = members;
+    if (first === undefined || second === undefined || third === undefined)
+      throw new Error('there are three');
     const topic = await openAll();
-    const payloads = await payloadsTo(second, first);
-    for (const payload of payloads) {
-      await first.receive(second, payload, { device: 7 });
-      await first.receive(second, payload, { key: members[2]?.key ?? second.key });
-    }
-    expect((await first.rounds.show(topic))?.waitingFor).toHaveLength(2);
-    for (const payload of payloads) await first.receive(second, payload);
-    await exchange(members.slice(0, 2));
-    expect((await first.rounds.show(topic))?.waitingFor).toHaveLength(1);
+    const lost: Bytes[] = [];
+    await exchange(members, (from, row) => {
+      const isLost = from === second && row.recipient === first.peer.aci;
+      if (isLost) lost.push(payloadOf(row));
+      return isLost;
+    });
+    const waited = { state: 'gathering', waitingFor: [{ aci: second.peer.aci }] };
+    expect(await first.rounds.show(topic)).toMatchObject(waited);
+    const other = what === 'device' ? { device: 7 } : { key: third.key };
+    for (const payload of lost) await first.receive(second, payload, other);
+    expect(await first.rounds.show(topic)).toMatchObject(waited);
+    for (const payload of lost) await first.receive(second, payload);
+    expect((await first.rounds.show(topic))?.state).toBe('running');
+  });
+
+  it('logs that a protocol has failed, and what it threw only for who looks closely', async () => {
+    const fail = (): never => {
+      throw new RangeError('the share 5e5e5e is not a scalar');
+    };
+    const lines: string[] = [];
+    const at = (level: string) => (fields: object, message: string) => {
+      lines.push(`${level}: ${JSON.stringify(fields)} ${message}`);
+    };
+    const log: Log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+    const faulty: Entry = { protocol: { ...coin.protocol, step: fail } };
+    members.unshift(await RoundsMember.start(clock, [faulty], undefined, undefined, log));
+    await meet(...members);
+    parties = partySet(members.map(({ party }) => party));
+    const topic = await openAll();
+    await exchange(members);
+    expect((await members[0]?.rounds.show(topic))?.state).toBe('aborted');
+    expect(lines.filter((line) => line.startsWith('error'))).toEqual([
+      expect.stringMatching(/"error":"RangeError"}.*a protocol has failed/) as string,
+    ]);
+    expect(lines.filter((line) => line.includes('5e5e'))).toEqual([
+      expect.stringMatching(/^debug: .*the share 5e5e5e is not a scalar/) as string,
+    ]);
   });
 
   it.each(['confirm', 'ask'] as const)('does not answer each %s of a flood', async (kind) => {
@@ -184,17 +212,3 @@ describe('a plugin with rounds', () => {
     expect((await members[1]?.rounds.show(topic.slice(0, 8)))?.end?.reason).toBe('the operator has ended it');
   });
 });
-
-async function exchangeOne(from: RoundsMember, to: RoundsMember, content: Bytes): Promise<void> {
-  const decoded = decodeContent(content);
-  if (decoded.kind === 'app') await to.receive(from, decoded.payload);
-}
-
-/** What waits for a member. */
-async function payloadsTo(from: RoundsMember, to: RoundsMember): Promise<Bytes[]> {
-  const rows = (await from.sent()).filter(({ recipient }) => recipient === to.peer.aci);
-  return rows.flatMap(({ content }) => {
-    const decoded = decodeContent(content);
-    return decoded.kind === 'app' ? [decoded.payload] : [];
-  });
-}

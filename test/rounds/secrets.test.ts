@@ -1,7 +1,6 @@
 /** What stays of private messages, and of floods. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Bytes } from '../../src/bytes.ts';
-import { decodeContent } from '../../src/content/content.ts';
 import type { Codec } from '../../src/router.ts';
 import {
   decodeFrame,
@@ -14,7 +13,7 @@ import {
 import type { OutboxRow } from '../../src/store/rows.ts';
 import { deadRows, inboxRows, outboxRows, pluginVolatile } from '../../src/store/tables.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
-import { exchange, RoundsMember, threeMembers } from '../support/rounds-member.ts';
+import { exchange, payloadOf, RoundsMember, threeMembers } from '../support/rounds-member.ts';
 
 const plain: Codec<Uint8Array> = { encode: (value) => value, decode: (bytes) => bytes };
 const none = new Uint8Array(0);
@@ -59,6 +58,13 @@ describe('a ceremony with private messages', () => {
     return found;
   }
 
+  /** They start again with another protocol. */
+  async function use(entryOf: (at: number) => Entry): Promise<void> {
+    await Promise.all(members.map((each) => each.stop()));
+    for (const [at, { peer }] of members.entries())
+      members[at] = await RoundsMember.start(clock, [entryOf(at)], { peer });
+  }
+
   async function openAll(): Promise<string> {
     const parties = partySet(members.map(({ party }) => party));
     const request = { protocol: whisper.name, params: none, input: none, parties };
@@ -67,9 +73,7 @@ describe('a ceremony with private messages', () => {
   }
 
   function frameOf(row: OutboxRow): Frame {
-    const content = decodeContent(row.content);
-    if (content.kind !== 'app') throw new Error('this is no app message');
-    return decodeFrame(content.payload);
+    return decodeFrame(payloadOf(row));
   }
 
   async function waiting(of: RoundsMember): Promise<{ row: OutboxRow; frame: Frame; isPrivate: boolean }[]> {
@@ -142,9 +146,7 @@ describe('a ceremony with private messages', () => {
     const protocol: Protocol = { ...(whisper as Protocol), rounds: [{ private: true }], isHeld: true };
     const last: Protocol = { ...protocol, step: () => ({ kind: 'done', output: none }) };
     const faulty: Entry = { protocol: last, held: fail('held'), done: fail('done') };
-    await Promise.all(members.map((each) => each.stop()));
-    for (const [at, { peer }] of members.entries())
-      members[at] = await RoundsMember.start(clock, [at === 0 ? faulty : { protocol: last }], { peer });
+    await use((at) => (at === 0 ? faulty : { protocol: last }));
     await openAll();
     await exchange(members);
     // The first is called five times with what it cannot take, and the sender is asked again in the meantime.
@@ -163,19 +165,47 @@ describe('a ceremony with private messages', () => {
     expect((await member(0).rounds.list())[0]?.state).toBe('done');
   });
 
-  it('keeps nothing that is private once it is done, and nothing at all a day later', async () => {
-    await openAll();
-    await exchange(members);
+  it('keeps the input until it begins, and what was private in a round until the next one', async () => {
+    const topic = await openAll();
+    const secrets = async (of: RoundsMember): Promise<string[]> =>
+      (await slots(of)).filter((key) => key === 'input' || /^m\/\d\/\d\/[^0]$/.test(key));
+    for (const each of members) expect(await secrets(each)).toEqual(['input']);
+    const without = async (kind: Frame['kind'], round: number): Promise<void> => {
+      await exchange(members, (_, row) => {
+        const frame = frameOf(row);
+        return frame.kind === kind && 'round' in frame && frame.round === round;
+      });
+      for (const each of members)
+        expect(await each.rounds.show(topic)).toMatchObject({ state: 'running', round });
+    };
+    await without('confirm', 1);
     for (const each of members) {
-      expect((await slots(each)).filter((key) => !/^(m\/2\/\d\/0|c\/\d\/\d|output)$/.test(key))).toEqual([]);
-      expect((await each.rounds.list())[0]?.state).toBe('done');
+      const kept = await secrets(each);
+      expect(kept.filter((key) => key.startsWith('m/1/'))).toHaveLength(4);
+      expect(kept).not.toContain('input');
     }
-    await clock.advance(25 * 3_600_000);
-    for (const each of members) {
-      expect(await slots(each)).toEqual([]);
-      expect(await each.rounds.list()).toEqual([]);
-    }
+    await clock.advance(20_000);
+    await without('message', 2);
+    for (const each of members) expect(await secrets(each)).toEqual([]);
   });
+
+  it.each([false, true])(
+    'keeps nothing that is private once it is done, and nothing at all a day later (its output is held: %s)',
+    async (isHeld) => {
+      await use(() => ({ protocol: { ...whisper, isHeld }, done: () => undefined }));
+      await openAll();
+      await exchange(members);
+      for (const each of members) {
+        expect((await slots(each)).filter((key) => !/^(m\/2\/\d\/0|c\/\d\/\d)$/.test(key))).toEqual([]);
+        expect((await each.rounds.list())[0]?.state).toBe('done');
+      }
+      await clock.advance(25 * 3_600_000);
+      for (const each of members) {
+        expect(await slots(each)).toEqual([]);
+        expect(await each.rounds.list()).toEqual([]);
+      }
+    },
+  );
 
   it('holds no more than it has places for, whatever a party sends it', { timeout: 60_000 }, async () => {
     const topic = await openAll();
@@ -209,8 +239,3 @@ describe('a ceremony with private messages', () => {
     expect(states).toEqual(['done', 'done', 'done']);
   });
 });
-
-function payloadOf({ content }: OutboxRow): Bytes {
-  const decoded = decodeContent(content);
-  return decoded.kind === 'app' ? decoded.payload : new Uint8Array(0);
-}

@@ -7,7 +7,7 @@ import { fromBase64, type Bytes } from '../../src/bytes.ts';
 import { decodeContent } from '../../src/content/content.ts';
 import { encodeApp } from '../../src/content/encode.ts';
 import { Dispatcher } from '../../src/inbox/dispatcher.ts';
-import { silentLog, systemPlatform } from '../../src/platform.ts';
+import { silentLog, systemPlatform, type Log } from '../../src/platform.ts';
 import { Plugins } from '../../src/plugin.ts';
 import { definePlugin, type Host } from '../../src/plugin/contract.ts';
 import { ROUNDS, rounds, type Entry, type Identified, type Rounds } from '../../src/rounds/index.ts';
@@ -41,14 +41,16 @@ export class RoundsMember {
   /**
    * @param store of the same member before, when it starts again
    * @param policy what its operator asks of contacts instead
+   * @param log of its plugins
    */
   static async start(
     clock: ManualClock,
     entries: readonly Entry[],
     before?: { readonly peer: Peer; readonly store?: Store },
     policy?: OperatorRules,
+    log: Log = silentLog,
   ): Promise<RoundsMember> {
-    const platform = { ...systemPlatform(silentLog), clock };
+    const platform = { ...systemPlatform(log), clock };
     const peer = before === undefined ? await makePeer({ platform }) : { ...before.peer, ...pick(before) };
     const trust = await trustOf(peer, policy);
     const plugins = new Plugins({
@@ -158,14 +160,19 @@ export async function exchange(
         count++;
         all.push(row);
         const to = members.find(({ peer }) => peer.aci === parseAci(row.recipient));
-        const content = decodeContent(row.content);
-        if (to !== undefined && content.kind === 'app' && !drop(from, row))
-          await to.receive(from, content.payload);
+        if (to !== undefined && !drop(from, row)) await to.receive(from, payloadOf(row));
       }
     }
     await settle();
     if (count === 0) return all;
   }
+}
+
+/** The frame in a row of a member's outbox. */
+export function payloadOf({ content }: OutboxRow): Bytes {
+  const decoded = decodeContent(content);
+  if (decoded.kind !== 'app') throw new Error('this is no app message');
+  return decoded.payload;
 }
 
 function pick({ store }: { readonly store?: Store }): { readonly store?: Store } {
