@@ -28,7 +28,14 @@ import { frostSign } from './sign.ts';
 export { deal, frostKey, publicKeyOf, type FrostKey } from './key.ts';
 export { frostSign } from './sign.ts';
 
-const hex = z.string().regex(/^([0-9a-f]{2})*$/);
+/** Longest message, bytes: each ceremony keeps its own for a day. */
+const MAX_MESSAGE = 1_048_576;
+// No group in it: a long text would overflow the stack.
+const hex = z
+  .string()
+  .max(2 * MAX_MESSAGE, `has more than ${String(MAX_MESSAGE)} bytes`)
+  .regex(/^[0-9a-f]*$/)
+  .refine(({ length }) => length % 2 === 0, 'is no hex');
 const dealInput = z.object({ min: z.int().min(2), group: z.string() });
 const importInput = z.object({ key: z.record(z.string(), z.unknown()), group: z.string() });
 const signInput = z.object({

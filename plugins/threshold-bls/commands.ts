@@ -2,10 +2,11 @@
  * `countersign bls keygen | sign | refresh | export | verify`: the operator of every party runs the same command; the
  * ceremony begins once all have. (`bls keys | forget`: key-commands.ts)
  */
-import { rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { BotError, type Subcommand, type SubcommandCall } from '../../src/index.ts';
 import type { Handle } from './ceremonies.ts';
 import { fileOf, hexOf, localKey, newFile, newOrLeftFile, numberOf, readNamed } from './given.ts';
+import { MAX_MESSAGE } from './input.ts';
 import { keyCommands } from './key-commands.ts';
 import { toHex } from './key-share.ts';
 import { PUBLIC_KEY_SIZE, SIGNATURE_SIZE } from './math/curve.ts';
@@ -99,7 +100,7 @@ async function keygen(call: SubcommandCall): Promise<void> {
 
 async function sign(call: SubcommandCall): Promise<void> {
   const { publicKey } = await localKey(call);
-  const message = toHex(await messageOf(call));
+  const message = toHex(await messageOf(call, MAX_MESSAGE));
   const input = { ...(await ceremonyInput(call)), publicKey, message };
   const signed = (await call.act('sign', { input }, progress(call))) as {
     signature: string;
@@ -147,11 +148,26 @@ async function ceremonyInput(call: SubcommandCall): Promise<{ group: string; wai
   return call.options['wait'] === undefined ? { group } : { group, wait: numberOf(call, 'wait') };
 }
 
-async function messageOf(call: SubcommandCall): Promise<Uint8Array> {
+/** @param maxBytes of a file that is longer not everything is read @throws BotError `USAGE`, `PAYLOAD_TOO_LARGE` */
+async function messageOf(call: SubcommandCall, maxBytes = Infinity): Promise<Uint8Array> {
   const { message, file } = call.options;
   if ((message === undefined) === (file === undefined))
     throw new BotError('USAGE', 'give --message or --file');
+  const size = typeof message === 'string' ? Buffer.byteLength(message) : await sizeOf(fileOf(call, 'file'));
+  if (size > maxBytes)
+    throw new BotError(
+      'PAYLOAD_TOO_LARGE',
+      `a message that is signed has at most ${String(maxBytes)} bytes`,
+      {
+        next: 'Sign its hash in its place.',
+      },
+    );
   return typeof message === 'string' ? new TextEncoder().encode(message) : readNamed(call, 'file');
+}
+
+/** 0 where there is none: whoever reads it says so. */
+async function sizeOf(file: string): Promise<number> {
+  return (await stat(file).catch(() => undefined))?.size ?? 0;
 }
 
 /** What happens meanwhile, for people. */
@@ -163,6 +179,10 @@ function progress(call: SubcommandCall): (event: object) => void {
     if (step === 'repeated') {
       const when = new Date(at ?? 0).toISOString();
       call.note(`this was signed at ${when}, and is signed again now: signature ${String(signature)}`);
+    }
+    if (step === 'untold') {
+      const when = new Date(at ?? 0).toISOString();
+      call.note(`this was done at ${when}, after its command had ended; run it again to have it done anew`);
     }
     if (step === 'waiting') {
       const id = ceremony?.slice(0, 12) ?? '';

@@ -81,6 +81,21 @@ describe('bls keygen, sign, refresh, keys, forget, export and verify', { timeout
     expect(await verifies(signature, 'pay 4')).toMatchObject({ code: 1, value: { valid: false } });
   });
 
+  it('signs what has a mebibyte at most, and verifies what is longer', async () => {
+    writeFileSync(join(folder.path, 'long.bin'), new Uint8Array(8_000_000));
+    const argv = ['--local-key', keyFile(0), '--group', 'pair.json', '--file', 'long.bin'];
+    expect(await sides[0]?.run('bls', 'sign', ...argv)).toMatchObject({
+      code: 1,
+      value: { error: { code: 'PAYLOAD_TOO_LARGE', next: 'Sign its hash in its place.' } },
+    });
+    const signature = '80'.padEnd(96, '0');
+    const options = ['--public-key', publicKey, '--signature', signature, '--file', 'long.bin'];
+    expect(await sides[0]?.run('bls', 'verify', ...options)).toMatchObject({
+      code: 1,
+      value: { valid: false },
+    });
+  });
+
   it('refreshes the shares under the same key', async () => {
     writeFileSync(join(folder.path, 'backup.txt'), 'of the file\n');
     const backup = ['old.backup', '--backup-passphrase-file', 'backup.txt'];
