@@ -19,7 +19,9 @@ export interface Asked {
 export interface Opened {
   readonly topics: readonly string[];
   /** The same was done before, and whoever asked was told: now it is done once more. */
-  readonly repeats: CeremonyView | undefined;
+  readonly repeats?: CeremonyView;
+  /** It is done, and nobody was told. */
+  readonly untold?: CeremonyView;
 }
 
 /**
@@ -40,10 +42,11 @@ export async function openUntold(
     const view = await ceremonies.viewIn(tx, topic);
     if (view?.state === 'done') done.push(view);
   }
-  for (const { topic } of done)
-    if ((await tx.volatile.get(askedKey(topic))) !== undefined) return { topics: all, repeats: undefined };
+  for (const untold of done)
+    if ((await tx.volatile.get(askedKey(untold.topic))) !== undefined) return { topics: all, untold };
   for (const request of requests) tx.volatile.put(askedKey(await ceremonies.openIn(tx, request)), NOTHING);
-  return { topics, repeats: done[0] };
+  const [repeats] = done;
+  return { topics, ...(repeats && { repeats }) };
 }
 
 /** From now on they begin anew when they are asked for. */

@@ -17,7 +17,7 @@ import {
 } from '../../src/rounds/index.ts';
 import { askedKey, openUntold, setTold, type Asked } from './asked.ts';
 import { firstDone, type Ended } from './ends.ts';
-import { keyHex, read, usage } from './input.ts';
+import { keyHex, messageHex, read, usage } from './input.ts';
 import {
   encodeKeyShare,
   encodePoints,
@@ -51,7 +51,7 @@ const WAIT_SECONDS = 600;
 const common = { group: z.string(), wait: z.number().positive().max(86_400).default(WAIT_SECONDS) };
 const keygenInput = z.object({ ...common, threshold: z.number(), parties: z.number() });
 const refreshInput = z.object({ ...common, publicKey: keyHex });
-const signInput = z.object({ ...common, publicKey: keyHex, message: z.string().regex(/^([0-9a-f]{2})*$/) });
+const signInput = z.object({ ...common, publicKey: keyHex, message: messageHex });
 const exportInput = z.object({ publicKey: keyHex });
 
 /** The protocols, and where their results go; operators open everything. */
@@ -96,8 +96,11 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
     call: Parameters<Act>[0],
     wait: number,
   ): Promise<Ended> => {
-    const { topics, repeats } = await host.update(async (tx) => openUntold(tx, ceremonies, await asked(tx)));
+    const { topics, repeats, untold } = await host.update(async (tx) =>
+      openUntold(tx, ceremonies, await asked(tx)),
+    );
     if (repeats?.output !== undefined) call.tell(signedBefore(repeats));
+    if (untold !== undefined) call.tell({ step: 'untold', ceremony: untold.topic, at: untold.end?.at });
     const ended = await firstDone(ceremonies, topics, call, wait * 1000).catch(async (error: unknown) => {
       throw await withShare(host, ceremonies, topics, error);
     });

@@ -113,7 +113,7 @@ export function take(tools: Tools, run: Run, from: number, frame: Frame, now: nu
 export function tick(tools: Tools, run: Run, now: number): Result {
   const draft = draftOf(tools, run, now);
   if (isOpen(run.phase)) {
-    if (now >= run.deadlineAt) abort(draft, overdue(waitingFor(run)));
+    if (now >= run.deadlineAt) abort(draft, overdue(run));
     else gather(draft);
     if (now >= run.askAt && draft.run.phase === run.phase) askAgain(draft);
     if (!equal(draft.run.id, run.id)) takeEarly(draft);
@@ -135,8 +135,14 @@ export function passOver(
   return resultOf(draft);
 }
 
-/** Whom the deadline has passed for. It accuses nobody: what they sent may have been lost. */
-function overdue(late: readonly number[]): string {
+/**
+ * Whom the deadline has passed for; where it has not begun, those who never came, and not who has given up a moment before.
+ * It accuses nobody: what they sent may have been lost.
+ */
+function overdue(run: Run): string {
+  const missing = waitingFor(run);
+  const absent = run.phase === 'gathering' ? missing.filter((index) => !run.peers.has(index)) : [];
+  const late = absent.length > 0 ? absent : missing;
   if (late.length === 0) return 'the time is over';
   const [shown, more] = [late.slice(0, 10).join(', '), late.length > 10 ? ' and more' : ''];
   return `the time is over; nothing came from ${late.length === 1 ? 'party' : 'parties'} ${shown}${more}`;

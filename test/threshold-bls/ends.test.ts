@@ -107,6 +107,60 @@ it('a refresh ends what is open with the shares of before it', { timeout: TIMEOU
   expect((await circle.view(0, signing)).state).toBe('aborted');
 }); // prettier-ignore
 
+it('a refresh ends nothing that is open with the new share', { timeout: TIMEOUT_MS }, async () => {
+  circle = await Circle.start(3);
+  const publicKey = await circle.key();
+  const topic = await circle.open(async (at) => circle.refreshRequest(await circle.share(at, publicKey)));
+  await circle.exchange(dropConfirms);
+  const shares = await circle.shares(0, publicKey);
+  expect(shares.map(({ share }) => share.epoch)).toEqual([1, 0]);
+  const topics: string[] = [];
+  for (const { share } of shares)
+    topics.push(await circle.open(() => circle.signRequest(share, [0, 1], fromUtf8('pay')), [0]));
+  await circle.clock.advance(20_000);
+  await circle.exchange();
+  expect((await circle.view(0, topic)).state).toBe('done');
+  const views = await Promise.all(topics.map((id) => circle.view(0, id)));
+  expect(views.map(({ state }) => state)).toEqual(['gathering', 'aborted']);
+}); // prettier-ignore
+
+it('who never came is named, and not who gave up a moment before', { timeout: TIMEOUT_MS }, async () => {
+  circle = await Circle.start(3);
+  const request = circle.keygenRequest();
+  const topic = await circle.open((at) => ({ ...request, waitMs: at === 0 ? 9_000 : 20_000 }), [0, 1]);
+  await circle.exchange();
+  for (let seconds = 0; seconds < 25; seconds++) {
+    await circle.clock.advance(1_000);
+    await circle.exchange();
+  }
+  const reason = `the time is over; nothing came from party ${String(circle.indexOf(2))}`;
+  for (const at of [0, 1]) expect(await circle.view(at, topic)).toMatchObject({ state: 'aborted', end: { reason } });
+}); // prettier-ignore
+
+it('a result that its command has not seen is said to be of before', { timeout: TIMEOUT_MS }, async () => {
+  circle = await Circle.start(3);
+  const input = { group: circle.group(), parties: 3, threshold: 1, wait: WAIT_S };
+  const unseen = circle.act(0, 'keygen', input).catch(() => undefined);
+  const topic = await circle.open(() => circle.keygenRequest(), [1, 2]);
+  await circle.exchange();
+  const told: object[] = [];
+  await circle.act(0, 'keygen', input, (event) => void told.push(event));
+  expect(told).toContainEqual({ step: 'untold', ceremony: topic, at: circle.clock.now() });
+  await circle.clock.advance(1_000);
+  await unseen;
+}); // prettier-ignore
+
+it('a message is hex of a mebibyte at most', async () => {
+  circle = await Circle.start(2);
+  const publicKey = 'ab'.repeat(96);
+  const input = { publicKey, group: circle.group(), wait: WAIT_S };
+  for (const message of ['0', 'zz', '00'.repeat(1_048_577), '0'.repeat(20_000_001)])
+    await expect(circle.act(0, 'sign', { ...input, message })).rejects.toMatchObject({ code: 'USAGE' });
+  await expect(circle.act(0, 'sign', { ...input, message: '00'.repeat(1_048_576) })).rejects.toMatchObject({
+    code: 'KEY_UNKNOWN',
+  });
+});
+
 it('the operator is told of a share that is kept though the ceremony has ended', { timeout: TIMEOUT_MS }, async () => {
   circle = await Circle.start(3);
   const input = { group: circle.group(), parties: 3, threshold: 1, wait: WAIT_S };
@@ -126,6 +180,12 @@ it('the operator is told of a share that is kept though the ceremony has ended',
   await circle.member(0).rounds.abort(topic, 'not again');
   await circle.clock.advance(1_000);
   expect(await again).toMatchObject({ next: 'See what has ended it, and start it again at every party.' });
+  // Nothing of it stays once it is forgotten.
+  const asked = async (): Promise<string[]> =>
+    ((await circle.snapshot())[0]?.rows ?? []).map(([key]) => key).filter((key) => key.includes('/asked/'));
+  expect(await asked()).toHaveLength(1);
+  await circle.clock.advance(2 * 86_400_000);
+  expect(await asked()).toEqual([]);
 }); // prettier-ignore
 
 it('the operator is told at which party another has ended it', { timeout: TIMEOUT_MS }, async () => {

@@ -157,12 +157,17 @@ export class Circle {
   }
 
   /** What a party's operator asks for. */
-  async act(at: number, name: string, input: object = {}): Promise<object> {
+  async act(
+    at: number,
+    name: string,
+    input: object = {},
+    tell: (event: object) => void = () => undefined,
+  ): Promise<object> {
     const { host, rounds } = this.member(at);
     const found = acts(host, rounds)[name];
     if (found === undefined) throw new Error(`there is no ${name}`);
     const { signal } = new AbortController();
-    return found({ contact: undefined, input: { ...input }, tell: () => undefined, signal });
+    return found({ contact: undefined, input: { ...input }, tell, signal });
   }
 
   async keys(at: number): Promise<readonly KeyLine[]> {
