@@ -42,7 +42,8 @@ export const NEXT = {
   INTERRUPTED: 'Run the command again; what was written is kept.',
   INTRODUCTION_CONFLICT: 'Run a verification with the contact: countersign verify start CONTACT',
   INTRODUCTION_INVALID: 'See countersign introduce --help.',
-  KEY_UNKNOWN: 'Use the device that took part when the key was made, or refresh the key with its shares.',
+  KEY_UNKNOWN:
+    'Use a device that took part when the key was made: countersign bls keys lists what a device holds.',
   LINK_CAPABILITY: 'Update Countersign: this server asks new devices for something that it does not declare.',
   LINK_EXPIRED: 'Run link again and scan a new QR code in time.',
   LINK_FAILED: 'Run link again; if it stays so, look at the server log.',

@@ -14,8 +14,8 @@ import { verify as isValid } from './math/signing.ts';
 
 const GROUP = { '--group <file>': 'the parties: what `countersign me --json` prints at each, one line each' };
 const LOCAL_KEY = { '--local-key <file>': 'what keygen has written' };
-const WAIT = { '--wait <seconds>': 'how long the others are waited for (600)' };
-const MESSAGE = { '--message <text>': 'what is signed', '--file <file>': 'the same, as a file' };
+const WAIT = { '--wait <seconds>': 'how long the others are waited for (600; at most 86400)' };
+const MESSAGE = { '--message <text>': 'what was or is signed', '--file <file>': 'the same, as a file' };
 const AT = '--data ./data --server server.json';
 
 export const blsCommands: readonly Subcommand[] = [
@@ -23,8 +23,8 @@ export const blsCommands: readonly Subcommand[] = [
     name: 'bls keygen',
     description: 'make a key of which any t + 1 parties can sign, and which none of them ever holds',
     options: {
-      '-t, --threshold <number>': 't: one less than the signers that are needed',
-      '-n, --parties <number>': 'n: how many lines the group has',
+      '-t, --threshold <number>': 't: one less than the signers that are needed; at least 1',
+      '-n, --parties <number>': 'n: how many lines the group has; above t, at most 64',
       ...GROUP,
       '-o, --out <file>': 'where to write the handle of the key, without secrets',
       ...WAIT,

@@ -13,7 +13,13 @@ import { fromHex } from './key-share.ts';
 /** A file that nobody else can read, and nobody has opened before. @throws BotError `USAGE` */
 export async function newFile(path: string): Promise<FileHandle> {
   return open(path, 'wx', 0o600).catch((cause: unknown) => {
-    throw new BotError('USAGE', `${path} cannot be made, or is there already`, { cause });
+    const isThere = cause instanceof Error && 'code' in cause && cause.code === 'EEXIST';
+    throw new BotError('USAGE', `${path} ${isThere ? 'is there already' : 'cannot be made'}`, {
+      cause,
+      next: isThere
+        ? 'Give another name; nothing is written over.'
+        : 'Give a file in a folder that is there.',
+    });
   });
 }
 
@@ -68,7 +74,8 @@ export function fileOf(call: SubcommandCall, option: string): string {
 /** A whole number above 0. @throws BotError `USAGE` */
 export function numberOf(call: SubcommandCall, option: string): number {
   const value = Number(textOf(call, option));
-  if (!Number.isInteger(value) || value <= 0) throw new BotError('USAGE', `--${option} takes a whole number`);
+  if (!Number.isInteger(value) || value <= 0)
+    throw new BotError('USAGE', `--${option} takes a whole number above 0`);
   return value;
 }
 

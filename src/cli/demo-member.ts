@@ -126,6 +126,7 @@ export class ProcessMember implements DemoMember {
       });
     });
     const early = this.#ended.then(() => {
+      this.#needs.signal.throwIfAborted(); // one Ctrl-C reaches both processes
       throw new BotError('INTERNAL', `the process of ${this.name}'s bot has ended: ${errors}`);
     });
     early.catch(() => undefined); // later on it is meant to end

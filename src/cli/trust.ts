@@ -197,11 +197,15 @@ async function readImport(
 
 /** One value as of `trust list`, or a group file: one value of `me` on each line. */
 function parseImport(text: string): unknown {
-  const lines = text.split('\n').filter((line) => line.trim() !== '');
-  if (lines.length > 1 && lines.every((line) => line.startsWith('{') && line.trimEnd().endsWith('}'))) {
+  const whole = text.trim(); // a mark of byte order as well
+  const lines = whole
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  if (lines.length > 1 && lines.every((line) => line.startsWith('{') && line.endsWith('}'))) {
     return { contacts: lines.map((line): unknown => JSON.parse(line)) };
   }
-  const value = JSON.parse(text) as { readonly contacts?: unknown };
+  const value = JSON.parse(whole) as { readonly contacts?: unknown };
   return value.contacts === undefined ? { contacts: [value] } : value;
 }
 

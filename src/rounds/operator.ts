@@ -87,6 +87,7 @@ export async function abortCeremony(
   id: string,
   reason: string,
 ): Promise<CeremonyDetails> {
+  if (reason.trim() === '') throw new BotError('USAGE', 'a reason is needed: the others are told it');
   if (fromUtf8(reason).length > MAX_REASON)
     throw new BotError('USAGE', `a reason has at most ${String(MAX_REASON)} bytes`);
   const { plugin, run: seen } = await find(store, id);

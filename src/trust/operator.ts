@@ -3,7 +3,7 @@
  */
 import { isAci, parseAci, type Aci, type ServiceId } from '../address.ts';
 import { equal, fromBase64, toBase64, type Bytes } from '../bytes.ts';
-import { BotError } from '../errors.ts';
+import { BotError, describe } from '../errors.ts';
 import { safetyNumber } from '../identities/safety-number.ts';
 import type { ContactIdentity } from '../identities/state.ts';
 import type { TrustChange } from '../identities/transitions.ts';
@@ -139,7 +139,7 @@ export async function importTrust(
   entries: readonly ImportedContact[],
   fileHash: string,
 ): Promise<{ contacts: TrustLine[] }> {
-  const read = entries.map(({ aci, identityKey }) => ({ aci: parseAci(aci), key: keyOf(identityKey) }));
+  const read = entries.map(readContact);
   const proof = { kind: 'imported', fileHash, by: 'operator', at: 0 } as const;
   return write(trust, async (batch) => {
     const contacts: TrustLine[] = [];
@@ -286,6 +286,18 @@ export function keyOf(text: string): Bytes {
   if (key.length !== 33 || !equal(key.subarray(0, 1), Uint8Array.of(5)))
     throw new BotError('CONTENT_INVALID', 'an identity key is 33 bytes in base64');
   return key;
+}
+
+/** @throws BotError `CONTENT_INVALID` */
+function readContact({ aci, identityKey }: ImportedContact): { readonly aci: Aci; readonly key: Bytes } {
+  try {
+    return { aci: parseAci(aci), key: keyOf(identityKey) };
+  } catch (cause) {
+    throw new BotError('CONTENT_INVALID', `the file has no account and key in ${aci}: ${describe(cause)}`, {
+      cause,
+      next: 'Nothing of the file was taken. Ask whoever has made it.',
+    });
+  }
 }
 
 function otherKeys(of: readonly Aci[]): BotError {

@@ -91,6 +91,7 @@ describe('rounds list, show and abort', { timeout: 60_000 }, () => {
     [['show', 'ffffffffffffffff'], 1, 'ROW_UNKNOWN'],
     [['abort', 'ffffffffffffffff'], 1, 'ROW_UNKNOWN'],
     [['show', 'nothing'], 2, 'USAGE'],
+    [['abort', 'ffffffffffffffff', '--reason', ' '], 2, 'USAGE'],
     [['show'], 2, 'USAGE'],
   ])('answer %j with a code', async (argv, code, error) => {
     for (const side of [alice, bob])

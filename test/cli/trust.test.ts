@@ -162,6 +162,13 @@ describe('trust and safety-number, without a running bot', () => {
       error: { code: 'CONTENT_INVALID' },
     });
     expect(readFileSync(join(folder, 'bad.json'), 'utf8')).toContain('"x"');
+    expect((await json('trust', 'import', 'bad.json')).value).toMatchObject({
+      error: { next: expect.stringContaining('Ask whoever has made it') as string },
+    });
+    // A group as another program may have saved it.
+    const group = [carol, bob].map((peer) => `  ${JSON.stringify({ ...line(peer), deviceId: 2 })}\r\n`);
+    writeFileSync(join(folder, 'group.json'), `\ufeff${group.join('\r\n')}`);
+    expect(await json('trust', 'import', 'group.json')).toMatchObject({ code: 0 });
   });
 
   it('imports nothing of a file that contradicts a verified key, however often it is read', async () => {

@@ -48,6 +48,8 @@ describe('a file for a share', () => {
     const file = await newFile(path);
     await file.close();
     expect((await stat(path)).mode & 0o777).toBe(0o600);
-    await expect(newFile(path)).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(newFile(path)).rejects.toMatchObject({ code: 'USAGE', message: `${path} is there already` });
+    const nowhere = join(folder, 'none', 'share.json');
+    await expect(newFile(nowhere)).rejects.toMatchObject({ message: `${nowhere} cannot be made` });
   });
 });
