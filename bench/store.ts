@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseAci } from '../src/address.ts';
 import { encodeText } from '../src/content/encode.ts';
-import { openDb, type LevelDb } from '../src/store/level-disk.ts';
+import { openDb } from '../src/store/level-disk.ts';
 import type { Store } from '../src/store/store.ts';
 import { sessions } from '../src/store/tables.ts';
 import { envelopeFrom, type Peer } from '../test/support/peer.ts';
@@ -60,10 +60,7 @@ async function fill(store: Store, count: number, bytes: number): Promise<void> {
 
 /** Tables as they are after a life of small writes. */
 async function compact(folder: string): Promise<void> {
-  // The type of `level` shows what browsers have too; here it is LevelDB itself.
-  const db = (await openDb(folder, { create: false })) as LevelDb & {
-    compactRange(from: string, to: string): Promise<void>;
-  };
+  const db = await openDb(folder, { create: false });
   await db.compactRange('\u0000', '\uffff');
   await db.close();
 }

@@ -6,15 +6,20 @@
  */
 import { Level } from 'level';
 import type { Bytes } from '../bytes.ts';
-import { BotError } from '../errors.ts';
+import { BotError, isBotError } from '../errors.ts';
 import { noteClosing } from './closing.ts';
+import { compactPiece } from './compaction.ts';
 import type { KeyRange } from './keys.ts';
 import type { Disk } from './overlay.ts';
 import { FolderGuard } from './files.ts';
 import type { Pending, Row, RowCursor } from './scan.ts';
 import type { Sealer } from './seal.ts';
 
-export type LevelDb = Level<string, Uint8Array>;
+/** The type of `level` shows what browsers have too; here it is LevelDB itself, which has these as well. */
+export type LevelDb = Level<string, Uint8Array> & {
+  compactRange<K = string>(from: K, to: K, options?: { readonly keyEncoding: string }): Promise<void>;
+  getProperty(name: string): string;
+};
 
 const WRITE_BUFFER_BYTES = 512 * 1024;
 const OPTIONS = {
@@ -37,7 +42,7 @@ const NOT_OURS_TO_WRITE = /No space left|Read-only file system|Permission denied
  * @throws BotError `STORE_LOCKED`; `STORE_DAMAGED`; `STORE_WRITE_FAILED` when the disk is full or not ours to write
  */
 export async function openDb(folder: string, options: { create: boolean }): Promise<LevelDb> {
-  const db: LevelDb = new Level<string, Uint8Array>(folder, OPTIONS);
+  const db = new Level<string, Uint8Array>(folder, OPTIONS) as LevelDb;
   try {
     await db.open({ createIfMissing: options.create, passive: false });
     return db;
@@ -61,12 +66,18 @@ export class LevelDisk implements Disk {
   readonly #db: LevelDb;
   readonly #sealer: Sealer;
   readonly #guard: FolderGuard;
+  readonly #pieceBytes: number | undefined;
   #unguardedBytes = 0;
   #failed = false;
+  /** Scans that are going on. */
+  #cursors = 0;
+  #compacting: Promise<unknown> = Promise.resolve();
 
-  constructor(db: LevelDb, sealer: Sealer) {
+  /** @param pieceBytes what one compaction takes on; tests take less */
+  constructor(db: LevelDb, sealer: Sealer, pieceBytes?: number) {
     this.#db = db;
     this.#sealer = sealer;
+    this.#pieceBytes = pieceBytes;
     this.#guard = new FolderGuard(db.location);
   }
 
@@ -112,6 +123,8 @@ export class LevelDisk implements Disk {
       limit: Number.isFinite(limit) ? limit : -1,
       highWaterMarkBytes: PAGE_BYTES,
     });
+    this.#cursors++;
+    let isOpen = true;
     return {
       next: async (count) => {
         let page: [string, Uint8Array][];
@@ -122,12 +135,34 @@ export class LevelDisk implements Disk {
         }
         return page.map(([key, sealed]): Row => [key, this.#sealer.open(key, sealed as Bytes)]);
       },
-      close: () => iterator.close(),
+      close: async () => {
+        await iterator.close();
+        if (isOpen) this.#cursors--;
+        isOpen = false;
+      },
     };
+  }
+
+  /** Not while a scan goes on: LevelDB keeps what that can see, and the files that it reads. */
+  async compact(
+    range: KeyRange,
+    touch: (keys: readonly string[]) => Promise<void>,
+  ): Promise<string | undefined> {
+    if (this.#cursors > 0) return range.from;
+    const piece = compactPiece(this.#db, range, touch, this.#pieceBytes);
+    this.#compacting = piece.catch(() => undefined);
+    try {
+      return await piece;
+    } catch (cause) {
+      throw isBotError(cause) ? cause : readError(cause);
+    } finally {
+      await this.#guard.protect().catch(() => undefined);
+    }
   }
 
   async close(): Promise<void> {
     try {
+      await this.#compacting;
       await this.#guard.protect();
     } finally {
       // What a failed write has left in the log is no damage.

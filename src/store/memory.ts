@@ -47,6 +47,11 @@ export class MemoryDisk implements Disk {
     };
   }
 
+  /** A map keeps nothing that was deleted. */
+  compact(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }

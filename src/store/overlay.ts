@@ -10,7 +10,7 @@
  * that a new batch would read. So nothing has to be kept about batches that are open or were dropped.
  */
 import { equal, type Bytes } from '../bytes.ts';
-import { BotError } from '../errors.ts';
+import { BotError, isBotError } from '../errors.ts';
 import { checkKey, rangeOf, type KeyRange } from './keys.ts';
 import { rejection, type Reading } from './reading.ts';
 import { collect, merge, type Pending, type Row, type RowCursor } from './scan.ts';
@@ -25,6 +25,11 @@ export interface Disk {
   write(rows: Pending): Promise<void>;
   /** The rows in `range` as of the call, at most `limit`. */
   rows(range: KeyRange, limit: number): RowCursor;
+  /**
+   * Removes what no row has any more from the beginning of a range, as in `Store.compact`.
+   * @param touch writes rows as they are, once more
+   */
+  compact(range: KeyRange, touch: (keys: readonly string[]) => Promise<void>): Promise<string | undefined>;
   close(): Promise<void>;
 }
 
@@ -82,6 +87,12 @@ export class OverlayStore implements Store {
     return merge(pending, this.#disk.rows(range, limit + pending.length), limit);
   }
 
+  async compact(prefix: string, from?: string): Promise<string | undefined> {
+    this.#assertOpen();
+    const range = rangeOf(prefix, undefined);
+    return this.#disk.compact({ ...range, from: from ?? range.from }, (keys) => this.#touch(keys));
+  }
+
   close(): Promise<void> {
     this.#closed ??= (async () => {
       await this.#flusher;
@@ -122,6 +133,19 @@ export class OverlayStore implements Store {
     const group = (this.#group ??= newGroup());
     this.#flusher ??= this.#flush();
     return group.done;
+  }
+
+  /** Read and applied in one go, so nothing can come between. A row that is damaged stays as it is. */
+  #touch(keys: readonly string[]): Promise<void> {
+    const rows = new Map<string, Bytes | null>();
+    for (const key of keys) {
+      try {
+        rows.set(key, this.read(key) ?? null);
+      } catch (error) {
+        if (!isBotError(error, 'STORE_DAMAGED')) return rejection(error);
+      }
+    }
+    return this.apply(rows, { values: undefined, since: this.#commits });
   }
 
   #assertUnchanged(reads: Reads): void {

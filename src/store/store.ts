@@ -47,6 +47,15 @@ export interface Store {
    * @throws BotError `STORE_DAMAGED`; `STORE_CLOSED`
    */
   scan(prefix: string, options?: ScanOptions): AsyncIterable<readonly [key: string, value: Bytes]>;
+  /**
+   * Has what was deleted or overwritten under `prefix` leave the disk, a piece at a time; what is there stays readable and
+   * writable meanwhile, and `close()` waits for the piece in hand, a second or two.
+   * @param from where to go on; the beginning when absent
+   * @returns where the next piece begins; undefined when it was the last. The same place again when a scan, or a read, was in the
+   *   way, or the disk is nearly full: it is to be tried again a little later
+   * @throws BotError `STORE_WRITE_FAILED`; `STORE_CLOSED`
+   */
+  compact(prefix: string, from?: string): Promise<string | undefined>;
   /** Waits for the commits under way and frees the lock. Commits begun later are refused. */
   close(): Promise<void>;
 }

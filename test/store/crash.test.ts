@@ -8,8 +8,8 @@ import { keysOf } from '../support/store-rows.ts';
 const WRITER = fileURLToPath(new URL('../support/store-writer.ts', import.meta.url));
 
 /** Starts the writer, kills it `afterMs` after its first commit, and gives the last number that it reported. */
-async function writeAndKill(folder: string, afterMs: number): Promise<number> {
-  const child = spawn(process.execPath, ['--import', 'tsx', WRITER, 'write', folder], {
+async function writeAndKill(folder: string, mode: string, afterMs: number): Promise<number> {
+  const child = spawn(process.execPath, ['--import', 'tsx', WRITER, mode, folder], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let text = '';
@@ -32,19 +32,24 @@ describe('a process that is killed while it commits', () => {
   });
   afterEach(() => folder.remove());
 
-  it.each([5, 60, 150])(
-    'has every commit that resolved and none by half, killed after %i ms',
-    async (afterMs) => {
-      const last = await writeAndKill(folder.data, afterMs);
-      const store = await openOrMake(folder.data, PASSPHRASE);
-      const keys = await keysOf(store.scan('row/'));
-      await store.close();
-      const numbers = keys.map((key) => Number(key.split('/')[1]));
-      const written = new Set(numbers);
-      expect(keys).toHaveLength(written.size * ROWS_PER_COMMIT);
-      for (let number = 0; number <= last; number++) expect(written.has(number)).toBe(true);
-      // No gaps either: commits become durable in their order.
-      expect(Math.max(...numbers)).toBe(written.size - 1);
-    },
-  );
+  it.each([
+    [5, 'write'],
+    [60, 'write'],
+    [150, 'write'],
+    [20, 'compact'],
+    [90, 'compact'],
+    [240, 'compact'],
+    [500, 'compact'],
+  ])('has every commit that resolved and none by half, killed after %i ms: %s', async (afterMs, mode) => {
+    const last = await writeAndKill(folder.data, mode, afterMs);
+    const store = await openOrMake(folder.data, PASSPHRASE);
+    const keys = await keysOf(store.scan('row/'));
+    await store.close();
+    const numbers = keys.map((key) => Number(key.split('/')[1]));
+    const written = new Set(numbers);
+    expect(keys).toHaveLength(written.size * ROWS_PER_COMMIT);
+    for (let number = 0; number <= last; number++) expect(written.has(number)).toBe(true);
+    // No gaps either: commits become durable in their order.
+    expect(Math.max(...numbers)).toBe(written.size - 1);
+  });
 });

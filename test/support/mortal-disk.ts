@@ -34,6 +34,10 @@ export class MortalDisk implements Disk {
     return this.#disk.rows(range, limit);
   }
 
+  compact(): Promise<undefined> {
+    return this.#disk.compact();
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }

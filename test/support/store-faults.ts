@@ -105,6 +105,11 @@ export class FaultyStore implements Store {
     }
   }
 
+  async compact(prefix: string, from?: string): Promise<string | undefined> {
+    this.assertAlive();
+    return this.inner.compact(prefix, from);
+  }
+
   /** A crashed store is not closed by its user, but by the test, through `inner`. */
   async close(): Promise<void> {
     this.assertAlive();

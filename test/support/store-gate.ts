@@ -37,6 +37,10 @@ export class GatedDisk implements Disk {
     return this.disk.rows(range, limit);
   }
 
+  compact(): Promise<undefined> {
+    return this.disk.compact();
+  }
+
   close(): Promise<void> {
     this.closed = true;
     return Promise.resolve();

@@ -31,6 +31,10 @@ export class WatchedStore implements Store {
     return this.#inner.scan(prefix, options);
   }
 
+  compact(prefix: string, from?: string): Promise<string | undefined> {
+    return this.#inner.compact(prefix, from);
+  }
+
   close(): Promise<void> {
     return this.#inner.close();
   }

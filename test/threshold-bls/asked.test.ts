@@ -58,6 +58,10 @@ class PausingStore implements Store {
     yield* rows;
   }
 
+  compact(prefix: string, from?: string): Promise<string | undefined> {
+    return this.#inner.compact(prefix, from);
+  }
+
   close(): Promise<void> {
     return this.#inner.close();
   }

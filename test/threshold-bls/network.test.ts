@@ -324,6 +324,7 @@ function inboxNoted(store: Store, got: string[]): Store {
       };
     },
     scan: (prefix, options) => store.scan(prefix, options),
+    compact: (prefix, from) => store.compact(prefix, from),
     close: () => store.close(),
   };
 }
