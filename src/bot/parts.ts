@@ -30,8 +30,10 @@ import { aciIdentity } from '../session/own-identity.ts';
 import { announceChanges, OwnTags } from '../session/peer-tags.ts';
 import { Session } from '../session/session.ts';
 import { readOutboxKey } from '../store/outbox-row.ts';
+import { tellDeletions } from '../store/deletions.ts';
 import type { Store } from '../store/store.ts';
 import type { Account, InboxRow, OutboxRow } from '../store/rows.ts';
+import { pluginState, pluginVolatile } from '../store/tables.ts';
 import type { TrustEvent } from '../trust.ts';
 import { buildTrust, type Trust } from '../trust/build.ts';
 import { servedKey } from '../trust/served-key.ts';
@@ -112,9 +114,14 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   const { identities, carrier, guards, desk } = trust;
   desk.onEvent(needs.onTrust);
   const session: Session = new Session({ account, identities, platform, trustRoots });
+  const upkeep = new Upkeep({ store, requester: authenticated, platform, profile });
+  // What plugins delete was secret, most often.
+  const pluginStore = tellDeletions(store, [pluginState.key(), pluginVolatile.key()], (keys) => {
+    upkeep.noteDeleted(keys);
+  });
   const plugins = new Plugins({
     self: ownAci,
-    store,
+    store: pluginStore,
     platform,
     stamp,
     onRow,
@@ -134,7 +141,6 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
   await announceChanges(store, tags, stamp);
 
   const parking = new Parking({ store, carrier, identities, platform, tags });
-  const upkeep = new Upkeep({ store, requester: authenticated, platform, profile });
   const ringUpkeep = (): void => {
     upkeep.ring();
   };
@@ -201,7 +207,7 @@ export async function buildParts(needs: PartsNeeds): Promise<Parts> {
     install === undefined
       ? undefined
       : new Dispatcher({
-          store,
+          store: pluginStore,
           platform,
           router: plugins.router,
           ...(needs.onlyTags ? { leaves: (row) => !isTagged(row, plugins.tags) } : {}),

@@ -10,6 +10,7 @@
  * | used keys | sixteen minutes after one was used |
  * | contacts | at start and after each ring, where the phone has sent a list |
  * | purge | a minute after start; daily |
+ * | rewriting | minutes after start; daily; seconds after a plugin has deleted rows |
  */
 import { BotError, describe, isBotError } from '../errors.ts';
 import { randomInt, type Platform } from '../platform.ts';
@@ -21,6 +22,7 @@ import { parseRetryAfter } from '../transport/retry-after.ts';
 import { syncContacts, type Download } from './contact-sync.ts';
 import { PrekeyUpkeep } from './prekey-upkeep.ts';
 import { purge, purgePrekeys, RETENTION } from './purge.ts';
+import { Rewriting } from './rewriting.ts';
 import { renewSenderCertificate } from './sender-certificate.ts';
 
 const SECOND_MS = 1000;
@@ -62,6 +64,8 @@ export class Upkeep {
   #refill: Task | undefined;
   #usedKeys: Task | undefined;
   #contacts: Task | undefined;
+  #rewrite: Task | undefined;
+  readonly #rewriting: Rewriting;
   #refilledAt = 0;
   /** ms: the latest Retry-After of the turn in hand. */
   #retryAt = 0;
@@ -70,6 +74,8 @@ export class Upkeep {
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
+    const { store, platform } = parts;
+    this.#rewriting = new Rewriting({ store, platform, jitter: (ms) => this.#jitter(ms) });
   }
 
   /**
@@ -96,6 +102,15 @@ export class Upkeep {
     advance(this.#refill, Math.max(soon, this.#refilledAt + REFILL_PAUSE_MS));
     advance(this.#usedKeys, clock.now() + RETENTION.usedEcMs + MINUTE_MS);
     advance(this.#contacts, soon);
+    this.#alarm.abort();
+  }
+
+  /** Rows of plugins are gone from the store, and are to leave the disk. @param keys `TABLE/PLUGIN/KEY` */
+  noteDeleted(keys: readonly string[]): void {
+    this.#rewriting.noteDeleted(keys);
+    const { dueAt } = this.#rewriting;
+    if (this.#rewrite === undefined || dueAt >= this.#rewrite.dueAt) return;
+    advance(this.#rewrite, dueAt);
     this.#alarm.abort();
   }
 
@@ -130,6 +145,7 @@ export class Upkeep {
       if (isOffered) isOffered = (await syncContacts(contactParts, stop)) !== 'not-offered';
       return Infinity;
     });
+    this.#rewrite = task('rewriting', this.#rewriting.dueAt, () => this.#rewriting.turn());
     const certificateParts = {
       store, requester, platform, profile,
       ...(onSenderCertificate && { onChange: onSenderCertificate }),
@@ -143,6 +159,7 @@ export class Upkeep {
       this.#refill,
       this.#usedKeys,
       this.#contacts,
+      this.#rewrite,
       task('purge', now + MINUTE_MS + this.#jitter(MINUTE_MS), async () => {
         const rows = await purge({ store, clock });
         platform.log.debug({ rows }, 'rows past their time are gone');
