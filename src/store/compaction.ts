@@ -14,7 +14,6 @@
  */
 import { readdir, statfs } from 'node:fs/promises';
 import { compareKeys, type KeyRange } from './keys.ts';
-import type { LevelDb } from './level-disk.ts';
 
 /** Tables that one call takes on, in bytes. */
 export const PIECE_BYTES = 64 * 1024 * 1024;
@@ -26,6 +25,14 @@ const ATTEMPTS = 3;
 const BEHIND_ALL = Uint8Array.of(0xff);
 /** As LevelDB prints it: NUMBER:BYTES['SMALLEST' @ SEQUENCE : TYPE .. 'LARGEST' @ SEQUENCE : TYPE] */
 const TABLE = /^ (\d+):(\d+)\['(.*)' @ \d+ : \d+ \.\. '(.*)' @ \d+ : \d+\]$/;
+
+/** What LevelDB has beside what the type of `level` shows, which is what browsers have too. */
+export interface Compactable {
+  /** Of its folder. */
+  readonly location: string;
+  compactRange<K = string>(from: K, to: K, options?: { readonly keyEncoding: string }): Promise<void>;
+  getProperty(name: string): string;
+}
 
 /** A table that counts. */
 interface LiveTable {
@@ -45,7 +52,7 @@ interface LiveTable {
  * @throws what `touch` throws; an error of LevelDB's when it is closed
  */
 export async function compactPiece(
-  db: LevelDb,
+  db: Compactable,
   range: KeyRange,
   touch: (keys: readonly string[]) => Promise<void>,
   pieceBytes = PIECE_BYTES,
@@ -80,12 +87,12 @@ async function hasRoom(folder: string, tables: readonly LiveTable[]): Promise<bo
 }
 
 /** Begins a new log, writes what the old one had into a table, and removes files that do not count any more. */
-async function flush(db: LevelDb): Promise<void> {
+async function flush(db: Compactable): Promise<void> {
   await db.compactRange(BEHIND_ALL, BEHIND_ALL, { keyEncoding: 'view' });
 }
 
 /** The tables that may have keys of the range, by their smallest key. */
-function tablesIn(db: LevelDb, { from, below }: KeyRange): readonly LiveTable[] {
+function tablesIn(db: Compactable, { from, below }: KeyRange): readonly LiveTable[] {
   return readTables(db.getProperty('leveldb.sstables'))
     .filter(({ largest }) => compareKeys(largest, from) >= 0)
     .filter(({ smallest }) => below === undefined || compareKeys(smallest, below) < 0)

@@ -8,18 +8,14 @@ import { Level } from 'level';
 import type { Bytes } from '../bytes.ts';
 import { BotError, isBotError } from '../errors.ts';
 import { noteClosing } from './closing.ts';
-import { compactPiece } from './compaction.ts';
+import { compactPiece, type Compactable } from './compaction.ts';
 import type { KeyRange } from './keys.ts';
 import type { Disk } from './overlay.ts';
 import { FolderGuard } from './files.ts';
 import type { Pending, Row, RowCursor } from './scan.ts';
 import type { Sealer } from './seal.ts';
 
-/** The type of `level` shows what browsers have too; here it is LevelDB itself, which has these as well. */
-export type LevelDb = Level<string, Uint8Array> & {
-  compactRange<K = string>(from: K, to: K, options?: { readonly keyEncoding: string }): Promise<void>;
-  getProperty(name: string): string;
-};
+export type LevelDb = Level<string, Uint8Array> & Compactable;
 
 const WRITE_BUFFER_BYTES = 512 * 1024;
 const OPTIONS = {
