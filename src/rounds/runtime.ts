@@ -14,6 +14,7 @@ import type { AppFields } from '../router.ts';
 import { verifySignature } from '../trust/own-key.ts';
 import type { PolicyRule } from '../trust.ts';
 import { end, open, passOver, take, tick, wakeAt } from './ceremony.ts';
+import { assertProtocol } from './check-protocol.ts';
 import {
   ROUNDS,
   type Ended,
@@ -44,10 +45,11 @@ const DEFAULT_WAIT_MS = 600_000;
 /** What an operator would be told who opened it. */
 const NOT_OPENED: readonly ErrorCode[] = ['USAGE', 'PEER_UNVERIFIED', 'IDENTITY_CHANGED', 'RATE_LIMITED'];
 
-/** @throws BotError `PLUGIN_INVALID` when two protocols have one name */
+/** @throws BotError `PLUGIN_INVALID` when two protocols have one name, or one is not as `Protocol` says */
 export function rounds(entries: readonly Entry[], options: RoundsOptions = {}): Rounds {
   const names = entries.map(({ protocol }) => protocol.name);
   if (new Set(names).size < names.length) throw new BotError('PLUGIN_INVALID', 'two protocols have one name');
+  for (const { protocol } of entries) assertProtocol(protocol);
   return new Rounds(entries, options);
 }
 
@@ -338,18 +340,19 @@ export class Rounds {
 
   async #keepTime(host: RoundsHost, signal: AbortSignal): Promise<void> {
     const { clock, log } = host;
+    const look = async (topic: string, work: (tx: Transaction) => Promise<void>): Promise<void> => {
+      try {
+        await host.update(work);
+      } catch (error) {
+        log.error({ topic, error: describe(error) }, 'a ceremony was not looked after');
+      }
+    };
     for (;;) {
       await clock.sleep(BEAT_MS, signal);
       const due = [...this.#wakes].filter(([, at]) => at <= clock.now());
-      for (const [topic] of due) {
-        try {
-          await host.update((tx) => this.#tick(tx, topic));
-        } catch (error) {
-          log.error({ topic, error: describe(error) }, 'a ceremony was not looked after');
-        }
-      }
+      for (const [topic] of due) await look(topic, (tx) => this.#tick(tx, topic));
       for (const { topic, index, reason } of this.#refusals.due(clock.now()))
-        if (this.#wakes.has(topic)) await host.update((tx) => this.#passOver(tx, topic, index, reason));
+        if (this.#wakes.has(topic)) await look(topic, (tx) => this.#passOver(tx, topic, index, reason));
     }
   }
 

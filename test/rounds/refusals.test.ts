@@ -141,6 +141,26 @@ describe('parties with different epochs', () => {
     }
   });
 
+  it('are waited for on time though a protocol has failed once while one was passed over', async () => {
+    epochs = [[0], [1]];
+    let faults = 0;
+    const quorum = (): number => {
+      if (faults-- > 0) throw new Error('for once');
+      return 2;
+    };
+    const ours = await RoundsMember.start(clock, [{ ...entryOf(0), protocol: { ...coin, quorum } }]);
+    await Promise.all(members.map((one) => one.stop()));
+    members = await meet(ours, await RoundsMember.start(clock, [{ protocol: coin }]));
+    const topic = await open(0, 0);
+    await open(1, 1);
+    await exchange(members);
+    await clock.advance(4_500);
+    faults = 1;
+    for (let i = 0; i < 5; i++) await clock.advance(1_000);
+    expect(faults).toBeLessThan(1);
+    expect(await stateOf(0, topic)).toBe('aborted');
+  });
+
   it('are not kept from another attempt by a refusal of an earlier one', async () => {
     epochs = [[0], [1]];
     await open(0, 0);
