@@ -12,7 +12,7 @@ import { z } from 'zod';
 import type { Clock, Log, State } from '../../src/index.ts';
 import { sameParties, topicOf, type Entry, type Proposal } from '../../src/rounds/index.ts';
 import { toHex } from './key-share.ts';
-import { shareOf } from './shares.ts';
+import { outlinesOf, shareOf } from './shares.ts';
 import { sign, type SignParams } from './sign.ts';
 
 const HOUR_MS = 3_600_000;
@@ -63,20 +63,28 @@ export function signingPolicy(rules: readonly Rule[], { clock, log }: PolicyHost
     if (rules.length === 0) return undefined;
     const { epoch, parties, signers } = proposal;
     const params = sign.params.decode(proposal.params);
-    const held = await shareOf(tx, params.publicKey, epoch, params.sharing);
-    if (held?.isUsable !== true || !sameParties(held.parties, parties)) {
+    // What is public of it is enough to refuse: points are dear, and any party of the key can propose.
+    const held = (await outlinesOf(tx.state, params.publicKey)).find(
+      (outline) => outline.epoch === epoch && Buffer.compare(outline.sharing, params.sharing) === 0,
+    );
+    if (held === undefined || !sameParties(held.parties, parties)) {
       leave(proposal, from, 'there is no share here of that key, epoch and party set');
       return undefined;
     }
-    if (params.threshold !== held.share.threshold) {
+    if (params.threshold !== held.threshold) {
       leave(proposal, from, 'the key has another threshold');
       return undefined;
     }
-    if (!signers.includes(held.share.index)) return undefined;
+    if (!signers.includes(held.index)) return undefined;
     const misfits = rules.map((one) => misfit(one, proposal, params, from));
     const fitting = rules.filter((_, at) => misfits[at] === undefined);
     if (fitting.length === 0) {
       leave(proposal, from, [...new Set(misfits)].join('; '));
+      return undefined;
+    }
+    const share = await shareOf(tx, params.publicKey, epoch, params.sharing);
+    if (share?.isUsable !== true) {
+      leave(proposal, from, 'not all parties have confirmed their shares of this key');
       return undefined;
     }
     for (const one of fitting) {
@@ -86,7 +94,7 @@ export function signingPolicy(rules: readonly Rule[], { clock, log }: PolicyHost
         turn();
         log.info({ topic: topicOf(proposal) }, 'signs by the signing policy');
       };
-      return { input: held.share, joined };
+      return { input: share.share, joined };
     }
     leave(proposal, from, 'as many messages were signed within an hour as the policy allows');
     return undefined;
