@@ -24,6 +24,8 @@ type Table = Map<number, { readonly pair: Pair; named?: Named }>;
 
 /** Days whose table is kept, the last that were asked for: more than a server keeps messages. */
 const MAX_TABLES = 64;
+/** Entries of all tables, where these are more than those of the days around now: some 90 MiB. */
+const MAX_ENTRIES = 1_000_000;
 /** Days before ours and after that are derived whatever it takes: an absence, and a clock of theirs that is ahead. */
 const NEAR_BEFORE = 7;
 const NEAR_AFTER = 1;
@@ -71,9 +73,16 @@ export class Hints {
     if (table === undefined) return undefined;
     this.#tables.delete(day); // those that are asked for stay longest
     this.#tables.set(day, table);
-    const oldest = this.#tables.keys().next();
-    if (this.#tables.size > MAX_TABLES && oldest.done !== true) this.#tables.delete(oldest.value);
+    for (const oldest of this.#tables.keys()) {
+      if (this.#tables.size <= this.#mostTables) break;
+      this.#tables.delete(oldest);
+    }
     return table;
+  }
+
+  get #mostTables(): number {
+    const affordable = Math.floor(MAX_ENTRIES / Math.max(1, this.#pairs.size));
+    return Math.min(MAX_TABLES, Math.max(NEAR_BEFORE + 1 + NEAR_AFTER, affordable));
   }
 
   #make(day: number): Table | undefined {

@@ -101,6 +101,10 @@ describe('tables of hints', () => {
     await clock.advance(31_000);
     expect(knows(TODAY - 8)).toBe(true);
     expect(knows(TODAY + 2)).toBe(false);
+    // Of so many no more than nine tables are kept.
+    const near = Array.from({ length: 9 }, (_, n) => TODAY - 7 + n);
+    expect(near.every(knows)).toBe(true);
+    expect(knows(TODAY - 8)).toBe(false);
   }, 60_000);
 
   it('are kept for 64 days, those that were asked for last', () => {
