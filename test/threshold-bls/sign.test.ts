@@ -1,25 +1,12 @@
 /** The machine of a signing: with which share it begins. */
-import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { publicKeyOf, sharingOf, type KeyShare } from '../../plugins/threshold-bls/key-share.ts';
-import { commitments, drawPolynomial, shareFor } from '../../plugins/threshold-bls/math/feldman.ts';
 import { sign } from '../../plugins/threshold-bls/sign.ts';
-import { copy } from '../../src/bytes.ts';
 import { testParties } from '../../src/testing/parties.ts';
-
-const random = { bytes: (length: number) => copy(randomBytes(length)) };
-const [constant = 0n, ...first] = drawPolynomial(1, random);
-const second = drawPolynomial(1, random).slice(1);
-
-/** A share of party 1; both sharings are of one key, as two refreshes of one epoch make them. */
-function shareOf(coefficients: readonly bigint[], rest: Partial<KeyShare> = {}): KeyShare {
-  const polynomial = [constant, ...coefficients];
-  const share = { share: shareFor(polynomial, 1), commitments: commitments(polynomial) };
-  return { threshold: 1, parties: 3, index: 1, epoch: 2, ...share, ...rest };
-}
+import { random, shareOf, shareOfAnother } from './support/sharings.ts';
 
 function start(share: KeyShare): string {
-  const asked = shareOf(first);
+  const asked = shareOf('first');
   const params = { threshold: 1, publicKey: publicKeyOf(asked), sharing: sharingOf(asked) };
   const { set } = testParties(3);
   const setting = { id: new Uint8Array(32), self: 1, parties: set, present: [1, 2], params, epoch: 2 };
@@ -29,13 +16,12 @@ function start(share: KeyShare): string {
 
 describe('a signing', () => {
   it('begins with a share of the key, the epoch and the sharing that were agreed on, and no other', () => {
-    expect(publicKeyOf(shareOf(second))).toEqual(publicKeyOf(shareOf(first)));
-    expect(start(shareOf(first))).toBe('next');
-    expect(start(shareOf(second))).toBe('abort');
-    expect(start(shareOf(first, { epoch: 1 }))).toBe('abort');
-    expect(start(shareOf(first, { index: 2 }))).toBe('abort');
-    expect(start(shareOf(first, { threshold: 2 }))).toBe('abort');
-    const other = drawPolynomial(1, random);
-    expect(start({ ...shareOf(first), commitments: commitments(other) })).toBe('abort');
+    expect(publicKeyOf(shareOf('second'))).toEqual(publicKeyOf(shareOf('first')));
+    expect(start(shareOf('first'))).toBe('next');
+    expect(start(shareOf('second'))).toBe('abort');
+    expect(start(shareOf('first', { epoch: 1 }))).toBe('abort');
+    expect(start(shareOf('first', { index: 2 }))).toBe('abort');
+    expect(start(shareOf('first', { threshold: 2 }))).toBe('abort');
+    expect(start(shareOfAnother())).toBe('abort');
   });
 });
