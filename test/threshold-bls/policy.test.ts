@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fromUtf8, toHex, type Bytes } from '../../src/bytes.ts';
 import { silentLog, type Log } from '../../src/platform.ts';
-import { decodeContent } from '../../src/content/content.ts';
 import {
   decodeFrame,
   partySet,
@@ -19,7 +18,7 @@ import { verify } from '../../plugins/threshold-bls/math/signing.ts';
 import { config, signingPolicy, type Rule } from '../../plugins/threshold-bls/policy.ts';
 import { sharesOf } from '../../plugins/threshold-bls/shares.ts';
 import { sign, type Signed } from '../../plugins/threshold-bls/sign.ts';
-import { exchange, RoundsMember } from '../support/rounds-member.ts';
+import { exchange, payloadOf, RoundsMember } from '../support/rounds-member.ts';
 
 const NO_KEY = 'ab'.repeat(96);
 
@@ -31,9 +30,8 @@ interface Bent {
 }
 
 /** A partial signature: where they are lost, both wait. */
-function isPartial(_: RoundsMember, { content }: OutboxRow): boolean {
-  const decoded = decodeContent(content);
-  return decoded.kind === 'app' && decodeFrame(decoded.payload).kind === 'message';
+function isPartial(_: RoundsMember, row: OutboxRow): boolean {
+  return decodeFrame(payloadOf(row)).kind === 'message';
 }
 
 describe('the signing policy', () => {
@@ -68,18 +66,22 @@ describe('the signing policy', () => {
       for (const another of members) if (another !== member) await member.verify(another);
     for (const member of members) await member.sent();
     parties = partySet(members.map(({ party }) => party));
-    const request = { protocol: keygen.name, params: { threshold: 1 }, input: undefined, parties };
-    let topic = '';
-    for (const { rounds } of members) topic = await rounds.open(request);
-    await exchange(members);
-    publicKey =
-      (await proposer.host.update(({ volatile }) => volatile.get(`key-of/${topic}`))) ?? fromUtf8('');
+    publicKey = await generate();
     expect(publicKey).toHaveLength(96);
   }, 60_000);
 
   afterEach(async () => {
     await Promise.all(members.map((member) => member.stop()));
   });
+
+  /** The key of one more generation, as the proposer has it. */
+  async function generate(drop?: Bent['drop']): Promise<Bytes> {
+    const request = { protocol: keygen.name, params: { threshold: 1 }, input: undefined, parties };
+    let topic = '';
+    for (const { rounds } of members) topic = await rounds.open(request);
+    await exchange(members, drop);
+    return (await proposer.host.update(({ volatile }) => volatile.get(`key-of/${topic}`))) ?? fromUtf8('');
+  }
 
   function allow(rule: Partial<Rule> = {}): void {
     const whole = { keys: [toHex(publicKey)], proposers: [proposer.peer.aci], ...rule };
@@ -140,6 +142,7 @@ describe('the signing policy', () => {
   it.each([
     ['of another key', { keys: [NO_KEY] }, 'no rule for this key'],
     ['that begins otherwise', { prefix: 'pay: ' }, 'the message begins otherwise'],
+    ['that only goes on as it must begin', { prefix: '3' }, 'the message begins otherwise'],
     ['that is shorter than it must begin', { prefix: 'pay 3 to nobody' }, 'the message begins otherwise'],
     ['that is too long', { maxBytes: 4 }, 'the message is longer than 4 bytes'],
   ])('leaves alone a message %s, and logs it once', async (_, rule, why) => {
@@ -211,6 +214,20 @@ describe('the signing policy', () => {
     expect(await openAtSigner()).toBe(0);
     expect(isSigned(await propose('pay 3'), 'pay 3')).toBe(true);
     expect((await propose('pay 4'))?.state).toBe('gathering');
+  });
+
+  it('signs with no share that not all have confirmed to this bot', async () => {
+    const isLast = (from: RoundsMember, row: OutboxRow): boolean => {
+      const frame = decodeFrame(payloadOf(row));
+      return from === other && frame.kind === 'confirm' && frame.round === keygen.rounds.length;
+    };
+    publicKey = await generate((from, row) => row.recipient === signer.peer.aci && isLast(from, row));
+    allow();
+    expect((await propose('pay 3'))?.state).toBe('gathering');
+    expect(logged).toHaveLength(1);
+    await clock.advance(20_000); // the confirmation is asked for again
+    await exchange(members);
+    expect(isSigned(await propose('pay 4'), 'pay 4')).toBe(true);
   });
 
   it('leaves alone a proposal with another threshold than the key has, and does not count it', async () => {
