@@ -151,6 +151,28 @@ describe('a ceremony', () => {
     expectDone(sim);
   });
 
+  it('goes on when it hears late that a party has ended an attempt of before', () => {
+    let isHeldUp = true;
+    const sim = toss(3, { tamper: (wire) => (isHeldUp && messageOf(wire) ? [] : [wire]) });
+    const begin = (): void => {
+      sim.openAll();
+      sim.settle(1_000);
+      expect(phases(sim)).toEqual(['running', 'running', 'running']);
+    };
+    begin();
+    sim.abort(2, 'not now');
+    const old = sim.wires.splice(0);
+    for (const index of [1, 3]) sim.abort(index, 'not now');
+    sim.wires.splice(0);
+    begin();
+    sim.wires.push(...old);
+    sim.settle(1_000);
+    expect(phases(sim)).toEqual(['running', 'running', 'running']);
+    isHeldUp = false;
+    sim.settle();
+    expectDone(sim);
+  });
+
   it('waits on when the time of one is over before it has begun, since its operator may come again', () => {
     const sim = toss(3);
     sim.open(1);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { EMPTY, equal, type Bytes } from '../../src/bytes.ts';
 import { decodeFrame, encodeFrame } from '../../src/rounds/frame.ts';
 import { GRACE_MS } from '../../src/rounds/gathering.ts';
 import type { Present } from '../../src/rounds/proposal.ts';
@@ -282,6 +283,35 @@ describe('a party that says who is there, and lies', () => {
     sim.open(3);
     sim.settle(10 * GRACE_MS);
     expect(outputs(sim, 2, 3)).toEqual([2, 2]);
+  });
+
+  it('leaves nothing of a ceremony that came to nothing in the one that begins anew', () => {
+    const said = (id: Uint8Array, index: number): Bytes => Uint8Array.of(index, ...id);
+    const step: Protocol['step'] = ({ id }, _, messages) => {
+      const wrong = [...messages].filter(
+        ([index, { broadcast }]) => !equal(broadcast ?? EMPTY, said(id, index)),
+      );
+      const blame = wrong.map(([party]) => ({ party, reason: 'says what is not of this ceremony' }));
+      return messages.size - wrong.length < 3 ? { kind: 'wait', blame } : { kind: 'done', output: id, blame };
+    };
+    const start: Protocol['start'] = ({ id, self }) => ({
+      kind: 'next',
+      state: EMPTY,
+      broadcast: said(id, self),
+    });
+    const sim = new RoundsTest({ ...(names as Protocol), quorum: () => 3, start, step }, 4, {
+      tamper: (wire) => (wire.from === 1 && decodeFrame(wire.payload).kind === 'message' ? [] : [wire]),
+    });
+    for (const index of [1, 2, 3]) sim.open(index);
+    sim.settle(2 * GRACE_MS);
+    const { id, phase, slots } = sim.run(2);
+    expect([phase, slots.has('m/1/3/0')]).toEqual(['running', true]);
+    sim.open(4);
+    sim.settle(10 * GRACE_MS);
+    for (const index of [2, 3, 4]) {
+      expect(sim.party(index)).toMatchObject({ state: 'done', blame: [] });
+      expect(sim.output(index)).not.toEqual(id);
+    }
   });
 
   it('counts as having left when it says that it knows nothing of the ceremony', () => {

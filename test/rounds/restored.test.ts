@@ -137,6 +137,20 @@ describe('a party that is restored from a backup', () => {
     const told = await restore(await backupOf(member(0)));
     expect(told.map((frame) => 'id' in frame && toHex(frame.id))).toEqual([id, id]);
   });
+
+  it('ends nothing that was done before, and nothing that it has opened since', async () => {
+    const stateOf = async (at: number): Promise<unknown> => (await member(at).rounds.show(topic))?.state;
+    const topic = await openAll();
+    await exchange(members);
+    expect(await stateOf(0)).toBe('done');
+    expect(await restore(await backupOf(member(0)))).toEqual([]);
+    await openAll();
+    await member(0).stop();
+    members[0] = await RoundsMember.start(clock, [coin, some], { peer: member(0).peer });
+    expect(await stateOf(0)).toBe('gathering');
+    await exchange(members);
+    for (const at of [0, 1, 2]) expect(await stateOf(at)).toBe('done');
+  });
 });
 
 function payloadOf(content: Bytes): Bytes {

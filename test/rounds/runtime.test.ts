@@ -191,6 +191,17 @@ describe('a plugin with rounds', () => {
     expect(answers.length).toBeLessThanOrEqual(60);
   });
 
+  it('has no more than 64 ceremonies open', async () => {
+    const [{ rounds } = {}] = members;
+    const open = (at: number): Promise<string> | undefined =>
+      rounds?.open({ ...request(), message: Uint8Array.of(at) });
+    for (let at = 0; at < 64; at++) await open(at);
+    await expect(open(64)).rejects.toMatchObject({ code: 'RATE_LIMITED' });
+    await rounds?.abort((await open(0)) ?? ''); // that one is open already
+    await open(64);
+    expect((await rounds?.list())?.filter(({ state }) => state === 'gathering')).toHaveLength(64);
+  });
+
   it('forgets what its operator wants none of last', { timeout: 60_000 }, async () => {
     const [{ rounds } = {}] = members;
     const open = (at: number): Promise<string> | undefined =>
