@@ -10,7 +10,7 @@ import { Bot, loadPlugin, loadProfile, openLevel } from 'countersign';
 
 const [data = '', name = '', act = '', input = '', group = ''] = process.argv.slice(2);
 const stop = new AbortController();
-process.once('SIGINT', () => {
+process.on('SIGINT', () => {
   stop.abort();
 });
 
