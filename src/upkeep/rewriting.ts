@@ -13,7 +13,7 @@ const MINUTE_MS = 60 * SECOND_MS;
 const DAY_MS = 24 * 60 * MINUTE_MS;
 
 /** ms after start before all of the store is written anew. */
-const FIRST_MS = 5 * MINUTE_MS;
+const FIRST_MS = 10 * MINUTE_MS;
 /** ms that deletions are gathered for. */
 const GATHER_MS = 5 * SECOND_MS;
 /** ms between two pieces, in which the disk is free for others. */

@@ -101,7 +101,10 @@ describe('a row that is gone', () => {
     await write(store, { a: SECRET, b: '1' });
     const scan = store.scan('')[Symbol.asyncIterator]();
     await write(store, { a: null });
-    expect(await store.compact('')).toBe(await store.compact(''));
+    const files = await readdir(join(folder.data, 'db'));
+    const from = await store.compact('');
+    expect(await store.compact('', from)).toBe(from);
+    expect(await readdir(join(folder.data, 'db'))).toEqual(files);
     expect(await filesWith(SECRET)).not.toEqual([]);
     expect((await scan.next()).value).toEqual(['a', value(SECRET)]);
     await scan.return?.();

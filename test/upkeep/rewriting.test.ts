@@ -45,7 +45,7 @@ async function pass(ms: number): Promise<void> {
 
 describe('what was deleted leaves the disk', () => {
   it('minutes after start, and then each day', async () => {
-    await pass(4 * MINUTE);
+    await pass(9 * MINUTE);
     expect(asked).toEqual([]);
     await pass(2 * MINUTE);
     expect(asked).toEqual([['', undefined]]);
@@ -55,7 +55,7 @@ describe('what was deleted leaves the disk', () => {
 
   it('a piece at a time', async () => {
     answers = ['m', 't'];
-    await pass(6 * MINUTE);
+    await pass(11 * MINUTE);
     expect(asked).toEqual([
       ['', undefined],
       ['', 'm'],
@@ -90,7 +90,7 @@ describe('what was deleted leaves the disk', () => {
 
   it('where a plugin deletes while all is written anew, between two pieces', async () => {
     answers = ['m'];
-    await pass(5 * MINUTE - 1);
+    await pass(10 * MINUTE - 1);
     await clock.advance(1);
     await rewriting.turn();
     rewriting.noteDeleted(['state/bls/a']);
@@ -114,7 +114,7 @@ describe('what was deleted leaves the disk', () => {
     await pass(3 * MINUTE);
     expect(asked).toHaveLength(31);
     answers = [];
-    await pass(10 * MINUTE);
+    await pass(12 * MINUTE);
     expect(asked.at(-1)).toEqual(['', undefined]);
   });
 });
