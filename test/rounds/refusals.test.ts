@@ -161,6 +161,19 @@ describe('parties with different epochs', () => {
     expect(await stateOf(0, topic)).toBe('aborted');
   });
 
+  it('are not passed over where they have come, though they propose another one as well', async () => {
+    members.push(await RoundsMember.start(clock, [entryOf(2)]));
+    await meet(...members);
+    epochs = [[0], [0, 1], [0]];
+    const topic = await open(0, 0);
+    for (const epoch of [0, 1]) await open(1, epoch);
+    await pass(8);
+    expect(await stateOf(0, topic)).toBe('gathering');
+    await open(2, 0);
+    await pass(8);
+    for (const at of [0, 1, 2]) expect(await stateOf(at, topic)).toBe('done');
+  });
+
   it('are not kept from another attempt by a refusal of an earlier one', async () => {
     epochs = [[0], [1]];
     await open(0, 0);
