@@ -12,13 +12,17 @@
  * where nobody writes, else 7 s, with commits of 0.65 ms in place of 0.35 ms (median; 36 ms in place of 16 ms for one in a
  * hundred) and reads as fast as before. A place with few rows: some 10 ms.
  */
-import { readdir, statfs } from 'node:fs/promises';
+import { readdir, readFile, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import { compareKeys, type KeyRange } from './keys.ts';
+import { checkTable } from './table-check.ts';
 
 /** Tables that one call takes on, in bytes. */
 export const PIECE_BYTES = 64 * 1024 * 1024;
-/** That stay free on the disk: tables beside the piece may have to be merged with it. */
+/** That stay free on the disk, where the store is as large: tables beside the piece may have to be merged with it. */
 const SPARE_BYTES = 128 * 1024 * 1024;
+/** A log and what goes with it. */
+const LOG_BYTES = 1024 * 1024;
 /** A read that goes on in this moment keeps a file from being removed. */
 const ATTEMPTS = 3;
 /** No text has this byte, so no row is there. */
@@ -45,7 +49,8 @@ interface LiveTable {
 }
 
 /**
- * Writes the beginning of a range anew. No scan may be going on: LevelDB would keep what that can see.
+ * Writes the beginning of a range anew. No scan may be going on: LevelDB would keep what that can see. A piece of which a table
+ * is damaged is left as it is: written anew it would have right check sums, and `doctor` could not find it any more.
  * @param touch writes rows again as they are, deletes those that are not there, and resolves when that is durable
  * @returns where to go on; undefined at the end of the range; `range.from` when files of before are still there, or the disk is
  *   nearly full
@@ -59,8 +64,11 @@ export async function compactPiece(
 ): Promise<string | undefined> {
   const logs = (await readdir(db.location)).filter((name) => name.endsWith('.log'));
   await flush(db);
-  const { tables, next } = firstPiece(tablesIn(db, range), range.from, pieceBytes);
-  if (!(await hasRoom(db.location, tables))) return range.from;
+  const all = readTables(db.getProperty('leveldb.sstables'));
+  const { tables, next } = firstPiece(tablesIn(all, range), range.from, pieceBytes);
+  if (!(await hasRoom(db.location, all, tables))) return range.from;
+  for (const { name } of mergedWith(all, tables))
+    if (checkTable(await readFile(join(db.location, name))) === 'damaged') return next;
   const last = tables
     .map(({ largest }) => largest)
     .sort(compareKeys)
@@ -80,10 +88,32 @@ export async function compactPiece(
 }
 
 /** LevelDB takes no more writes once a table could not be written. */
-async function hasRoom(folder: string, tables: readonly LiveTable[]): Promise<boolean> {
-  const needed = tables.reduce((sum, { bytes }) => sum + bytes, SPARE_BYTES);
+async function hasRoom(
+  folder: string,
+  all: readonly LiveTable[],
+  tables: readonly LiveTable[],
+): Promise<boolean> {
+  const needed = bytesOf(tables) + Math.min(bytesOf(all) + LOG_BYTES, SPARE_BYTES);
   const { bavail, bsize } = await statfs(folder);
   return bavail * bsize > needed;
+}
+
+function bytesOf(tables: readonly LiveTable[]): number {
+  return tables.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** These and those that LevelDB may merge with them, since their ranges meet, or meet one that does. */
+function mergedWith(all: readonly LiveTable[], piece: readonly LiveTable[]): readonly LiveTable[] {
+  let found = piece;
+  for (;;) {
+    const more = all.filter((table) => found.some((one) => meets(one, table)));
+    if (more.length === found.length) return found;
+    found = more;
+  }
+}
+
+function meets(a: LiveTable, b: LiveTable): boolean {
+  return compareKeys(a.smallest, b.largest) <= 0 && compareKeys(b.smallest, a.largest) <= 0;
 }
 
 /** Begins a new log, writes what the old one had into a table, and removes files that do not count any more. */
@@ -92,8 +122,8 @@ async function flush(db: Compactable): Promise<void> {
 }
 
 /** The tables that may have keys of the range, by their smallest key. */
-function tablesIn(db: Compactable, { from, below }: KeyRange): readonly LiveTable[] {
-  return readTables(db.getProperty('leveldb.sstables'))
+function tablesIn(all: readonly LiveTable[], { from, below }: KeyRange): readonly LiveTable[] {
+  return all
     .filter(({ largest }) => compareKeys(largest, from) >= 0)
     .filter(({ smallest }) => below === undefined || compareKeys(smallest, below) < 0)
     .sort((a, b) => compareKeys(a.smallest, b.smallest));

@@ -150,7 +150,10 @@ export class LevelDisk implements Disk {
     try {
       return await piece;
     } catch (cause) {
-      throw isBotError(cause) ? cause : readError(cause);
+      if (isBotError(cause)) throw cause;
+      // The folder could not be looked at, for want of a descriptor for one: nothing is damaged, and it is tried again.
+      if (cause instanceof Error && 'syscall' in cause) return range.from;
+      throw readError(cause);
     } finally {
       await this.#guard.protect().catch(() => undefined);
     }

@@ -49,6 +49,8 @@ export class Rewriting {
   #dailyAt: number;
   #deletedAt = Infinity;
   #restUntil = 0;
+  /** Of the job in hand; what is deleted meanwhile does not bring it forward. */
+  #nextAt = 0;
   /** ms that the deletions of this time have cost so far. */
   #spentMs = 0;
 
@@ -59,7 +61,7 @@ export class Rewriting {
 
   /** ms: when the next turn is due. */
   get dueAt(): number {
-    return this.#jobs.length > 0 ? this.#now() : Math.min(this.#dailyAt, this.#deletedAt);
+    return this.#jobs.length > 0 ? this.#nextAt : Math.min(this.#dailyAt, this.#lookAt);
   }
 
   /** Rows of plugins are gone. @param keys as in the store: `TABLE/PLUGIN/KEY` */
@@ -68,11 +70,17 @@ export class Rewriting {
       const owner = key.slice(0, key.indexOf('/', key.indexOf('/') + 1) + 1);
       this.#deleted.set(owner, commonStart(this.#deleted.get(owner) ?? key, key));
     }
-    this.#deletedAt = Math.min(this.#deletedAt, Math.max(this.#now() + GATHER_MS, this.#restUntil));
+    this.#deletedAt = Math.min(this.#deletedAt, this.#now() + GATHER_MS);
   }
 
   /** @returns ms until the next turn @throws BotError `STORE_WRITE_FAILED`, `STORE_CLOSED` */
   async turn(): Promise<number> {
+    const waitMs = await this.#piece();
+    this.#nextAt = this.#now() + waitMs;
+    return waitMs;
+  }
+
+  async #piece(): Promise<number> {
     const { store, platform } = this.#parts;
     const { clock, log } = platform;
     this.#takeUp();
@@ -95,7 +103,7 @@ export class Rewriting {
   /** What plugins have deleted goes before the rest. */
   #takeUp(): void {
     const now = this.#now();
-    if (this.#deletedAt <= now && this.#jobs.every(({ isDaily }) => isDaily)) {
+    if (this.#lookAt <= now && this.#jobs.every(({ isDaily }) => isDaily)) {
       const prefixes = [...this.#deleted.values()];
       this.#deleted.clear();
       this.#deletedAt = Infinity;
@@ -106,6 +114,11 @@ export class Rewriting {
       this.#dailyAt = now + DAY_MS - this.#parts.jitter(2 * 60 * MINUTE_MS);
       if (!this.#jobs.some(({ isDaily }) => isDaily)) this.#jobs.push(newJob('', true));
     }
+  }
+
+  /** ms: when deletions are looked at; what has come while others were goes by the rest that is due by now. */
+  get #lookAt(): number {
+    return Math.max(this.#deletedAt, this.#restUntil);
   }
 
   #rest(tookMs: number): void {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemPlatform } from '../../src/platform.ts';
@@ -155,6 +155,33 @@ describe('a compaction', () => {
       ['b', '0'],
       ['c', String(last)],
     ]);
+  });
+
+  it('leaves a damaged table as it is, so that it can still be found, and takes no harm', async () => {
+    await fill(store, 2000);
+    await store.close();
+    const db = join(folder.data, 'db');
+    const [table = ''] = (await readdir(db)).filter((name) => name.endsWith('.ldb'));
+    const damaged = await readFile(join(db, table));
+    damaged[100] = (damaged[100] ?? 0) ^ 1;
+    await writeFile(join(db, table), damaged);
+    await openBare();
+    await compactAll();
+    expect(await readFile(join(db, table))).toEqual(damaged);
+    await write(store, { 'state/bls/share': SECRET });
+    expect(await read(store, 'state/bls/share')).toBe(SECRET);
+  });
+
+  it('is tried again later where the folder cannot be looked at for a moment', async () => {
+    await openBare();
+    await write(store, { 'state/bls/share': SECRET });
+    await write(store, { 'state/bls/share': null });
+    const [db, away] = ['db', 'away'].map((name) => join(folder.data, name)) as [string, string];
+    await rename(db, away);
+    expect(await store.compact('state/bls/')).toBe('state/bls/');
+    await rename(away, db);
+    await compactAll('state/bls/');
+    expect(await filesWith(SECRET)).toEqual([]);
   });
 
   it('keeps the files shut to others', async () => {

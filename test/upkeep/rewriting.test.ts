@@ -88,6 +88,26 @@ describe('what was deleted leaves the disk', () => {
     expect(rewriting.dueAt - clock.now()).toBe(9 * costMs);
   });
 
+  it('of plugins a tenth of the time, also what is deleted while others leave it', async () => {
+    costMs = 40 * SECOND;
+    rewriting.noteDeleted(['state/bls/a']);
+    await clock.advance(5 * SECOND);
+    const turn = rewriting.turn();
+    rewriting.noteDeleted(['state/bls/b']);
+    await turn;
+    expect(rewriting.dueAt - clock.now()).toBe(9 * costMs);
+  });
+
+  it('not sooner where a scan is in the way and plugins go on deleting', async () => {
+    rewriting.noteDeleted(['state/bls/a']);
+    await clock.advance(5 * SECOND);
+    answers = ['state/bls/a', 'state/bls/a'];
+    await rewriting.turn();
+    await rewriting.turn();
+    rewriting.noteDeleted(['state/bls/b']);
+    expect(rewriting.dueAt - clock.now()).toBe(2 * SECOND);
+  });
+
   it('where a plugin deletes while all is written anew, between two pieces', async () => {
     answers = ['m'];
     await pass(10 * MINUTE - 1);
