@@ -157,7 +157,7 @@ export async function importTrust(
       if (after.state !== 'verified') contradicted.push(aci);
       contacts.push(lineOf(aci, after));
     }
-    if (contradicted.length > 0) throw otherKeys(contradicted);
+    if (contradicted.length > 0) throw otherKeys(contradicted, trust.ownAci);
     return { contacts };
   });
 }
@@ -300,10 +300,14 @@ function readContact({ aci, identityKey }: ImportedContact): { readonly aci: Aci
   }
 }
 
-function otherKeys(of: readonly Aci[]): BotError {
+function otherKeys(of: readonly Aci[], own: Aci): BotError {
+  if (of.includes(own))
+    return new BotError('IDENTITY_CHANGED', 'the file has another identity key of this account itself', {
+      next: 'Nothing of the file was taken, and its other keys may be false too. Ask for it by another way.',
+    });
   const [shown, more] = [of.slice(0, 10).join(', '), of.length > 10 ? ' and more' : ''];
   return new BotError('IDENTITY_CHANGED', `the file has another identity key of ${shown}${more}`, {
-    next: 'Nothing of the file was taken. Find out with them which key is theirs. If it is the one in the file: countersign trust revoke CONTACT, then import it again.',
+    next: 'Nothing of the file was taken. Find out with them which key is theirs. If it is the one in the file: countersign trust revoke CONTACT; where it was revoked by mistake: countersign trust accept CONTACT --key KEY. Then import it again.',
   });
 }
 

@@ -187,7 +187,7 @@ describe('trust and safety-number, without a running bot', () => {
     const before = (await json('trust', 'list')).value;
     for (const name of ['false.json', 'false.json', 'own.json']) {
       const { code, value } = await json('trust', 'import', name);
-      const about = name === 'own.json' ? us.aci : erin.aci;
+      const about = name === 'own.json' ? 'this account itself' : erin.aci;
       const message = `the file has another identity key of ${about}`;
       expect([code, value]).toMatchObject([1, { error: { code: 'IDENTITY_CHANGED', message } }]);
       expect((await json('trust', 'list')).value).toEqual(before);
@@ -207,6 +207,10 @@ describe('trust and safety-number, without a running bot', () => {
     expect(await json('trust', 'import', 'true.json')).toMatchObject({
       value: { error: { code: 'IDENTITY_CHANGED' } },
     });
+    // Unless it is taken off that list, and the other put on it.
+    await json('trust', 'accept', erin.aci, '--key', erin.account.identity.publicKey);
+    await json('trust', 'revoke', erin.aci);
+    expect(await json('trust', 'import', 'true.json')).toMatchObject({ code: 0 });
   });
 
   it('V-32: keeps the rules of the operator', async () => {
