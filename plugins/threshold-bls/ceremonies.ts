@@ -31,7 +31,7 @@ import { keygen, problem, refresh } from './keygen.ts';
 import { keyActs } from './keys.ts';
 import { mismatchOf, usesOlder } from './mismatch.ts';
 import type { Invited } from './policy.ts';
-import { allShares, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
+import { allShares, claimShares, holdShare, settleShare, sharesOf, type Made } from './shares.ts';
 import { sign, type Signed } from './sign.ts';
 
 /** What a key's share file says: nothing of it is secret. */
@@ -65,16 +65,17 @@ export function entriesUnder(invited: Invited): Entry[] {
     state.put('backup-note', new TextEncoder().encode(BACKUP_NOTE));
     return holdShare(state, madeBy(run, topic, output));
   };
-  const done: Entry['done'] = async (output, { topic, run, endOthers }, { state, volatile }) => {
+  const done: Entry['done'] = async (output, { topic, run, endOthers }, tx) => {
     const made = madeBy(run, topic, output);
     const publicKey = publicKeyOf(made.share);
-    await settleShare(state, made);
+    await claimShares(tx, publicKey);
+    await settleShare(tx.state, made);
     // Those that are open have the old share in their rows.
     await endOthers(
       (other) => usesOlder(other, publicKey, made.share.epoch),
       'the shares of this key are new',
     );
-    volatile.put(resultKey(topic), publicKey);
+    tx.volatile.put(resultKey(topic), publicKey);
   };
   const refused: Invited = (proposal, from, { state }) => mismatchOf(state, proposal, from);
   const forgotten: Entry['forgotten'] = ({ topic }, { volatile }) => {
@@ -126,6 +127,7 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
       const named = parseGroup(group);
       const asked = async (tx: Transaction): Promise<Asked> => {
         const requests: OpenRequest<unknown, unknown>[] = [];
+        await claimShares(tx, fromHex(publicKey));
         const shares = await sharesOf(tx, publicKey);
         for (const { share: input, parties } of shares) {
           const { threshold, epoch } = input;
@@ -147,6 +149,7 @@ export function acts(host: Host, ceremonies: Rounds): Readonly<Record<string, Ac
       const waitMs = wait * 1000;
       const asked = async (tx: Transaction): Promise<Asked> => {
         const requests: OpenRequest<unknown, unknown>[] = [];
+        await claimShares(tx, fromHex(publicKey));
         const usable = (await sharesOf(tx, publicKey)).filter(({ isUsable }) => isUsable);
         if (usable.length === 0)
           throw new BotError(

@@ -99,6 +99,16 @@ export async function settleShare(state: State, made: Made): Promise<void> {
 }
 
 /**
+ * Of two transactions that use and exchange the shares of a key at once, the later is made anew: what a scan has seen is not
+ * compared, and a signing must not begin with a share that goes. Row `uses/KEY` of what is volatile: how often.
+ * @param publicKey 96 bytes
+ */
+export async function claimShares({ volatile }: Rows, publicKey: Uint8Array): Promise<void> {
+  const key = `uses/${keyId(publicKey)}`;
+  volatile.putJson(key, ((await volatile.getJson(key, z.number())) ?? 0) + 1);
+}
+
+/**
  * The shares of a key, newest first: more than one only where it is not known that all have the newest.
  * @param publicKey 96 bytes, hex @throws BotError `KEY_UNKNOWN`
  */

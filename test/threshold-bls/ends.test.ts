@@ -1,5 +1,6 @@
 /** What an operator is told of a ceremony that has ended without output, and what becomes of the share that it has left. */
 import { afterEach, expect, it } from 'vitest';
+import { acts } from '../../plugins/threshold-bls/ceremonies.ts';
 import type { KeyShare } from '../../plugins/threshold-bls/key-share.ts';
 import { fromUtf8, toHex } from '../../src/bytes.ts';
 import { abortCeremony } from '../../src/rounds/operator.ts';
@@ -148,6 +149,34 @@ it('a result that its command has not seen is said to be of before', { timeout: 
   expect(told).toContainEqual({ step: 'untold', ceremony: topic, at: circle.clock.now() });
   await circle.clock.advance(1_000);
   await unseen;
+}); // prettier-ignore
+
+it('a signing that is asked for while a refresh settles begins with the new share alone', { timeout: TIMEOUT_MS }, async () => {
+  circle = await Circle.start(3);
+  const publicKey = await circle.key();
+  const old = await circle.share(0, publicKey);
+  const topic = await circle.open(async (at) => circle.refreshRequest(await circle.share(at, publicKey)));
+  await circle.exchange(dropConfirms);
+  const { host, rounds } = circle.member(0);
+  let attempts = 0;
+  /** All is staged; before it is committed the last confirmation comes. */
+  const update: typeof host.update = (work) =>
+    host.update(async (tx) => {
+      const result = await work(tx);
+      if (attempts++ === 0) {
+        await circle.clock.advance(20_000);
+        await circle.exchange();
+      }
+      return result;
+    });
+  const input = { publicKey, group: circle.group([0, 1]), message: '00', wait: WAIT_S };
+  const call = { contact: undefined, input, tell: () => undefined, signal: new AbortController().signal };
+  void Promise.resolve(acts({ ...host, update }, rounds)['sign']?.(call)).catch(() => undefined);
+  await expect.poll(() => attempts).toBe(2);
+  expect((await circle.view(0, topic)).state).toBe('done');
+  expect(await rowsWith(old)).toEqual([]);
+  const open = (await rounds.list()).filter(({ state }) => state === 'gathering');
+  expect(open).toHaveLength(1);
 }); // prettier-ignore
 
 it('a message is hex of a mebibyte at most', async () => {
