@@ -117,6 +117,7 @@ export class RoundsTest<Params = unknown, Input = unknown, State = unknown, Outp
   ) {
     const { signers = Array.from({ length: n }, (_, i) => i + 1), twice = 0, death = 0 } = options;
     if (twice + death >= 1) throw new BotError('USAGE', 'it might never end: `twice` and `death` are below 1 together'); // prettier-ignore
+    if (options.waitMs === Infinity) throw new BotError('USAGE', 'it might never end: `waitMs` is finite');
     const seed = String(options.seed ?? 'sim');
     const parties = testParties(n, seed);
     this.#protocol = protocol;

@@ -106,6 +106,7 @@ describe('a ceremony in memory', () => {
     ['frames that come again for ever', 3, { twice: 1 }, 'USAGE'],
     ['as many new ones as are taken', 3, { twice: 0.5, death: 0.5 }, 'USAGE'],
     ['parties that die at each commit', 3, { death: 1 }, 'USAGE'],
+    ['one that is waited for without end', 3, { absent: [2], waitMs: Infinity }, 'USAGE'],
     ['a signer that there is not', 3, { signers: [1, 4] }, 'CONTENT_INVALID'],
     ['signers that are not in their order', 3, { signers: [2, 1] }, 'CONTENT_INVALID'],
   ])('is refused: %s', (_, n, options, code) => {
